@@ -1,0 +1,21 @@
+"""RoI Align for NumPy and CuPy: the document's definition and every other project's convention."""
+
+from . import backends, boxes
+from ._api import roi_align
+from ._config import __version__, show_config
+from ._core.threads import get_num_threads, set_num_threads
+from .backends import BackendUnavailableError
+from .conventions import CONVENTIONS, Convention
+
+__all__ = [
+    "CONVENTIONS",
+    "BackendUnavailableError",
+    "Convention",
+    "__version__",
+    "backends",
+    "boxes",
+    "get_num_threads",
+    "roi_align",
+    "set_num_threads",
+    "show_config",
+]

@@ -1,0 +1,135 @@
+"""The public functions: normalise once, find the backend, call it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _arrays
+from ._spec import PoolSpec, make_spec
+from .backends import Backend, BackendUnavailableError
+from .backends._registry import resolve
+
+if TYPE_CHECKING:
+    from .conventions import Convention
+
+
+def roi_align(
+    features: Any,
+    rois: Any,
+    output_size: int | tuple[int, int],
+    *,
+    convention: str | Convention = "document",
+    spatial_scale: float = 1.0,
+    sampling_ratio: int | tuple[int, int] | None = None,
+    mode: str | None = None,
+    layout: str = "NCHW",
+    backend: str | None = None,
+    num_threads: int | None = None,
+    out: Any | None = None,
+) -> Any:
+    """Pool every box to a grid of sections, reading the map between its cells.
+
+    Parameters
+    ----------
+    features : ndarray of shape (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``
+        The maps: NumPy or CuPy, float16, float32 or float64, of any strides, byte order and
+        alignment. Never modified.
+    rois : array_like of shape (K, 5), or list of N array_like of shape (K_i, 4)
+        Boxes ``[batch_index, x1, y1, x2, y2]`` in input units (those of the image, say), x to the
+        right, y **down**; or for each image its boxes ``[x1, y1, x2, y2]``. Any float or integer
+        dtype. See `roialign_cy.boxes` for other formats.
+    output_size : int or (int, int)
+        Sections per box along (rows, columns).
+    convention : str or Convention, default "document"
+        Whose RoI Align: a name in `CONVENTIONS`, or a `Convention` of your own.
+    spatial_scale : float, default 1.0
+        Cells per input unit: 1/16 where the map has a cell for every 16 pixels.
+    sampling_ratio : int or (int, int), optional
+        Samples per section along (rows, columns), at most 4096. 0 is the convention's own
+        sampling's count: ``ceil(extent / sections)`` if it is centered, ``sections - 1`` (at
+        least 1) if interior. By default the convention's ratio.
+    mode : {"avg", "max", "max_weighted"}, optional
+        Mean or maximum over the samples of a section; ``"max_weighted"`` is ONNX's maximum over
+        the weighted neighbours of every sample. By default the convention's mode.
+    layout : {"NCHW", "NHWC"}, default "NCHW"
+        Axes of ``features`` and of the result.
+    backend : str, optional
+        ``"cpu"``, ``"gpu"``, ``"reference"`` or a plugin's name. By default what
+        `backends.use` or the variable ``ROIALIGN_BACKEND`` names, else "cpu" for NumPy and
+        "gpu" for CuPy arrays.
+    num_threads : int, optional
+        Upper bound on the threads of this call. The result does not depend on it.
+    out : ndarray, optional
+        Array of the result's shape and dtype to write to. Any strides; must not overlap an input.
+
+    Returns
+    -------
+    ndarray of shape (K, C, rows, cols), or (K, rows, cols, C) with ``layout="NHWC"``
+        The pooled values, in the dtype of ``features`` (in native byte order), the same kind of
+        array; ``out`` if that is given. The same bits in both layouts.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described, a box is not finite, its extent overflows or its
+        batch index is not that of an image; the text names the argument. Nothing has been
+        written then. (CuPy boxes are not looked at, which would cost a synchronisation: a bad
+        one gives NaN.)
+    BackendUnavailableError
+        If the backend that was named cannot be used here, or cannot do this call.
+
+    Notes
+    -----
+    With ``o`` the pixel offset and ``s`` the scale, a box starts at ``x1 * s - o`` cells and
+    extends over ``(x2 - x1) * s`` of them, widened to the convention's minimal size if it has
+    one. Sample ``i`` of ``g`` lies at the fraction ``(i + 0.5) / g`` (centered) or
+    ``(i + 1) / (g + 1)`` (interior) of its section. A sample below -1 or above H (W) has the
+    value 0; any other is clamped to ``[0, H - 1]`` and interpolated bilinearly between its
+    neighbours, of which those with weight zero are not read. A section without samples is 0.
+    The default is the RoI Align of the document that this library implements: half-pixel
+    coordinates, the interior grid points of every section, their maximum.
+
+    Boxes may be empty (``K = 0``), of zero size, or reversed (x2 < x1: sampled backwards at a
+    fixed ratio, without samples in an adaptive one).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import roialign_cy as ra
+    >>> features = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    >>> ra.roi_align(features, [[0, 1, 1, 3, 3]], 2, convention="detectron2")
+    array([[[[ 5.,  6.],
+             [ 9., 10.]]]], dtype=float32)
+    """
+    spec = make_spec(
+        output_size, convention, spatial_scale, sampling_ratio, mode, layout, num_threads
+    )
+    chosen = resolve(backend, features)
+    _require_runnable(chosen, spec)
+    if isinstance(features, np.ndarray):
+        features, rois, out = _check_numpy(features, rois, spec, out)
+    return chosen.roi_align(features, rois, spec, out)
+
+
+def _require_runnable(backend: Backend, spec: PoolSpec) -> None:
+    reason = backend.cannot_run(spec)
+    if reason is not None:
+        raise BackendUnavailableError(f"backend {backend.name!r} cannot run this call: {reason}")
+
+
+def _check_numpy(features: Any, rois: Any, spec: PoolSpec, out: Any) -> tuple[Any, Any, Any]:
+    """The arrays of a call, checked, with memory for the result."""
+    features = np.asarray(features)  # no subclasses: a matrix would index its own way
+    _arrays.check_features(features, spec.layout)
+    num_images, channels, _, _ = spec.feature_shape(features.shape)
+    rois = _arrays.check_rois(rois, num_images, spec)
+    shape = spec.output_shape(len(rois), channels)
+    if out is None:
+        out = _arrays.new_output(shape, features.dtype)
+    else:
+        _arrays.check_out(
+            out, shape, features.dtype.newbyteorder("="), features=features, rois=rois
+        )
+    return features, rois, out

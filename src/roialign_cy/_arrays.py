@@ -1,0 +1,86 @@
+"""Checks on NumPy arguments, made once for every backend, and the errors they raise."""
+
+from __future__ import annotations
+
+import sys
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._core import boxcheck
+from .boxes import normalise_rois
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ._spec import PoolSpec
+
+
+def check_features(features: NDArray[Any], layout: str) -> None:
+    """Raise unless ``features`` is a 4-D array of float16, float32 or float64."""
+    dtype = features.dtype
+    if dtype.kind in "iub":
+        raise TypeError(
+            f"features must be float16, float32 or float64, got {dtype}: "
+            "convert them with .astype(np.float32)"
+        )
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise TypeError(f"features must be float16, float32 or float64, got {dtype}")
+    if features.ndim != 4:
+        raise ValueError(f"features must have four axes ({layout}), got shape {features.shape}")
+
+
+def check_rois(rois: Any, num_images: int, spec: PoolSpec) -> NDArray[np.floating]:
+    """``rois`` as a (K, 5) array whose every box can be pooled."""
+    rois = normalise_rois(rois, num_images)
+    row, fault = boxcheck.find_fault(rois, num_images, spec)
+    if fault is not None:
+        raise ValueError(_FAULTS[fault].format(row=row, box=rois[row], images=num_images))
+    return rois
+
+
+_FAULTS = {
+    "not finite": "rois[{row}] must be finite, got {box}",
+    "bad batch index": (
+        "rois[{row}, 0] must be the index of an image, an integer in 0 .. {images} - 1, got {box}"
+    ),
+    "extent overflows": (
+        "rois[{row}] must have a finite extent after scaling in its dtype, got {box}"
+    ),
+    "too many samples": (
+        "rois[{row}] must have an extent whose adaptive sample count is exact, got {box}; "
+        "give a sampling_ratio for boxes as large as this"
+    ),
+}
+
+
+def check_out(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: NDArray[Any] | None
+) -> None:
+    """Raise unless ``out`` can be written with a result of that shape and dtype."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out must have the shape {shape}, got {out.shape}")
+    if out.dtype != dtype:
+        raise ValueError(f"out must have the dtype {dtype}, got {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
+    for name, array in inputs.items():
+        if array is not None and _share_memory(out, array):
+            raise ValueError(f"out must not overlap {name}, which it shares memory with")
+
+
+def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:  # strides too odd to tell: better refused than wrong
+        return True
+
+
+def new_output(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Uninitialised memory for a result, native whatever the byte order of ``dtype``."""
+    if prod(n or 1 for n in shape) * dtype.itemsize > sys.maxsize:
+        raise ValueError(f"output_size must give an array that can exist, got shape {shape}")
+    return np.empty(shape, dtype.newbyteorder("="))

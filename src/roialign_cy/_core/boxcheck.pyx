@@ -1,0 +1,92 @@
+"""The one pass over the boxes' values that every call makes before anything is computed."""
+
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from libc.math cimport floor, isfinite
+
+from .geometry cimport (
+    Geometry,
+    adaptive_count,
+    box_extent,
+    box_start,
+    coordinate,
+    extent_in_own_dtype,
+    make_geometry,
+)
+
+# Past this many samples to a section, i + 0.5 is no longer exact and neighbouring samples of a
+# box that size are further apart in float64 than in truth.
+cdef double MOST_SAMPLES = 2.0**51
+
+
+cdef enum Fault:
+    GOOD = 0
+    NOT_FINITE = 1
+    BAD_BATCH_INDEX = 2
+    EXTENT_OVERFLOWS = 3
+    TOO_MANY_SAMPLES = 4
+
+
+_FAULT_NAMES = {
+    GOOD: None,
+    NOT_FINITE: "not finite",
+    BAD_BATCH_INDEX: "bad batch index",
+    EXTENT_OVERFLOWS: "extent overflows",
+    TOO_MANY_SAMPLES: "too many samples",
+}
+
+
+def find_fault(rois, Py_ssize_t num_images, spec):
+    """The first box that cannot be pooled and what is wrong with it: (row, fault or None).
+
+    ``rois`` is a (K, 5) array of native float16, float32 or float64.
+    """
+    cdef Py_buffer view
+    cdef Py_ssize_t k, rows, cols, ratio_rows, ratio_cols
+    cdef int fault = GOOD
+    cdef const char *roi
+    rows, cols = spec.output_size
+    ratio_rows, ratio_cols = spec.sampling_ratio
+    PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
+    try:
+        geometry = make_geometry(spec, <int>view.itemsize)
+        with nogil:
+            k = 0
+            while k < view.shape[0]:
+                fault = box_fault(
+                    <const char *>view.buf + k * view.strides[0],
+                    num_images, rows, cols, ratio_rows, ratio_cols, &geometry,
+                )
+                if fault != GOOD:
+                    break
+                k += 1
+    finally:
+        PyBuffer_Release(&view)
+    return k, _FAULT_NAMES[fault]
+
+
+cdef int box_fault(
+    const char *roi, Py_ssize_t num_images, Py_ssize_t rows, Py_ssize_t cols,
+    Py_ssize_t ratio_rows, Py_ssize_t ratio_cols, const Geometry *g,
+) noexcept nogil:
+    cdef double index = coordinate(roi, 0, g.rois_itemsize)
+    cdef int axis
+    cdef double low, high, own
+    if not (0 <= index < <double>num_images and floor(index) == index):
+        return BAD_BATCH_INDEX
+    for axis in range(2):  # x, then y
+        low = coordinate(roi, 1 + axis, g.rois_itemsize)
+        high = coordinate(roi, 3 + axis, g.rois_itemsize)
+        if not (isfinite(low) and isfinite(high)):
+            return NOT_FINITE
+        own = extent_in_own_dtype(low, high, g)
+        if not (
+            isfinite(own)
+            and isfinite(box_start(low, g))
+            and isfinite(box_extent(low, high, g))
+        ):
+            return EXTENT_OVERFLOWS
+        if (ratio_rows if axis else ratio_cols) == 0 and (
+            adaptive_count(own, rows if axis else cols, g) > MOST_SAMPLES
+        ):
+            return TOO_MANY_SAMPLES
+    return GOOD

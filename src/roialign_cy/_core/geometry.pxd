@@ -1,0 +1,99 @@
+"""From a box's numbers to where its sections and samples lie along one axis. All in float64."""
+
+from libc.math cimport ceil
+from libc.stdint cimport uint16_t
+
+from .half cimport half_to_float, round_to_half
+
+cdef struct Geometry:
+    double scale        # cells per input unit
+    double offset       # cells taken off every scaled coordinate
+    double min_size     # smallest extent in cells; below 0 for none
+    bint interior       # samples on interior grid lines, else centered
+    int rois_itemsize   # 2, 4 or 8: dtype in which the adaptive count is taken
+
+
+cdef inline Geometry make_geometry(spec, Py_ssize_t rois_itemsize):
+    cdef Geometry g
+    g.scale = spec.spatial_scale
+    g.offset = spec.pixel_offset
+    g.min_size = -1.0 if spec.min_size is None else spec.min_size
+    g.interior = spec.sampling == "interior"
+    g.rois_itemsize = <int>rois_itemsize
+    return g
+
+
+cdef struct Span:
+    double start        # of the box, in cells
+    double bin          # extent of one section, in cells; negative in a reversed box
+    Py_ssize_t samples  # per section
+
+
+cdef inline double coordinate(const char *roi, int column, int itemsize) noexcept nogil:
+    """Number ``column`` of a row of five, whatever its dtype."""
+    if itemsize == 8:
+        return (<const double *>roi)[column]
+    if itemsize == 4:
+        return (<const float *>roi)[column]
+    return half_to_float((<const uint16_t *>roi)[column])
+
+
+cdef inline double box_start(double low, const Geometry *g) noexcept nogil:
+    return low * g.scale - g.offset
+
+
+cdef inline double box_extent(double low, double high, const Geometry *g) noexcept nogil:
+    cdef double extent = (high * g.scale - g.offset) - (low * g.scale - g.offset)
+    return g.min_size if extent < g.min_size and g.min_size >= 0 else extent
+
+
+cdef inline double extent_in_own_dtype(double low, double high, const Geometry *g) noexcept nogil:
+    """The extent as a library that computes in the boxes' dtype has it, rounding at every step.
+
+    The adaptive count jumps with it, so ours has to jump at the same boxes.
+    """
+    cdef float f_low, f_high, f_scale, f_offset, f_extent
+    if g.rois_itemsize == 8:
+        return box_extent(low, high, g)
+    f_scale, f_offset = <float>g.scale, <float>g.offset
+    f_low, f_high = <float>low, <float>high
+    if g.rois_itemsize == 4:
+        f_low = f_low * f_scale - f_offset
+        f_high = f_high * f_scale - f_offset
+        f_extent = f_high - f_low
+    else:
+        f_scale, f_offset = round_to_half(f_scale), round_to_half(f_offset)
+        f_low = round_to_half(round_to_half(f_low * f_scale) - f_offset)
+        f_high = round_to_half(round_to_half(f_high * f_scale) - f_offset)
+        f_extent = round_to_half(f_high - f_low)
+    if f_extent < g.min_size and g.min_size >= 0:
+        f_extent = <float>g.min_size
+        if g.rois_itemsize == 2:
+            f_extent = round_to_half(f_extent)
+    return f_extent
+
+
+cdef inline double adaptive_count(
+    double own_extent, Py_ssize_t bins, const Geometry *g
+) noexcept nogil:
+    """``ceil(extent / bins)``, divided in the boxes' dtype; 0 or less where nothing is sampled."""
+    if g.rois_itemsize == 8:
+        return ceil(own_extent / <double>bins)
+    if g.rois_itemsize == 4:
+        return ceil(<float>own_extent / <float>bins)
+    return ceil(round_to_half(<float>own_extent / round_to_half(<float>bins)))
+
+
+cdef inline double sample_position(
+    const Span *span, Py_ssize_t section, Py_ssize_t i, bint interior
+) noexcept nogil:
+    """Coordinate of sample ``i`` of a section.
+
+    The order of operations is torchvision's: any other moves samples by an ulp, and across the
+    border at -1 or at the map's size that is the whole value. It never decreases in ``i`` (never
+    increases, in a reversed box), since each operation rounds monotonically.
+    """
+    cdef double base = span.start + <double>section * span.bin
+    if interior:
+        return base + (<double>i + 1.0) * span.bin / (<double>span.samples + 1.0)
+    return base + (<double>i + 0.5) * span.bin / <double>span.samples

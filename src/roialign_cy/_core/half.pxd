@@ -1,0 +1,42 @@
+"""float16 <-> float32 in plain integer arithmetic: no compiler needs a half type for it."""
+
+from libc.stdint cimport uint16_t, uint32_t
+
+cdef union FloatBits:
+    float value
+    uint32_t bits
+
+
+cdef inline float half_to_float(uint16_t half) noexcept nogil:
+    cdef FloatBits result
+    cdef uint32_t magnitude = half & 0x7FFF
+    if magnitude < 0x400:  # subnormal: a whole number of 2**-24
+        result.value = <float>magnitude * <float>5.9604644775390625e-08
+    elif magnitude < 0x7C00:  # normal: move the exponent's bias from 15 to 127
+        result.bits = (magnitude << 13) + (<uint32_t>112 << 23)
+    else:  # infinity or NaN
+        result.bits = (magnitude << 13) | 0x7F800000
+    result.bits |= <uint32_t>(half & 0x8000) << 16
+    return result.value
+
+
+cdef inline uint16_t float_to_half(float value) noexcept nogil:
+    """Round to nearest even; beyond the largest half is infinity."""
+    cdef FloatBits source, shifted
+    source.value = value
+    cdef uint32_t sign = (source.bits >> 16) & 0x8000
+    cdef uint32_t magnitude = source.bits & 0x7FFFFFFF
+    if magnitude > 0x7F800000:  # NaN
+        return <uint16_t>(sign | 0x7E00)
+    if magnitude >= 0x477FF000:  # 65520 and up
+        return <uint16_t>(sign | 0x7C00)
+    if magnitude < 0x38800000:  # below 2**-14: adding 0.5 leaves whole 2**-24 in the mantissa
+        source.bits = magnitude
+        shifted.value = source.value + <float>0.5
+        return <uint16_t>(sign | (shifted.bits - 0x3F000000))
+    magnitude += 0xFFF + ((magnitude >> 13) & 1)
+    return <uint16_t>(sign | ((magnitude - (<uint32_t>112 << 23)) >> 13))
+
+
+cdef inline float round_to_half(float value) noexcept nogil:
+    return half_to_float(float_to_half(value))

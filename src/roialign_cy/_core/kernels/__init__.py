@@ -1,0 +1,1 @@
+"""The kernels, one module per CPU variant and working type."""

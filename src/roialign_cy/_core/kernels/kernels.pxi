@@ -1,0 +1,21 @@
+# The kernels. Compiled once per CPU variant and working type: base_float32.pyx and its siblings
+# say what `real` is and include this file. No intrinsics: inner loops run over a fixed number of channels, which every compiler turns
+# into SIMD.
+
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport uint16_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from roialign_cy._core.half cimport float_to_half, half_to_float
+from roialign_cy._core.taps cimport Axis, Taps
+
+cdef enum:
+    LANES = 16  # channels that are worked on together
+
+include "call.pxi"
+include "mix.pxi"
+include "pack.pxi"
+include "tiled.pxi"
+include "forward.pxi"

@@ -1,0 +1,323 @@
+# The tiled order: LANES channels of one image at a time, packed so that SIMD runs over channels.
+#
+# The boxes of an image come sorted by their first row, so one sweep down the map serves them all:
+# a ring holds the packed rows that the boxes at hand read, and each row is packed once. NHWC maps
+# have their channels side by side already and are read in place.
+
+
+cdef struct Tiling:
+    # Sizes of what a task works in; of the largest box of the call.
+    Py_ssize_t ring_rows    # packed rows held at a time
+    Py_ssize_t distinct_y   # rows that a box reads
+    Py_ssize_t distinct_x   # columns that a box reads
+    Py_ssize_t lines        # interpolated rows held at a time
+    Py_ssize_t group        # output rows held at a time
+    Py_ssize_t terms        # taps of a line
+
+
+cdef struct Task:
+    Py_ssize_t image
+    Py_ssize_t first_channel
+    Py_ssize_t channels     # 1 .. LANES
+    Py_ssize_t begin        # boxes order[begin] .. order[end - 1]
+    Py_ssize_t end
+
+
+cdef struct Desk:
+    # What a task works in, carved from the scratch memory of its thread.
+    real *ring
+    real *lines             # interpolated rows: distinct columns of the box, in cells
+    real *cells             # output rows in the making
+    real *weight            # of the taps at hand, and where each reads
+    const real **source
+    const real **row        # of each distinct row of the box at hand, its column 0
+    Py_ssize_t *column      # of each distinct column of the box, its offset in a row
+    Py_ssize_t *line_start
+    Py_ssize_t *low         # of each row of the map, the columns to pack: low .. high
+    Py_ssize_t *high
+
+
+cdef Py_ssize_t lay_desk(
+    Desk *desk, char *memory, const Call *call, const Tiling *t
+) noexcept nogil:
+    """Carve a desk from ``memory``; returns how many bytes that takes (and with NULL only that)."""
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    desk.ring = <real *>carve(memory, &at, t.ring_rows * call.width * cell)
+    desk.lines = <real *>carve(memory, &at, t.lines * t.distinct_x * cell)
+    desk.cells = <real *>carve(memory, &at, t.group * call.x.bins * cell)
+    desk.weight = <real *>carve(memory, &at, t.terms * sizeof(real))
+    desk.row = <const real **>carve(memory, &at, t.distinct_y * sizeof(void *))
+    desk.source = <const real **>carve(memory, &at, t.terms * sizeof(void *))
+    desk.column = <Py_ssize_t *>carve(memory, &at, t.distinct_x * sizeof(Py_ssize_t))
+    desk.line_start = <Py_ssize_t *>carve(memory, &at, t.lines * sizeof(Py_ssize_t))
+    desk.low = <Py_ssize_t *>carve(memory, &at, call.height * sizeof(Py_ssize_t))
+    desk.high = <Py_ssize_t *>carve(memory, &at, call.height * sizeof(Py_ssize_t))
+    return at
+
+
+cdef inline void *carve(char *memory, Py_ssize_t *at, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t here = (at[0] + 63) & ~<Py_ssize_t>63
+    at[0] = here + size
+    return NULL if memory == NULL else <void *>(memory + here)
+
+
+cdef void columns_to_pack(const Call *call, const Task *task, Desk *desk) noexcept nogil:
+    """For each row of the map, the span of columns that any box of the task reads in it."""
+    cdef Py_ssize_t i, box, d, y, low, high
+    for y in range(call.height):
+        desk.low[y] = call.width
+        desk.high[y] = 0
+    for i in range(task.begin, task.end):
+        box = call.order[i]
+        if call.x.distinct_begin[box] == call.x.distinct_end[box]:
+            continue
+        low = call.x.distinct[call.x.distinct_begin[box]]
+        high = call.x.distinct[call.x.distinct_end[box] - 1] + 1
+        for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
+            y = call.y.distinct[d]
+            desk.low[y] = min(desk.low[y], low)
+            desk.high[y] = max(desk.high[y], high)
+
+
+cdef void tiled_task(
+    const Call *call, const Tiling *tiling, const Task *task, Desk *desk
+) noexcept nogil:
+    """Pool the boxes of one task."""
+    cdef const char *map_start = (
+        call.features.data + task.image * call.features.image
+        + task.first_channel * call.features.channel
+    )
+    cdef bint in_place = (
+        task.channels == LANES
+        and call.itemsize == sizeof(real)
+        and call.features.channel == sizeof(real)
+    )
+    cdef real *ring = desk.ring
+    cdef Py_ssize_t ring_row = call.width * LANES
+    cdef Py_ssize_t packed = 0  # rows before this one are in the ring or past
+    cdef Py_ssize_t i, box, d, y, slot, begin, end
+    cdef Py_ssize_t cell_stride = LANES
+    if in_place:
+        cell_stride = call.features.col // <Py_ssize_t>sizeof(real)
+    else:
+        columns_to_pack(call, task, desk)
+    for i in range(task.begin, task.end):
+        box = call.order[i]
+        begin, end = call.y.distinct_begin[box], call.y.distinct_end[box]
+        if in_place:
+            for d in range(begin, end):
+                desk.row[d - begin] = <const real *>(
+                    map_start + call.y.distinct[d] * call.features.row
+                )
+        elif begin < end:
+            slot = call.y.distinct[begin] % tiling.ring_rows
+            y = call.y.distinct[begin]
+            for d in range(begin, end):
+                slot += call.y.distinct[d] - y
+                y = call.y.distinct[d]
+                while slot >= tiling.ring_rows:
+                    slot -= tiling.ring_rows
+                desk.row[d - begin] = ring + slot * ring_row
+            # Boxes ascend by their first row and none is taller than the ring, so a row is
+            # overwritten only when no box needs it any more.
+            packed = max(packed, call.y.distinct[begin])
+            while packed <= y:
+                if desk.low[packed] < desk.high[packed]:
+                    pack_cells(
+                        map_start + packed * call.features.row
+                        + desk.low[packed] * call.features.col,
+                        call.features.channel, call.features.col, call.itemsize, task.channels,
+                        desk.high[packed] - desk.low[packed],
+                        ring + (packed % tiling.ring_rows) * ring_row + desk.low[packed] * LANES,
+                    )
+                packed += 1
+        for d in range(call.x.distinct_begin[box], call.x.distinct_end[box]):
+            desk.column[d - call.x.distinct_begin[box]] = call.x.distinct[d] * cell_stride
+        if call.mode == AVG:
+            average_box(call, tiling, task, desk, box)
+        else:
+            maximum_box(call, tiling, task, desk, box)
+
+
+cdef void write_rows(
+    const Call *call, const Task *task, Py_ssize_t box, Py_ssize_t first, Py_ssize_t rows,
+    const real *cells,
+) noexcept nogil:
+    unpack_cells(
+        cells, rows, call.x.bins, task.channels,
+        call.out.data + (call.first_box + box) * call.out.image
+        + task.first_channel * call.out.channel + first * call.out.row,
+        call.out.channel, call.out.row, call.out.col, call.itemsize,
+    )
+
+
+cdef Py_ssize_t interpolate_line(
+    const Call *call, const Desk *desk, Py_ssize_t line, Py_ssize_t columns, real *out
+) noexcept nogil:
+    """Combine the rows of one line at the distinct columns of the box."""
+    cdef Py_ssize_t t, terms = call.y.tap_end[line] - call.y.tap_begin[line]
+    cdef Py_ssize_t first = call.y.tap_begin[line]
+    cdef real *weight = desk.weight
+    for t in range(terms):
+        desk.source[t] = desk.row[call.y.slot[first + t]]
+        weight[t] = <real>call.y.weight[first + t]
+    mix(
+        desk.source, weight, terms, desk.column, columns, out, LANES
+    )
+    return terms
+
+
+cdef void average_box(
+    const Call *call, const Tiling *tiling, const Task *task, Desk *desk, Py_ssize_t box,
+) noexcept nogil:
+    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
+    cdef Py_ssize_t first, rows, p, line, terms, t, tap
+    cdef real *lines = desk.lines
+    cdef real *cells = desk.cells
+    cdef real *weight = desk.weight
+    for p in range(tiling.group):
+        desk.line_start[p] = p * columns * LANES
+    first = 0
+    while first < call.y.bins:
+        rows = min(tiling.group, call.y.bins - first)
+        for p in range(rows):
+            line = call.y.line_begin[box * call.y.bins + first + p]
+            if line < call.y.line_end[box * call.y.bins + first + p]:
+                interpolate_line(call, desk, line, columns, lines + desk.line_start[p])
+            else:
+                memset(lines + desk.line_start[p], 0, columns * LANES * sizeof(real))
+        # Column outside, rows inside: the weights are set up once for all rows of the group.
+        for p in range(call.x.bins):
+            line = call.x.line_begin[box * call.x.bins + p]
+            terms = 0
+            if line < call.x.line_end[box * call.x.bins + p]:
+                tap = call.x.tap_begin[line]
+                terms = call.x.tap_end[line] - tap
+                for t in range(terms):
+                    desk.source[t] = lines + call.x.slot[tap + t] * LANES
+                    weight[t] = <real>call.x.weight[tap + t]
+            mix(
+                desk.source, weight, terms, desk.line_start, rows,
+                cells + p * LANES, call.x.bins * LANES,
+            )
+        write_rows(call, task, box, first, rows, cells)
+        first += rows
+
+
+cdef void maximum_box(
+    const Call *call, const Tiling *tiling, const Task *task, Desk *desk, Py_ssize_t box,
+) noexcept nogil:
+    cdef Py_ssize_t row, p, i, x_bin, y_bin
+    cdef real *cells = desk.cells
+    for row in range(call.y.bins):
+        y_bin = box * call.y.bins + row
+        if call.mode == MAX:
+            maximum_row(call, tiling, desk, box, y_bin)
+        else:
+            weighted_maximum_row(call, desk, box, y_bin)
+        for p in range(call.x.bins):
+            x_bin = box * call.x.bins + p
+            if not has_lines(call, y_bin, x_bin):
+                memset(cells + p * LANES, 0, LANES * sizeof(real))
+            elif call.y.outside[y_bin] or call.x.outside[x_bin]:
+                for i in range(LANES):  # a sample outside the map counts as 0
+                    if cells[p * LANES + i] < 0:
+                        cells[p * LANES + i] = 0
+        write_rows(call, task, box, row, 1, cells)
+
+
+cdef inline bint has_lines(const Call *call, Py_ssize_t y_bin, Py_ssize_t x_bin) noexcept nogil:
+    return (
+        call.y.line_begin[y_bin] < call.y.line_end[y_bin]
+        and call.x.line_begin[x_bin] < call.x.line_end[x_bin]
+    )
+
+
+cdef void maximum_row(
+    const Call *call, const Tiling *tiling, Desk *desk, Py_ssize_t box, Py_ssize_t y_bin,
+) noexcept nogil:
+    """The largest interpolated point of every section in one row of sections."""
+    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
+    cdef Py_ssize_t first, count, p, line, l, tap, terms, x_bin
+    cdef real *lines = desk.lines
+    cdef real *cells = desk.cells
+    cdef const real *a
+    cdef const real *b
+    cdef real best[LANES]
+    cdef real value[LANES]
+    cdef real wa, wb
+    cdef Py_ssize_t i
+    cdef bint is_first
+    first = call.y.line_begin[y_bin]
+    while first < call.y.line_end[y_bin]:
+        count = min(tiling.lines, call.y.line_end[y_bin] - first)
+        for l in range(count):
+            interpolate_line(call, desk, first + l, columns, lines + l * columns * LANES)
+        for p in range(call.x.bins):
+            x_bin = box * call.x.bins + p
+            is_first = first == call.y.line_begin[y_bin]
+            if not is_first:
+                for i in range(LANES):
+                    best[i] = cells[p * LANES + i]
+            for line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
+                tap = call.x.tap_begin[line]
+                terms = call.x.tap_end[line] - tap
+                a = lines + call.x.slot[tap] * LANES
+                wa = <real>call.x.weight[tap]
+                b, wb = a, wa
+                if terms == 2:
+                    b = lines + call.x.slot[tap + 1] * LANES
+                    wb = <real>call.x.weight[tap + 1]
+                for l in range(count):
+                    mix_pair(a, b, wa, wb, terms, value)
+                    if is_first:
+                        for i in range(LANES):
+                            best[i] = value[i]
+                        is_first = False
+                    else:
+                        keep_larger(best, value)
+                    a += columns * LANES
+                    b += columns * LANES
+            for i in range(LANES):
+                cells[p * LANES + i] = best[i]
+        first += count
+
+
+cdef void weighted_maximum_row(
+    const Call *call, Desk *desk, Py_ssize_t box, Py_ssize_t y_bin
+) noexcept nogil:
+    """ONNX's maximum, over weighted neighbours: plain, since it is here for its sake only."""
+    cdef real *cells = desk.cells
+    cdef real best[LANES]
+    cdef real value[LANES]
+    cdef real weight
+    cdef const real *source
+    cdef Py_ssize_t p, x_bin, y_line, x_line, ty, tx, i
+    cdef bint is_first
+    for p in range(call.x.bins):
+        x_bin = box * call.x.bins + p
+        is_first = True
+        for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
+            for x_line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
+                for ty in range(call.y.tap_begin[y_line], call.y.tap_end[y_line]):
+                    for tx in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
+                        weight = <real>(call.y.weight[ty] * call.x.weight[tx])
+                        source = desk.row[call.y.slot[ty]]
+                        source += desk.column[call.x.slot[tx]]
+                        for i in range(LANES):
+                            value[i] = weight * source[i]
+                        if is_first:
+                            best[:] = value
+                            is_first = False
+                        else:
+                            keep_larger(best, value)
+                if (
+                    call.y.tap_end[y_line] - call.y.tap_begin[y_line] == 1
+                    or call.x.tap_end[x_line] - call.x.tap_begin[x_line] == 1
+                ):  # a neighbour of weight zero counts as 0
+                    memset(value, 0, sizeof(value))
+                    keep_larger(best, value)
+        if not is_first:
+            for i in range(LANES):
+                cells[p * LANES + i] = best[i]

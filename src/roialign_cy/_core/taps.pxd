@@ -1,0 +1,39 @@
+"""Where every section of every box reads, along each axis: the tables that kernels run on.
+
+A section has *lines*, a line has *taps* (cell, weight). In ``avg`` a section has one line, with
+all its samples merged; in ``max`` it has a line for each sample that can be the largest. A
+section with no sample inside the map has no line.
+"""
+
+cdef struct Axis:
+    Py_ssize_t bins             # sections along this axis
+    Py_ssize_t *line_begin      # [box * bins + section]: its lines are line_begin .. line_end
+    Py_ssize_t *line_end
+    char *outside               # [box * bins + section]: 1 if a sample lies outside the map
+    Py_ssize_t *tap_begin       # [line]: its taps are tap_begin .. tap_end
+    Py_ssize_t *tap_end
+    Py_ssize_t *cell            # [tap]
+    Py_ssize_t *slot            # [tap]: place of the cell among the distinct cells of the box
+    double *weight              # [tap], never 0 in the working type
+    Py_ssize_t *distinct        # cells that the box reads, ascending
+    Py_ssize_t *distinct_begin  # [box]: its cells are distinct_begin .. distinct_end
+    Py_ssize_t *distinct_end
+
+
+cdef struct Tables:
+    Axis y
+    Axis x
+    Py_ssize_t *image           # [box]
+    Py_ssize_t *order           # boxes by image, then by first row read
+
+
+cdef class Taps:
+    """The tables of boxes ``first .. last`` of an array."""
+
+    cdef readonly Py_ssize_t first, last
+    cdef Tables tables
+    cdef void *memory
+    cdef int build(
+        self, Py_buffer *view, Py_ssize_t height, Py_ssize_t width, spec, bint single,
+        int num_threads,
+    ) except -1

@@ -1,0 +1,167 @@
+"""The validated call. The only place that knows what the arguments of a pooling call mean."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ._choices import require_choice
+from .conventions import (
+    MAX_SAMPLING_RATIO,
+    MODES,
+    Convention,
+    find_convention,
+    finite_number,
+    int_pair,
+    ratio_pair,
+)
+
+LAYOUTS = ("NCHW", "NHWC")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """Everything about a pooling call except its arrays; what a backend is given.
+
+    Attributes
+    ----------
+    output_size : (int, int)
+        Sections per box along (rows, columns), each >= 1.
+    spatial_scale : float
+        Cells per input unit.
+    pixel_offset : float
+        Cells subtracted from scaled box coordinates.
+    min_size : float or None
+        Smallest extent of a box in cells.
+    sampling : {"centered", "interior"}
+        Where samples lie in a section.
+    sampling_ratio : (int, int)
+        Samples per section along (rows, columns); 0 stands for the adaptive count of the
+        centered sampling (the interior sampling's own count is already filled in).
+    mode : {"avg", "max", "max_weighted"}
+        How samples are reduced; ``max_rule`` is already applied.
+    layout : {"NCHW", "NHWC"}
+        Axes of the features and of the output.
+    num_threads : int or None
+        Upper bound from the caller; None leaves it to the backend's policy.
+    """
+
+    output_size: tuple[int, int]
+    spatial_scale: float
+    pixel_offset: float
+    min_size: float | None
+    sampling: str
+    sampling_ratio: tuple[int, int]
+    mode: str
+    layout: str
+    num_threads: int | None
+
+    def output_shape(self, num_rois: int, channels: int) -> tuple[int, int, int, int]:
+        """Shape of the result for that many boxes and channels, in this spec's layout."""
+        rows, cols = self.output_size
+        if self.layout == "NCHW":
+            return num_rois, channels, rows, cols
+        return num_rois, rows, cols, channels
+
+    def feature_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """(N, C, H, W) of a feature array of this layout."""
+        if self.layout == "NCHW":
+            n, c, h, w = shape
+        else:
+            n, h, w, c = shape
+        return n, c, h, w
+
+
+def make_spec(
+    output_size: int | tuple[int, int],
+    convention: str | Convention,
+    spatial_scale: float,
+    sampling_ratio: int | tuple[int, int] | None,
+    mode: str | None,
+    layout: str,
+    num_threads: int | None,
+) -> PoolSpec:
+    """Check the options of a call and fill in what its convention leaves open."""
+    # Pairs become tuples of ints before the cache sees them: to a cache 2, 2.0 and True are one key.
+    options = (
+        int_pair(output_size, "output_size"),
+        convention,
+        spatial_scale,
+        None if sampling_ratio is None else ratio_pair(sampling_ratio),
+        mode,
+        layout,
+        num_threads,
+    )
+    try:
+        return _cached_spec(*options)
+    except TypeError:
+        # Something unhashable: a 0-d array is a fine number, and for the rest the checks know
+        # the argument's name.
+        return _build_spec(*options)
+
+
+def _build_spec(
+    output_size: tuple[int, int],
+    convention: str | Convention,
+    spatial_scale: float,
+    sampling_ratio: tuple[int, int] | None,
+    mode: str | None,
+    layout: str,
+    num_threads: int | None,
+) -> PoolSpec:
+    chosen = find_convention(convention)
+    if min(output_size) < 1:
+        raise ValueError(f"output_size must be at least 1 x 1, got {output_size}")
+    ratio = ratio_pair(chosen.sampling_ratio) if sampling_ratio is None else sampling_ratio
+    if chosen.sampling == "interior":
+        ratio = (
+            ratio[0] or max(output_size[0] - 1, 1),
+            ratio[1] or max(output_size[1] - 1, 1),
+        )
+        if max(ratio) > MAX_SAMPLING_RATIO:
+            raise ValueError(
+                f"output_size {output_size} asks for {max(ratio)} interior samples per section; "
+                f"at most {MAX_SAMPLING_RATIO} are possible: give a sampling_ratio"
+            )
+    require_choice("layout", layout, LAYOUTS)
+    return PoolSpec(
+        output_size=output_size,
+        spatial_scale=_scale(spatial_scale),
+        pixel_offset=chosen.pixel_offset,
+        min_size=chosen.min_size,
+        sampling=chosen.sampling,
+        sampling_ratio=ratio,
+        mode=_mode(mode, chosen),
+        layout=layout,
+        num_threads=_threads(num_threads),
+    )
+
+
+_cached_spec = lru_cache(maxsize=256, typed=True)(_build_spec)
+
+
+def _mode(mode: str | None, convention: Convention) -> str:
+    if mode is None:
+        mode = convention.mode
+    require_choice("mode", mode, MODES)
+    return convention.max_rule if mode == "max" else mode
+
+
+def _scale(spatial_scale: float) -> float:
+    scale = finite_number("spatial_scale", spatial_scale)
+    if scale <= 0:
+        raise ValueError(f"spatial_scale must be > 0, got {spatial_scale!r}")
+    return scale
+
+
+def _threads(num_threads: int | None) -> int | None:
+    if num_threads is None:
+        return None
+    try:
+        count = operator.index(num_threads)
+    except TypeError:
+        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}") from None
+    if count < 1:
+        raise ValueError(f"num_threads must be at least 1, got {num_threads!r}")
+    return count

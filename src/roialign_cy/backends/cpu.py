@@ -1,0 +1,134 @@
+"""The CPU backend: NumPy arrays to the compiled core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._core import threads, variants
+from .._core.taps import Taps
+from ._protocol import API_VERSION
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    from .._spec import PoolSpec
+
+
+class CpuBackend:
+    """RoI Align on the CPU, by one of the compiled variants.
+
+    Parameters
+    ----------
+    name : str, default "cpu"
+        Name of the backend.
+    variant : str or None, default None
+        The CPU variant to run on; None is the best, or what ``ROIALIGN_CPU`` says.
+    """
+
+    api_version = API_VERSION
+    array_types = ("numpy:ndarray",)
+
+    def __init__(self, name: str = "cpu", variant: str | None = None) -> None:
+        self.name = name
+        self._forced_variant = variant
+
+    @property
+    def variant(self) -> str:
+        """The CPU variant that calls run on."""
+        if self._forced_variant is None:
+            self._forced_variant = variants.chosen()
+        return self._forced_variant
+
+    def unavailable_reason(self) -> str | None:
+        """None: the package does not install without its core."""
+        return None
+
+    def cannot_run(self, spec: PoolSpec) -> str | None:
+        """None: every call can be run."""
+        return None
+
+    def roi_align(
+        self,
+        features: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        spec: PoolSpec,
+        out: NDArray[np.floating],
+    ) -> NDArray[np.floating]:
+        """Pool ``features`` under ``rois`` into ``out``; see `Backend.roi_align`."""
+        if spec.layout == "NHWC":
+            self._pool(features.transpose(0, 3, 1, 2), rois, spec, out.transpose(0, 3, 1, 2))
+        else:
+            self._pool(features, rois, spec, out)
+        return out
+
+    def roi_align_backward(self, *args: object, **options: object) -> tuple[NDArray[np.floating]]:
+        """Not there yet."""
+        raise NotImplementedError("the CPU backend has no gradients yet")
+
+    def _pool(
+        self,
+        features: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        spec: PoolSpec,
+        out: NDArray[np.floating],
+    ) -> None:
+        """The same with both arrays' axes in the order (N or K, C, rows, cols)."""
+        height, width = features.shape[2:]
+        if out.size == 0:
+            return
+        if height == 0 or width == 0:
+            out[...] = 0
+        elif not features.flags.aligned or not features.dtype.isnative:
+            self._pool_image_by_image(features, rois, spec, out)
+        elif not out.flags.aligned:
+            aligned = np.empty(out.shape, out.dtype)
+            self._pool(features, rois, spec, aligned)
+            out[...] = aligned
+        else:
+            self._run(features, rois, spec, out)
+
+    def _pool_image_by_image(
+        self,
+        features: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        spec: PoolSpec,
+        out: NDArray[np.floating],
+    ) -> None:
+        """Pool a map that the kernels cannot read as it lies, with one image in copy at a time."""
+        for index in np.unique(rois[:, 0]):
+            image = features[int(index)][np.newaxis]
+            image = image.astype(image.dtype.newbyteorder("="), order="C")
+            chosen = rois[:, 0] == index
+            boxes = rois[chosen]
+            boxes[:, 0] = 0
+            pooled = np.empty((len(boxes), *out.shape[1:]), out.dtype)
+            self._run(image, boxes, spec, pooled)
+            out[chosen] = pooled
+
+    def _run(
+        self,
+        features: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        spec: PoolSpec,
+        out: NDArray[np.floating],
+    ) -> None:
+        """Hand native, aligned arrays to the core, boxes in batches of bounded memory."""
+        height, width = features.shape[2:]
+        in_float64 = features.dtype.itemsize == 8
+        kernels = self._kernels("float64" if in_float64 else "float32")
+        num_threads = threads.effective_num_threads(spec.num_threads)
+        first = 0
+        while first < len(rois):
+            taps = Taps(rois, first, height, width, spec, not in_float64, num_threads)
+            kernels.forward(features, out, taps, spec.mode, num_threads)
+            first = taps.last
+
+    def _kernels(self, working_type: str) -> ModuleType:
+        return variants.load(self.variant, working_type)
+
+
+BACKEND = CpuBackend()

@@ -1,0 +1,131 @@
+"""What a box, a sample and a result mean: the named conventions of RoI Align."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ._choices import require_choice
+
+SAMPLINGS = ("centered", "interior")
+MODES = ("avg", "max", "max_weighted")
+MAX_RULES = ("max", "max_weighted")
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """One project's reading of RoI Align, as the few choices in which projects differ.
+
+    Parameters
+    ----------
+    pixel_offset : float, default 0.5
+        Cells subtracted from every scaled box coordinate; 0.5 where the centre of cell 0 is
+        at coordinate 0.5 (``aligned=True`` elsewhere), 0 where it is at coordinate 0.
+    min_size : float or None, default None
+        Smallest width and height of a box in cells; narrower boxes are widened to it at their
+        far side. ``None`` leaves boxes as they are.
+    sampling : {"centered", "interior"}, default "centered"
+        Where the ``g`` samples of a section lie along an axis: at fractions ``(i + 0.5) / g``
+        (centered) or ``(i + 1) / (g + 1)`` (interior) of it, ``i = 0 .. g - 1``.
+    sampling_ratio : int or (int, int), default 0
+        Samples per section along (rows, columns). 0 is the sampling's own count:
+        ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior.
+    mode : {"avg", "max", "max_weighted"}, default "avg"
+        How the samples of a section become one value.
+    max_rule : {"max", "max_weighted"}, default "max"
+        What ``mode="max"`` means under this convention.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a choice is unknown or a number is impossible.
+
+    Examples
+    --------
+    >>> from roialign_cy import Convention
+    >>> Convention(pixel_offset=0.0, min_size=1.0).sampling
+    'centered'
+    """
+
+    pixel_offset: float = 0.5
+    min_size: float | None = None
+    sampling: str = "centered"
+    sampling_ratio: int | tuple[int, int] = 0
+    mode: str = "avg"
+    max_rule: str = "max"
+
+    def __post_init__(self) -> None:
+        require_choice("sampling", self.sampling, SAMPLINGS)
+        require_choice("mode", self.mode, MODES)
+        require_choice("max_rule", self.max_rule, MAX_RULES)
+        # Normalised in place, so that equal conventions are equal however they were written.
+        normalise = object.__setattr__
+        normalise(self, "pixel_offset", finite_number("pixel_offset", self.pixel_offset))
+        if self.min_size is not None:
+            size = finite_number("min_size", self.min_size)
+            if size < 0:
+                raise ValueError(f"min_size must be None or >= 0, got {self.min_size!r}")
+            normalise(self, "min_size", size)
+        normalise(self, "sampling_ratio", ratio_pair(self.sampling_ratio))
+
+
+def find_convention(convention: str | Convention) -> Convention:
+    """The convention of that name, or ``convention`` itself."""
+    if isinstance(convention, Convention):
+        return convention
+    require_choice("convention", convention, CONVENTIONS)
+    return CONVENTIONS[convention]
+
+
+MAX_SAMPLING_RATIO = 4096
+"""Most samples per section and axis that can be asked for. A bound is needed because work grows
+with it; this one is far above any use (others default to 2) and still answers within a second."""
+
+
+def ratio_pair(ratio: int | tuple[int, int], name: str = "sampling_ratio") -> tuple[int, int]:
+    """``ratio`` as (rows, columns), each within 0 .. MAX_SAMPLING_RATIO."""
+    pair = int_pair(ratio, name)
+    if not all(0 <= n <= MAX_SAMPLING_RATIO for n in pair):
+        raise ValueError(f"{name} must be in 0 .. {MAX_SAMPLING_RATIO}, got {ratio!r}")
+    return pair
+
+
+def int_pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
+    """``value`` or (value, value) as two Python integers; TypeError or ValueError otherwise."""
+    try:
+        if isinstance(value, tuple | list):
+            rows, cols = value
+            return operator.index(rows), operator.index(cols)
+        number = operator.index(value)
+    except (TypeError, ValueError) as error:
+        kind = type(error)
+        raise kind(f"{name} must be an integer or a pair (rows, cols), got {value!r}") from None
+    return number, number
+
+
+def finite_number(name: str, value: float) -> float:
+    """``value`` as a finite float; TypeError for strings and the like, ValueError otherwise."""
+    try:
+        finite = math.isfinite(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:  # an integer beyond every float
+        finite = False
+    if not finite:
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return float(value)
+
+
+CONVENTIONS: MappingProxyType[str, Convention] = MappingProxyType(
+    {
+        "document": Convention(sampling="interior", mode="max"),
+        "torchvision": Convention(pixel_offset=0.0, min_size=1.0),
+        "detectron2": Convention(),
+        "mmcv": Convention(),
+        "onnx": Convention(max_rule="max_weighted"),
+        "onnx-10": Convention(pixel_offset=0.0, min_size=1.0, max_rule="max_weighted"),
+    }
+)
+"""The conventions that have a name; see the table in the README."""
