@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +18,12 @@ import roialign_cy as ra
 from . import demo
 from ._config import config
 from ._worked_example import WorkedNumber, worked_numbers
+
+
+class _BadFileError(click.ClickException):
+    """A file that was named cannot be used; the status is that of a bad argument."""
+
+    exit_code = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,19 +47,23 @@ def roialign() -> None:
 )
 @click.option("--no-picture", is_flag=True, help="Print the numbers only.")
 def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
-    """Pool a box of a photograph on every backend, and redo the document's worked example."""
+    """Pool a box of a photograph on every backend and redo the worked example."""
     try:
         photograph = demo.load_photograph(image)
     except ValueError as error:
-        raise _refusal(str(error)) from error
+        raise _BadFileError(str(error)) from error
     features = demo.feature_map(photograph)
-    results = {name: demo.pool_box(features, name) for name in ra.backends.available()}
+    results, refusals = _pool_everywhere(features)
     first, pooled = next(iter(results.items()))
 
     console = _console()
-    console.print(_sections_table(pooled, first))
-    console.print(_backends_table(results))
-    console.print(_worked_table(worked_numbers(first)))
+    for table in (
+        _sections_table(pooled, first),
+        _backends_table(results, refusals),
+        _worked_table(worked_numbers(first)),
+    ):
+        console.print(table)
+        console.print()
     if no_picture:
         return
     from ._demo_picture import save_picture  # here: Matplotlib takes a second to import
@@ -60,7 +71,7 @@ def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
     try:
         save_picture(output, photograph, features, pooled)
     except (OSError, ValueError) as error:  # ValueError: a format unknown to Matplotlib
-        raise _refusal(f"cannot write {str(output)!r}: {error}") from error
+        raise _BadFileError(f"cannot write {str(output)!r}: {error}") from error
     click.echo(f"picture: {output}")
 
 
@@ -69,16 +80,20 @@ def show_info() -> None:
     """Show the version, what the CPU code runs on, and the backends."""
     found = config()
     cpu = found["cpu"]
-    table = Table(title="roialign_cy", show_header=False, title_justify="left")
-    table.add_row("version", found["version"])
-    table.add_row("Python, NumPy", f"{found['python']}, {found['numpy']}")
-    table.add_row("CPU variant", cpu["variant"])
-    table.add_row("  built", ", ".join(cpu["built"]))
-    table.add_row("  usable here", ", ".join(cpu["usable"]))
-    table.add_row("threads", str(found["threads"]))
-    table.add_row("OpenMP", "yes" if found["openmp"] else "no: one thread only", end_section=True)
+    table = _table("Installation", "what", "found")
+    for what, value in (
+        ("version", found["version"]),
+        ("Python", found["python"]),
+        ("NumPy", found["numpy"]),
+        ("CPU variant", cpu["variant"]),
+        ("CPU variants built", ", ".join(cpu["built"])),
+        ("CPU variants usable", ", ".join(cpu["usable"])),
+        ("OpenMP", "yes" if found["openmp"] else "no: calls run on one thread"),
+        ("threads", str(found["threads"])),
+    ):
+        table.add_row(what, value)
     for name, reason in found["backends"].items():
-        table.add_row(f"backend {name}", reason or "available")
+        table.add_row(f"backend {name}", f"unavailable: {reason}" if reason else "available")
     _console().print(table)
 
 
@@ -87,51 +102,64 @@ def _console() -> Console:
     return Console(markup=False, highlight=False)
 
 
-def _refusal(message: str) -> click.ClickException:
-    refusal = click.ClickException(message)
-    refusal.exit_code = 2
-    return refusal
+def _pool_everywhere(
+    features: NDArray[Any],
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Pool on every known backend: the results, and the reasons of those that gave none."""
+    results, refusals = {}, {}
+    for name in ra.backends.names():
+        try:
+            results[name] = demo.pool_box(features, name)
+        # Beside missing ones: those for other arrays, and what the environment sets to nonsense.
+        except (ra.BackendUnavailableError, TypeError, ValueError) as error:
+            refusals[name] = str(error)
+    return results, refusals
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for heading in headings:
+        table.add_column(heading)
+    return table
 
 
 def _sections_table(pooled: NDArray[Any], backend: str) -> Table:
     x, y, w, h = demo.BOX
-    table = Table(
-        title=f"{w} x {h} pixels, top left at ({x}, {y}), y up: computed by {backend}",
-        title_justify="left",
-    )
-    table.add_column("section (i,j)")
+    t, k = demo.OUTPUT_SIZE
+    table = _table(f"Sections of the box [{x}, {y}], {w} x {h} (y up), by {backend}", "(i,j)")
     for channel in demo.CHANNELS:
         table.add_column(channel, justify="right")
-    t, k = demo.OUTPUT_SIZE
     for j in range(1, t + 1):
         for i in range(1, k + 1):
-            values = pooled[:, j - 1, i - 1]
-            table.add_row(f"({i},{j})", *(f"{v:.4f}" for v in values), end_section=i == k)
+            table.add_row(f"({i},{j})", *(f"{value:.4f}" for value in pooled[:, j - 1, i - 1]))
     return table
 
 
-def _backends_table(results: dict[str, NDArray[Any]]) -> Table:
-    table = Table(title="Backends", title_justify="left")
-    table.add_column("name")
-    table.add_column("largest difference from the reference")
-    for name in ra.backends.names():
-        if name in results:
-            difference = float(np.abs(results[name] - results["reference"]).max())
-            table.add_row(name, f"{difference:.1e}" if difference else "0")
-        else:
-            table.add_row(name, f"unavailable: {ra.backends.unavailable_reason(name)}")
+def _backends_table(results: dict[str, NDArray[Any]], refusals: dict[str, str]) -> Table:
+    table = _table("Backends", "name", "largest difference from the reference")
+    for name, pooled in results.items():
+        difference = float(np.abs(pooled - results["reference"]).max())
+        table.add_row(name, f"{difference:.1e}" if difference else "0")
+    for name, refusal in refusals.items():
+        table.add_row(name, refusal)
     return table
 
 
 def _worked_table(numbers: list[WorkedNumber]) -> Table:
-    table = Table(title="The document's worked example", title_justify="left")
-    for heading in ("what", "printed", "computed", "agrees"):
-        table.add_column(heading)
+    table = _table("The document's worked example", "what", "printed", "computed", "remark")
     for number in numbers:
-        verdict = Text("yes" if number.agrees else "no", "green" if number.agrees else "yellow")
-        if number.remark:
-            verdict.append(f", {number.remark}")
-        printed = ", ".join(f"{v:g}" for v in number.printed)
-        computed = ", ".join(f"{round(v, 4):g}" for v in number.ours)
-        table.add_row(number.what, printed, computed, verdict)
+        verdict = "agrees" if number.agrees else "differs"
+        table.add_row(
+            number.what,
+            ", ".join(f"{value:g}" for value in number.printed),
+            ", ".join(f"{round(value, 4):g}" for value in number.computed),
+            Text(number.remark or verdict, style="green" if number.agrees else "yellow"),
+        )
     return table

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -31,7 +31,7 @@ _TITLE, _TEXT, _NUMBER = 17, 15, 20
 _BOX = "#ffd43b"
 _ACCENT = "#e8590c"
 _INK = "#212529"
-_COLOURS = "Blues_r"
+_COLOURS = colormaps["Blues_r"]
 _OUTLINE = (withStroke(linewidth=3.5, foreground=_INK),)  # keeps white and yellow visible
 _BOX_OUTLINE = (withStroke(linewidth=4.5, foreground=_INK),)
 _VIEW_X, _VIEW_Y = (9.0, 16.0), (4.5, 11.0)  # the part of the map around the box
@@ -54,8 +54,7 @@ def save_picture(
     """
     channel = demo.CHANNELS.index(CHANNEL)
     cells, output = features[0, channel], pooled[channel]
-    colours = ScalarMappable(Normalize(), _COLOURS)
-    colours.set_clim(cells.min(), cells.max())
+    norm = Normalize(cells.min(), cells.max())
 
     # Without pyplot, so that a caller's figures and settings stay as they are.
     figure = Figure(figsize=_SIZE, dpi=_DPI, facecolor="white")
@@ -64,11 +63,15 @@ def save_picture(
     middle = _axes(figure, (7.0, 0.85, 5.71, 5.3), f"2  Feature map ({CHANNEL})")
     right = _axes(figure, (13.35, 3.75, 2.4, 2.4), "3  Output: the max")
     _draw_photograph(left, photograph)
-    _draw_map(middle, cells, colours)
-    _draw_output(right, output, colours)
-    sums = _arithmetic(features[:, [channel]], cells)
+    _draw_map(middle, cells, norm)
+    _draw_output(right, output, norm)
     figure.text(
-        13.05 / _SIZE[0], 0.85 / _SIZE[1], sums, fontsize=_TEXT, color=_INK, linespacing=1.35
+        13.05 / _SIZE[0],
+        0.85 / _SIZE[1],
+        _arithmetic(cells),
+        fontsize=_TEXT,
+        color=_INK,
+        linespacing=1.35,
     )
     figure.savefig(path)
 
@@ -100,9 +103,9 @@ def _draw_photograph(axes: Axes, photograph: NDArray[np.uint8]) -> None:
     _draw_box(axes, scale=cell, markersize=5)
 
 
-def _draw_map(axes: Axes, cells: NDArray[Any], colours: ScalarMappable) -> None:
+def _draw_map(axes: Axes, cells: NDArray[Any], norm: Normalize) -> None:
     size = demo.MAP_SIZE
-    axes.imshow(cells, extent=(0, size, 0, size), cmap=colours.cmap, norm=colours.norm)
+    axes.imshow(cells, extent=(0, size, 0, size), cmap=_COLOURS, norm=norm)
     axes.set_xlim(*_VIEW_X)
     axes.set_ylim(*_VIEW_Y)
     _draw_box(axes, scale=1, markersize=9)
@@ -131,18 +134,22 @@ def _draw_map(axes: Axes, cells: NDArray[Any], colours: ScalarMappable) -> None:
             cell[1] + (0.27 if cell[1] > at[1] else -0.27),
             f"{_value(cells, cell):.2f}",
             fontsize=_TEXT,
-            color=_ink_on(colours.to_rgba(_value(cells, cell))),
+            color=_ink_on(norm(_value(cells, cell))),
             ha="center",
             va="center",
             zorder=6,
         )
     _name_axes(axes, "x, cells →", "y, cells →")
     keys = [
-        Line2D([], [], marker="o", linestyle="", markersize=size, color=colour, markeredgecolor=_INK)
+        Line2D(
+            [], [], marker="o", linestyle="", markersize=size, color=colour, markeredgecolor=_INK
+        )
         for size, colour in ((5, "white"), (9, _BOX))
     ]
     names = ("centre of a cell", "point, 4 in each section")
-    axes.legend(keys, names, loc="lower center", ncols=2, fontsize=_TEXT, handletextpad=0.2, framealpha=1)
+    axes.legend(
+        keys, names, loc="lower center", ncols=2, fontsize=_TEXT, handletextpad=0.2, framealpha=1
+    )
 
 
 def _draw_box(axes: Axes, scale: float, markersize: float) -> None:
@@ -189,16 +196,16 @@ def _draw_box(axes: Axes, scale: float, markersize: float) -> None:
     )
 
 
-def _draw_output(axes: Axes, output: NDArray[Any], colours: ScalarMappable) -> None:
+def _draw_output(axes: Axes, output: NDArray[Any], norm: Normalize) -> None:
     t, k = output.shape
-    axes.imshow(output, extent=(0.5, k + 0.5, t + 0.5, 0.5), cmap=colours.cmap, norm=colours.norm)
+    axes.imshow(output, extent=(0.5, k + 0.5, t + 0.5, 0.5), cmap=_COLOURS, norm=norm)
     for (row, col), value in np.ndenumerate(output):
         axes.text(
             col + 1,
             row + 1,
             f"{value:.2f}",
             fontsize=_NUMBER,
-            color=_ink_on(colours.to_rgba(value)),
+            color=_ink_on(norm(value)),
             ha="center",
             va="center",
         )
@@ -211,28 +218,32 @@ def _draw_output(axes: Axes, output: NDArray[Any], colours: ScalarMappable) -> N
     _name_axes(axes, "section i →", "← section j")
 
 
-def _ink_on(colour: tuple[float, ...]) -> str:
-    """Pick the type colour that can be read on ``colour``."""
-    return "white" if np.dot(colour[:3], (0.3, 0.59, 0.11)) < 0.5 else _INK
+def _ink_on(shade: float) -> str:
+    """Pick the type colour that can be read on a cell of that normalised value."""
+    red, green, blue, _ = _COLOURS(shade)
+    return "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else _INK
 
 
-def _arithmetic(channel: NDArray[Any], cells: NDArray[Any]) -> str:
-    """Spell out the point in focus and the maximum that its section becomes."""
-    points = demo.section_points(*FOCUS)
-    values = demo.values_at(channel, points)[:, 0]
-    terms = [
-        f"{_value(cells, cell):.2f} × {weight:.2f}"
-        for cell, weight in _cells_and_weights(points[FOCUS_POINT])
+def _arithmetic(cells: NDArray[Any]) -> str:
+    """Spell out the point in focus, and list the values that its section is the max of."""
+    products = [
+        [(_value(cells, cell), weight) for cell, weight in _cells_and_weights(at)]
+        for at in demo.section_points(*FOCUS)
     ]
+    values = [f"{sum(value * weight for value, weight in terms):.2f}" for terms in products]
+    first, second, third, fourth = (
+        f"{value:.2f} \N{MULTIPLICATION SIGN} {weight:.2f}"
+        for value, weight in products[FOCUS_POINT]
+    )
     return "\n".join(
         (
             "Where the arrows meet:",
-            f"    {terms[0]}",
-            f"+ {terms[1]}",
-            f"+ {terms[2]}",
-            f"+ {terms[3]} = {values[FOCUS_POINT]:.2f}",
+            f"    {first}",
+            f"+ {second}",
+            f"+ {third}",
+            f"+ {fourth} = {values[FOCUS_POINT]}",
             "Its section's four points:",
-            "  ".join(f"{value:.2f}" for value in values),
+            "  ".join(values),
         )
     )
 

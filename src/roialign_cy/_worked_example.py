@@ -16,29 +16,28 @@ class WorkedNumber:
 
     what: str
     printed: tuple[float, ...]
-    ours: tuple[float, ...]
+    computed: tuple[float, ...]
     remark: str = ""
 
     @property
     def agrees(self) -> bool:
         """Whether they are equal to the print's two decimals, some of which are cut."""
-        return bool(np.allclose(self.printed, self.ours, rtol=0, atol=0.01))
+        return bool(np.allclose(self.printed, self.computed, rtol=0, atol=0.01))
 
 
-# (section and point, printed at, remark)
+# (i, j, n, m), where it is printed to be, remark
 _POINTS = (
     ((1, 1, 1, 1), (9.94, 9.5), ""),
     ((1, 1, 2, 1), (10.63, 9.5), "cut, not rounded"),
     ((1, 1, 1, 2), (9.94, 8.99), ""),
     ((1, 1, 2, 2), (10.63, 8.99), "cut, not rounded"),
-    ((2, 3, 2, 2), (12.69, 5.97), "slip: 9.25 + 2.083 + 1.389 = 12.72"),
+    ((2, 3, 2, 2), (12.69, 5.97), "slip: 12.72 is meant"),
 )
-# (point, centres of the columns and rows beside it)
-_NEIGHBOURS = (
-    ((9.94, 9.5), (9.5, 10.5), (8.5, 9.5)),
-    ((10.63, 9.5), (10.5, 11.5), (8.5, 9.5)),
-    ((12.69, 5.97), (12.5, 13.5), (5.5, 6.5)),
-)
+# coordinate, centres of the cells on both sides
+_NEIGHBOURS = {
+    "x": ((9.94, (9.5, 10.5)), (10.63, (10.5, 11.5)), (12.69, (12.5, 13.5))),
+    "y": ((9.5, (8.5, 9.5)), (8.99, (8.5, 9.5)), (5.97, (5.5, 6.5))),
+}
 # The values of the first four points. They are interpolated at the coordinates as printed: the
 # document rounds those first.
 _VALUES = (0.144, 0.21, 0.51, 0.43)
@@ -65,40 +64,37 @@ def _boxes() -> list[WorkedNumber]:
     corner, size = demo.BOX[:2], demo.BOX[2:]
     return [
         WorkedNumber("box: top left", (396, 320), corner, "slip: 9.25 x 32 = 296"),
-        WorkedNumber("box: width, height", (145, 200), size, "slip: the height comes first"),
-        WorkedNumber("on the map: top left", (9.25, 10), (x, y)),
-        WorkedNumber("on the map: bottom right", (15.5, 5.47), (x + w, y - h)),
+        WorkedNumber("box: width, height", (145, 200), size, "slip: height first"),
+        WorkedNumber("on map: top left", (9.25, 10), (x, y)),
+        WorkedNumber("on map: bottom right", (15.5, 5.47), (x + w, y - h)),
         WorkedNumber("section: width, height", (2.08, 1.51), (w / k, h / t)),
     ]
 
 
 def _points() -> list[WorkedNumber]:
     return [
-        WorkedNumber(f"section ({i},{j}), point ({n},{m})", printed, demo.point(i, j, n, m), remark)
+        WorkedNumber(f"point P({i},{j},{n},{m})", printed, demo.point(i, j, n, m), remark)
         for (i, j, n, m), printed, remark in _POINTS
     ]
 
 
 def _neighbours() -> list[WorkedNumber]:
     return [
-        WorkedNumber(
-            f"neighbours of [{x}, {y}]",
-            (*columns, *rows),
-            (*demo.neighbours(x), *demo.neighbours(y)),
-        )
-        for (x, y), columns, rows in _NEIGHBOURS
+        WorkedNumber(f"neighbours of {axis} = {at}", printed, demo.neighbours(at))
+        for axis, rows in _NEIGHBOURS.items()
+        for at, printed in rows
     ]
 
 
 def _values(backend: str | None) -> list[WorkedNumber]:
     cells = document_map()
     points = [printed for _, printed, _ in _POINTS[: len(_VALUES)]]
-    ours = demo.values_at(cells, points, backend)[:, 0].tolist()
+    computed = demo.values_at(cells, points, backend)[:, 0].tolist()
     output = float(demo.pool_box(cells, backend)[0, 0, 0])
     return [
         *(
             WorkedNumber(f"value at [{x}, {y}]", (printed,), (value,))
-            for (x, y), printed, value in zip(points, _VALUES, ours, strict=True)
+            for (x, y), printed, value in zip(points, _VALUES, computed, strict=True)
         ),
         WorkedNumber("output of section (1,1)", (_OUTPUT,), (output,)),
     ]

@@ -153,10 +153,10 @@ def slope(position: float, size: int) -> Cells:
 
 
 def section_samples(axis: Axis, section: int, size: int) -> list[Sample]:
-    """List the samples of a section in order, of those outside the map only the first.
+    """List the samples of a section in order, but only one of those outside the map.
 
-    All samples outside are alike: 0, without gradient. One of them is enough to take part in a
-    maximum, and the first decides the ties.
+    They are all alike: 0, without gradient. One is enough to take part in a maximum; it stands
+    where the first of them does, which decides the ties.
     """
     samples = []
     has_outside = False
@@ -178,10 +178,10 @@ def section_samples(axis: Axis, section: int, size: int) -> list[Sample]:
     return samples
 
 
-def _candidates(axis: Axis, section: int, size: int) -> list[int]:
-    """List indices that include every sample on the map, and the first one outside."""
+def _candidates(axis: Axis, section: int, size: int) -> range:
+    """Give a range with every sample on the map and, if any are outside, one on each such side."""
     if not axis.adaptive or axis.samples == 0:
-        return list(range(axis.samples))
+        return range(axis.samples)
     # A huge box has a huge count. Its samples are about a cell apart, so that rounding misplaces
     # the ends of the map by less than two of them (up to 2**51 samples; calls allow no more).
     begin = axis.start + section * axis.section
@@ -189,7 +189,7 @@ def _candidates(axis: Axis, section: int, size: int) -> list[int]:
         min(max((edge - begin) / axis.section * axis.samples + extra, 0), axis.samples - 1)
         for edge, extra in ((-1, -3), (size, 3))
     )
-    return sorted({0, *range(int(first), int(last) + 1)})
+    return range(int(first), int(last) + 1)
 
 
 def sections(rois: Array, spec: PoolSpec, height: int, width: int) -> Iterator[Section]:
@@ -245,7 +245,7 @@ class ReferenceBackend:
         maps = _channels_first(features, spec).astype(np.float64)
         result = np.zeros((len(rois), maps.shape[1], *spec.output_size))
         read = largest_product if spec.mode == "max_weighted" else interpolated
-        for section in sections(_native(rois), spec, *maps.shape[2:]):
+        for section in sections(rois, spec, *maps.shape[2:]):
             values = np.array(
                 [read(maps[section.image], y.cells, x.cells) for y, x in section.points]
             )
@@ -270,7 +270,7 @@ class ReferenceBackend:
         by_map = _channels_first(np.zeros(input_shape), spec)
         by_box = np.zeros((len(rois), 4))
         maps = None if features is None else _channels_first(features, spec).astype(np.float64)
-        for section in sections(_native(rois), spec, *by_map.shape[2:]):
+        for section in sections(rois, spec, *by_map.shape[2:]):
             image = None if maps is None else maps[section.image]
             grad = grads[section.box, :, section.row, section.col]
             for (y, x), channels, share in _shares(section, image, grad, spec.mode):
@@ -316,10 +316,6 @@ def _channels_first(array: Array, spec: PoolSpec) -> Array:
 
 def _channels_placed(array: Array, spec: PoolSpec) -> Array:
     return array if spec.layout == "NCHW" else np.moveaxis(array, 1, -1)
-
-
-def _native(array: Array) -> Array:
-    return array.astype(array.dtype.newbyteorder("="))
 
 
 def _delivered(result: Array, dtype: np.dtype[Any], out: Array | None) -> Array:

@@ -1,0 +1,1 @@
+"""Benchmarks of the library, alone and beside other implementations; not installed with it."""

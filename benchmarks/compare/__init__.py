@@ -1,0 +1,1 @@
+"""Times all available backends side by side: ``python -m benchmarks.compare``."""

@@ -1,0 +1,92 @@
+"""Who takes part, and what each would be timed on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import roialign_cy as ra
+from roialign_cy._spec import PoolSpec, make_spec
+
+from .. import peers
+from ..calls import PreparedCall
+from ..peers._base import Peer, UnsupportedTypeError
+from ..workloads import Workload
+
+TOO_SLOW = ("reference",)
+"""Backends that take part only when they are named."""
+
+
+class NotRunError(Exception):
+    """A backend does not take part in a workload; the text says why."""
+
+
+def register_everyone() -> None:
+    """Make the peers and the CPU variants of this machine known as backends."""
+    peers.register_all()
+    if ra.backends.unavailable_reason("cpu") is not None:
+        return
+    from roialign_cy._core import variants
+    from roialign_cy.backends.cpu import CpuBackend
+
+    for variant in variants.promised():
+        ra.backends.register(CpuBackend(f"cpu[{variant}]", variant=variant))
+
+
+def choose(asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Give the backends named, in that order, or all that are available, our own first.
+
+    Raises
+    ------
+    ValueError, BackendUnavailableError
+        If one that was named is unknown or unavailable.
+    """
+    if asked is not None:
+        return tuple(ra.backends.get(name).name for name in asked)
+    able = [
+        name
+        for name in ra.backends.available()
+        if name not in TOO_SLOW and "numpy:ndarray" in ra.backends.get(name).array_types
+    ]
+    return tuple(sorted(able, key=lambda name: (not name.startswith("cpu"), name)))
+
+
+def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple[PoolSpec, str]:
+    """Give what a backend is to compute for a workload, and how that differs from what was asked.
+
+    Raises
+    ------
+    NotRunError
+        If it can compute nothing of the kind.
+    """
+    backend = ra.backends.get(name)
+    spec = make_spec(**workload.options(mode, num_threads))
+    refusal = backend.cannot_run(spec)
+    if refusal is None:
+        return spec, ""
+    stand_in = backend.stand_in(spec) if isinstance(backend, Peer) else None
+    if stand_in is None:
+        raise NotRunError(refusal)
+    return stand_in
+
+
+def prepare(
+    name: str, features: np.ndarray, rois: np.ndarray, spec: PoolSpec, options: dict[str, Any]
+) -> PreparedCall:
+    """Make a call ready: a peer's own for peers, for all others the public function.
+
+    Raises
+    ------
+    NotRunError
+        If the backend has nothing for this type of features.
+    """
+    backend = ra.backends.get(name)
+    if not isinstance(backend, Peer):
+        return PreparedCall(partial(ra.roi_align, features, rois, backend=name, **options))
+    try:
+        return backend.prepare(features, rois, spec)
+    except UnsupportedTypeError as refusal:
+        raise NotRunError(str(refusal)) from None

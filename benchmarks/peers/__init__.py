@@ -1,0 +1,15 @@
+"""Other projects' RoI Align as backends, for comparisons; the library itself never loads them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+NAMES = ("torchvision", "onnxruntime", "openvino")
+
+
+def register_all() -> None:
+    """Make all peers known to `roialign_cy.backends`; the missing ones with their reason."""
+    from roialign_cy import backends
+
+    for name in NAMES:
+        backends.register(import_module(f"{__name__}.{name}").BACKEND)

@@ -1,0 +1,107 @@
+"""torchvision as a backend: average only, and the one peer with a gradient."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..calls import PreparedCall
+from ._base import HALF_PIXEL, Peer, plain, working_dtype
+
+if TYPE_CHECKING:
+    from roialign_cy._spec import PoolSpec
+
+_AVERAGE_ONLY = "torchvision pools by average only"
+
+
+class Torchvision(Peer):
+    """``torchvision.ops.roi_align`` on the CPU."""
+
+    name = "torchvision"
+    packages = ("torch", "torchvision")
+    modes_refused: ClassVar = {"max": _AVERAGE_ONLY, "max_weighted": _AVERAGE_ONLY}
+
+    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: PoolSpec) -> PreparedCall:
+        """Wrap the arrays as tensors; NHWC as a view, of which torchvision makes its own copy."""
+        import torch
+
+        x = torch.from_numpy(plain(features, features.dtype))
+        boxes = torch.from_numpy(plain(rois, working_dtype(features)))
+        pool = partial(_pool, x, boxes, spec)
+        return PreparedCall(pool, to_numpy=_to_numpy, enter=partial(_set_threads, spec))
+
+    def prepare_backward(
+        self,
+        grad_output: np.ndarray,
+        rois: np.ndarray,
+        input_shape: tuple[int, int, int, int],
+        spec: PoolSpec,
+    ) -> PreparedCall:
+        """Run the forward pass on zeros, so that only its gradient is left to do."""
+        import torch
+
+        grad = torch.from_numpy(plain(grad_output, grad_output.dtype))
+        boxes = torch.from_numpy(plain(rois, working_dtype(grad_output)))
+        x = torch.zeros(input_shape, dtype=grad.dtype, requires_grad=True)
+        _set_threads(spec)
+        pooled = _pool(x, boxes, spec)
+        derive = partial(torch.autograd.grad, pooled, x, grad, retain_graph=True)
+        return PreparedCall(
+            derive,
+            to_numpy=lambda grads: _to_numpy(grads[0]),
+            enter=partial(_set_threads, spec),
+        )
+
+    def roi_align_backward(
+        self,
+        grad_output: np.ndarray,
+        rois: np.ndarray,
+        input_shape: tuple[int, int, int, int],
+        spec: PoolSpec,
+        *,
+        features: np.ndarray | None,
+        wrt: tuple[str, ...],
+        out: np.ndarray | None,
+    ) -> tuple[np.ndarray, ...]:
+        """Gradient by the features."""
+        if wrt != ("features",):
+            raise NotImplementedError("torchvision has no gradient by the boxes")
+        if 0 in input_shape or grad_output.size == 0:
+            result = np.zeros(input_shape, grad_output.dtype.newbyteorder("="))
+        else:
+            result = self.prepare_backward(grad_output, rois, input_shape, spec).result()
+        if out is None:
+            return (result,)
+        out[...] = result
+        return (out,)
+
+
+def _pool(x: Any, boxes: Any, spec: PoolSpec) -> Any:
+    from torchvision.ops import roi_align
+
+    # float16 through float32 and back, as torchvision itself does under autocast.
+    y = roi_align(
+        (x if spec.layout == "NCHW" else x.permute(0, 3, 1, 2)).to(boxes.dtype),
+        boxes,
+        spec.output_size,
+        spec.spatial_scale,
+        spec.sampling_ratio[0],
+        (spec.pixel_offset, spec.min_size) == HALF_PIXEL,
+    )
+    return (y if spec.layout == "NCHW" else y.permute(0, 2, 3, 1)).to(x.dtype)
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+    return tensor.detach().numpy()
+
+
+def _set_threads(spec: PoolSpec) -> None:
+    import torch
+
+    if spec.num_threads is not None:
+        torch.set_num_threads(spec.num_threads)
+
+
+BACKEND = Torchvision()

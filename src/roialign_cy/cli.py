@@ -1,0 +1,21 @@
+"""The entry point of the ``roialign`` command, for installations with and without its extra."""
+
+from __future__ import annotations
+
+import sys
+
+_EXTRA = ("PIL", "click", "matplotlib", "rich")
+
+
+def main() -> None:
+    """Run the command, or say what to install where its extra is missing."""
+    try:
+        # Only here: the command itself cannot even be defined without the extra.
+        from ._commands import roialign
+
+        roialign(prog_name="roialign")
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRA:
+            raise
+        sys.exit(f'roialign needs {package}: pip install "roialign_cy[demo]"')

@@ -1,0 +1,180 @@
+"""The ``roialign`` command."""
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import numpy as np
+import pytest
+
+import roialign_cy as ra
+from roialign_cy import cli, demo
+
+pytest.importorskip("click", reason="the extra 'demo' is not installed")
+pytest.importorskip("rich", reason="the extra 'demo' is not installed")
+
+from click.testing import CliRunner
+
+from roialign_cy._commands import roialign
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(roialign, arguments)
+
+
+def assert_refused(result, *texts):
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    for text in texts:
+        assert text in line
+
+
+def test_demo_prints_and_draws(run, tmp_path):
+    from PIL import Image
+
+    result = run("demo")
+    assert result.exit_code == 0, result.output
+    assert "0.51" in result.stdout
+    assert "0.5106" in result.stdout
+    assert "slip: 9.25 x 32 = 296" in result.stdout
+    for name in ra.backends.names():
+        assert name in result.stdout
+    with Image.open(tmp_path / "roi_align_demo.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.size == (1600, 680)
+        assert np.asarray(picture).std() > 30  # not blank
+
+
+def test_demo_of_another_image(run, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (640, 480), (51, 102, 204)).save("plain.png")
+    result = run("demo", "--image", "plain.png", "--output", "out.svg")
+    assert result.exit_code == 0, result.output
+    # Everywhere the same colour, and no gradient.
+    (row,) = (line for line in result.stdout.splitlines() if line.startswith("(2,2)"))
+    assert row.split()[1:] == ["0.2000", "0.4000", "0.8000", "0.3864", "0.0000", "0.0000"]
+    assert "<svg" in (tmp_path / "out.svg").read_text(encoding="utf-8")
+
+
+def test_demo_without_picture(run, tmp_path):
+    result = run("demo", "--no-picture")
+    assert result.exit_code == 0, result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_demo_fits_a_terminal_of_80_columns(run):
+    assert max(map(len, run("demo", "--no-picture").stdout.splitlines())) <= 80
+
+
+def test_demo_leaves_matplotlib_as_it_is(run):
+    import matplotlib
+
+    # Without the backend, which Matplotlib itself chooses when this setting is looked at.
+    def settings():
+        return {
+            name: matplotlib.rcParams[name] for name in matplotlib.rcParams if name != "backend"
+        }
+
+    before = settings()
+    was_loaded = "matplotlib.pyplot" in sys.modules
+    assert run("demo").exit_code == 0
+    assert settings() == before
+    assert ("matplotlib.pyplot" in sys.modules) == was_loaded
+
+
+@pytest.mark.parametrize("content", [None, b"no image"])
+def test_bad_image(run, tmp_path, content):
+    if content is not None:
+        (tmp_path / "bad.png").write_bytes(content)
+    assert_refused(run("demo", "--image", "bad.png"), "bad.png")
+
+
+@pytest.mark.parametrize("output", ["missing/out.png", "out.unknown"])
+def test_output_that_cannot_be_written(run, output):
+    assert_refused(run("demo", "--output", output), output)
+
+
+def test_backend_that_refuses_is_listed(run, monkeypatch):
+    def pool_box(features, backend):
+        if backend == "cpu":
+            raise ValueError("ROIALIGN_CPU must be one of [base]")
+        return pool_everywhere(features, backend)
+
+    pool_everywhere = demo.pool_box
+    monkeypatch.setattr(demo, "pool_box", pool_box)
+    result = run("demo", "--no-picture")
+    assert result.exit_code == 0, result.output
+    assert "by reference" in result.stdout
+    assert "ROIALIGN_CPU must be one of [base]" in result.stdout
+
+
+def test_info(run):
+    result = run("info")
+    assert result.exit_code == 0, result.output
+    assert ra.__version__ in result.stdout
+    for name in ra.backends.names():
+        assert f"backend {name}" in result.stdout
+
+
+def test_info_keeps_brackets(run, monkeypatch):
+    hint = 'pip install "roialign-cy-gpu[cuda12x]"'
+    facts = {
+        "version": "1",
+        "python": "3",
+        "numpy": "2",
+        "cpu": {"variant": "base", "built": ["base"], "usable": ["base"]},
+        "openmp": False,
+        "threads": 1,
+        "backends": {"gpu": hint},
+    }
+    monkeypatch.setattr("roialign_cy._commands.config", lambda: facts)
+    assert hint in run("info").stdout
+
+
+def test_version(run):
+    assert ra.__version__ in run("--version").stdout
+
+
+def test_entry_point_is_main():
+    points = [p for p in entry_points(group="console_scripts") if p.name == "roialign"]
+    if not points:
+        pytest.skip("the package is not installed")
+    assert points[0].load() is cli.main
+
+
+@pytest.mark.parametrize("package", ["click", "rich", "PIL", "matplotlib"])
+def test_missing_extra(monkeypatch, capsys, package):
+    # What was imported before must not hide that it is missing.
+    for name in [*sys.modules]:
+        if name.partition(".")[0] == package:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "roialign_cy._commands")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(sys, "argv", ["roialign", "demo", "--no-picture"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == f'roialign needs {package}: pip install "roialign_cy[demo]"'
+    assert not capsys.readouterr().out
+
+
+def test_missing_extra_as_a_process(tmp_path):
+    (tmp_path / "click.py").write_text("raise ModuleNotFoundError('gone', name='click')")
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from roialign_cy import cli; cli.main()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == 'roialign needs click: pip install "roialign_cy[demo]"\n'
+
+
+def test_other_missing_modules_are_not_hidden(monkeypatch):
+    monkeypatch.delitem(sys.modules, "roialign_cy._commands")
+    monkeypatch.setitem(sys.modules, "roialign_cy._worked_example", None)
+    monkeypatch.delattr("roialign_cy._worked_example")
+    with pytest.raises(ImportError, match="_worked_example"):
+        cli.main()
