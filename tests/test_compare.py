@@ -38,12 +38,13 @@ def _own_registry(monkeypatch):
 class World:
     """A clock that only calls move, and a machine that pre-empts on demand."""
 
-    def __init__(self, disturbed=()):
+    def __init__(self, disturbed=(), switches_each=1):
         self.now = 0.0
         self.switches = 0
         self.log = []
         self.samples = itertools.count()
         self.disturbed = disturbed
+        self.switches_each = switches_each
 
     def call(self, name, seconds):
         def run():
@@ -60,7 +61,7 @@ class World:
         # Asked before and after each sample: the odd answers are those after.
         sample, is_after = divmod(next(self.samples), 2)
         if is_after and sample in self.disturbed:
-            self.switches += 1
+            self.switches += self.switches_each
         return self.switches
 
     def measure(self, calls, rounds):
@@ -89,6 +90,14 @@ def test_slow_calls_get_fewer_rounds():
     samples = world.measure({"slow": world.call("slow", 0.2)}, rounds=9)["slow"]
     assert samples.undisturbed == timing.SLOW_ROUNDS
     assert samples.sufficient
+
+
+@pytest.mark.parametrize(("seconds", "allowed"), [(0.09, 0), (0.11, 1), (0.25, 2)])
+def test_only_long_samples_may_be_pre_empted_a_little(seconds, allowed):
+    for switches in (allowed, allowed + 1):
+        world = World(disturbed=range(1000), switches_each=switches)
+        samples = world.measure({"slow": world.call("slow", seconds)}, rounds=9)["slow"]
+        assert samples.sufficient == (switches == allowed)
 
 
 def test_fast_calls_are_timed_many_at_once():

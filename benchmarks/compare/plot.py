@@ -11,6 +11,7 @@ from .results import Comparison
 def draw(comparison: Comparison, path: Path) -> None:
     """Draw a panel per mode, with the most threads, and save it."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     threads = max(comparison.threads)
     modes = comparison.modes()
@@ -40,13 +41,21 @@ def draw(comparison: Comparison, path: Path) -> None:
                 )
         panel.axvline(1, color="black", linewidth=1)
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_yticks(range(len(cases)), [case.workload for case in cases])
         panel.invert_yaxis()
         panel.grid(axis="x", alpha=0.3)
         panel.set_title(f"{mode}, {thread_count(threads)}")
-        panel.set_xlabel(f"time over that of {comparison.anchor} (log scale; right is slower)")
-        if panel.get_legend_handles_labels()[0]:
-            panel.legend()
+        panel.set_xlabel(f"time over that of {comparison.anchor} (right is slower)")
+    # Once for all panels, from whichever shows a backend.
+    shown = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        shown.update(zip(labels, handles, strict=True))
+    if shown:
+        figure.legend(shown.values(), shown, loc="outside lower center", ncols=3 * len(modes))
     figure.savefig(path, dpi=150)
 
 

@@ -1,8 +1,8 @@
 """Times several calls side by side, so that what disturbs one disturbs all.
 
-A sample counts only if nothing pre-empted the process while it was taken: a thread that loses its
-core makes a call of 2 ms take 30. Samples of the calls alternate, with a pause before each in
-which the threads of the one before go to sleep.
+A sample counts only if nothing pre-empted the process while it was taken (hardly, in long ones): a
+thread that loses its core makes a call of 2 ms take 30. Samples of the calls alternate, with a
+pause before each in which the threads of the one before go to sleep.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ SLOW_ROUNDS = 5
 """Calls from SLOW_S on vary less and cost more: this many samples are enough."""
 ATTEMPTS_PER_ROUND = 4
 """On a busy machine samples are tried again, up to this many times what was wanted."""
+S_PER_ALLOWED_SWITCH = 0.100
+"""Even an idle machine pre-empts for a moment every 300 ms or so; a sample as long as that may be
+pre-empted once in this time, which at a slice of 3 ms each is 3 % at the worst."""
 FAST_S = 100e-6
 CALLS_PER_FAST_SAMPLE = 100
 """Calls below FAST_S are timed this many at once: the clock and a cold cache would weigh."""
@@ -140,7 +143,9 @@ class _Series:
     def take(self, clock: Callable[[], float], switches: Callable[[], int]) -> None:
         before = switches()
         seconds = _time(self.call.run, self.calls_per_sample, clock)
-        (self.kept if switches() == before else self.disturbed).append(seconds)
+        allowed = int(seconds * self.calls_per_sample / S_PER_ALLOWED_SWITCH)
+        is_undisturbed = switches() - before <= allowed
+        (self.kept if is_undisturbed else self.disturbed).append(seconds)
 
     def samples(self) -> Samples:
         return Samples(

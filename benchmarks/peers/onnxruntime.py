@@ -42,10 +42,18 @@ class OnnxRuntime(Peer):
             "images": plain(rois[:, 0], np.int64),
         }
         feed = {name: OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
-        return PreparedCall(
-            lambda: session.run_with_ort_values(["pooled"], feed)[0],
-            to_numpy=lambda value: value.numpy(),
-        )
+        binding = session.io_binding()
+        for name, value in feed.items():
+            binding.bind_ortvalue_input(name, value)
+
+        # Bound anew, an output is a new one. The default argument keeps the inputs alive. (The
+        # plainer `run_with_ort_values` costs 50 us more, `run` copies the result.)
+        def run(_feed: dict[str, Any] = feed) -> Any:
+            binding.bind_output("pooled", "cpu")
+            session.run_with_iobinding(binding)
+            return binding.get_outputs()[0]
+
+        return PreparedCall(run, to_numpy=lambda value: value.numpy())
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,8 +30,9 @@ class Torchvision(Peer):
 
         x = torch.from_numpy(plain(features, features.dtype))
         boxes = torch.from_numpy(plain(rois, working_dtype(features)))
-        pool = partial(_pool, x, boxes, spec)
-        return PreparedCall(pool, to_numpy=_to_numpy, enter=partial(_set_threads, spec))
+        return PreparedCall(
+            _pool(x, boxes, spec), to_numpy=_to_numpy, enter=partial(_set_threads, spec)
+        )
 
     def prepare_backward(
         self,
@@ -46,7 +48,7 @@ class Torchvision(Peer):
         boxes = torch.from_numpy(plain(rois, working_dtype(grad_output)))
         x = torch.zeros(input_shape, dtype=grad.dtype, requires_grad=True)
         _set_threads(spec)
-        pooled = _pool(x, boxes, spec)
+        pooled = _pool(x, boxes, spec)()
         derive = partial(torch.autograd.grad, pooled, x, grad, retain_graph=True)
         return PreparedCall(
             derive,
@@ -78,19 +80,28 @@ class Torchvision(Peer):
         return (out,)
 
 
-def _pool(x: Any, boxes: Any, spec: PoolSpec) -> Any:
+def _pool(x: Any, boxes: Any, spec: PoolSpec) -> Callable[[], Any]:
+    """Make the call, without a step around torchvision's own that it does not need."""
     from torchvision.ops import roi_align
 
-    # float16 through float32 and back, as torchvision itself does under autocast.
-    y = roi_align(
-        (x if spec.layout == "NCHW" else x.permute(0, 3, 1, 2)).to(boxes.dtype),
-        boxes,
-        spec.output_size,
-        spec.spatial_scale,
-        spec.sampling_ratio[0],
-        (spec.pixel_offset, spec.min_size) == HALF_PIXEL,
+    pool = partial(
+        roi_align,
+        boxes=boxes,
+        output_size=spec.output_size,
+        spatial_scale=spec.spatial_scale,
+        sampling_ratio=spec.sampling_ratio[0],
+        aligned=(spec.pixel_offset, spec.min_size) == HALF_PIXEL,
     )
-    return (y if spec.layout == "NCHW" else y.permute(0, 2, 3, 1)).to(x.dtype)
+    if spec.layout == "NCHW" and x.dtype == boxes.dtype:
+        return partial(pool, x)
+
+    def pool_converted() -> Any:
+        # float16 through float32 and back, as torchvision itself does under autocast.
+        planes = x if spec.layout == "NCHW" else x.permute(0, 3, 1, 2)
+        pooled = pool(planes.to(boxes.dtype)).to(x.dtype)
+        return pooled if spec.layout == "NCHW" else pooled.permute(0, 2, 3, 1)
+
+    return pool_converted
 
 
 def _to_numpy(tensor: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,31 @@ if TYPE_CHECKING:
     from .._spec import PoolSpec
 
 
+ORDERS = ("tiled", "planar")
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What tests force, to hold every way through the core to the same bits.
+
+    Attributes
+    ----------
+    order : {"tiled", "planar"} or None
+        Order of the loops; None is what the cost model says, here and below.
+    parallel : bool or None
+        Whether to use threads, however small the work.
+    splits : int or None
+        Tasks that the boxes of one image and block of channels are cut into.
+    """
+
+    order: str | None = None
+    parallel: bool | None = None
+    splits: int | None = None
+
+
+_AUTOMATIC = Tuning()
+
+
 class CpuBackend:
     """RoI Align on the CPU, by one of the compiled variants.
 
@@ -27,14 +53,19 @@ class CpuBackend:
         Name of the backend.
     variant : str or None, default None
         The CPU variant to run on; None is the best, or what ``ROIALIGN_CPU`` says.
+    tuning : Tuning, optional
+        Choices taken from the cost model.
     """
 
     api_version = API_VERSION
     array_types = ("numpy:ndarray",)
 
-    def __init__(self, name: str = "cpu", variant: str | None = None) -> None:
+    def __init__(
+        self, name: str = "cpu", variant: str | None = None, tuning: Tuning = _AUTOMATIC
+    ) -> None:
         self.name = name
         self._forced_variant = variant
+        self._tuning = tuning
 
     @property
     def variant(self) -> str:
@@ -124,7 +155,16 @@ class CpuBackend:
         first = 0
         while first < len(rois):
             taps = Taps(rois, first, height, width, spec, not in_float64, num_threads)
-            kernels.forward(features, out, taps, spec.mode, num_threads)
+            kernels.forward(
+                features,
+                out,
+                taps,
+                spec.mode,
+                num_threads,
+                self._tuning.order,
+                self._tuning.parallel,
+                self._tuning.splits,
+            )
             first = taps.last
 
     def _kernels(self, working_type: str) -> ModuleType:

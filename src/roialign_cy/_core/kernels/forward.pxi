@@ -1,19 +1,28 @@
-# The entry point of the forward pass: plans a call, shares it out among threads.
+# The entry point of the forward pass.
 
-# Scratch memory that one thread may take, in bytes.
-cdef Py_ssize_t SCRATCH_BUDGET = 32 << 20
-# Of which interpolated rows and output rows in the making should stay in the fast caches.
-cdef Py_ssize_t CACHED_BYTES = 64 << 10
+ORDERS = ("tiled", "planar")
 
 
-def forward(features, out, Taps taps, mode, int num_threads):
+cdef struct Wishes:
+    # What tests may force, and nobody else: -1 (0 for splits) leaves it to the plan.
+    int order
+    int parallel
+    Py_ssize_t splits
+
+
+def forward(features, out, Taps taps, mode, int num_threads, order, parallel, splits):
     """Pool the boxes of ``taps``.
 
     ``features`` (N, C, H, W) and ``out`` (K, C, rows, cols) are native and aligned, of one dtype,
-    the working type (or float16, where that is float32), with any strides: other layouts come as transposed views.
+    the working type (or float16, where that is float32), with any strides: other layouts come as
+    transposed views.
     """
     cdef Py_buffer source, target
     cdef Call call
+    cdef Wishes wishes
+    wishes.order = -1 if order is None else ORDERS.index(order)
+    wishes.parallel = -1 if parallel is None else parallel
+    wishes.splits = splits or 0
     PyObject_GetBuffer(features, &source, PyBUF_STRIDES)
     try:
         PyObject_GetBuffer(out, &target, PyBUF_STRIDES | PyBUF_WRITABLE)
@@ -30,7 +39,7 @@ def forward(features, out, Taps taps, mode, int num_threads):
             call.order = taps.tables.order
             call.image = taps.tables.image
             call.first_box = taps.first
-            run_tiled(&call, taps.last - taps.first, num_threads)
+            pool(&call, taps.last - taps.first, num_threads, &wishes)
         finally:
             PyBuffer_Release(&target)
     finally:
@@ -45,77 +54,78 @@ cdef Array array_of(const Py_buffer *view) noexcept nogil:
     return array
 
 
-cdef Tiling plan_tiling(const Call *call, Py_ssize_t boxes) noexcept nogil:
-    cdef Tiling t
-    cdef Py_ssize_t k, first, last, line, b, cell = LANES * sizeof(real)
-    t.ring_rows = t.distinct_y = t.distinct_x = t.terms = 1
-    for k in range(boxes):
-        first, last = call.y.distinct_begin[k], call.y.distinct_end[k]
-        t.distinct_y = max(t.distinct_y, last - first)
-        if first < last:
-            t.ring_rows = max(t.ring_rows, call.y.distinct[last - 1] - call.y.distinct[first] + 1)
-        t.distinct_x = max(t.distinct_x, call.x.distinct_end[k] - call.x.distinct_begin[k])
-        for b in range(k * call.y.bins, (k + 1) * call.y.bins):
-            for line in range(call.y.line_begin[b], call.y.line_end[b]):
-                t.terms = max(t.terms, call.y.tap_end[line] - call.y.tap_begin[line])
-        for b in range(k * call.x.bins, (k + 1) * call.x.bins):
-            for line in range(call.x.line_begin[b], call.x.line_end[b]):
-                t.terms = max(t.terms, call.x.tap_end[line] - call.x.tap_begin[line])
-    t.lines = max(CACHED_BYTES // (t.distinct_x * cell), 1)
-    t.group = min(t.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), call.y.bins)
-    if call.mode == AVG:
-        t.lines = t.group
-    return t
-
-
-cdef int run_tiled(const Call *call, Py_ssize_t boxes, int num_threads) except -1:
-    cdef Tiling tiling
-    cdef Task *tasks = NULL
+cdef int pool(
+    const Call *call, Py_ssize_t boxes, int num_threads, const Wishes *wishes
+) except -1:
+    cdef Plan plan
     cdef Desk unused
-    cdef Py_ssize_t images = 0, blocks = (call.channels + LANES - 1) // LANES
-    cdef Py_ssize_t count = 0, i, block, begin, size, t
+    cdef Task *tasks = NULL
     cdef char *scratch = NULL
+    cdef Py_ssize_t images, blocks, size, count, t
     with nogil:
-        tiling = plan_tiling(call, boxes)
-        for i in range(boxes):
-            if i == 0 or call.image[call.order[i]] != call.image[call.order[i - 1]]:
-                images += 1
-        size = lay_desk(&unused, NULL, call, &tiling) + 64
-        num_threads = <int>min(<Py_ssize_t>num_threads, images * blocks)
-        tasks = <Task *>malloc(images * blocks * sizeof(Task))
+        images = count_images(call, boxes)
+        plan = make_plan(call, boxes, images, wishes, &num_threads)
+        blocks = (call.channels + plan.channels - 1) // plan.channels
+        size = lay_desk(&unused, NULL, call, &plan) + 64
+        tasks = <Task *>malloc(images * blocks * plan.splits * sizeof(Task))
         scratch = <char *>malloc(num_threads * size)
     try:
         if tasks == NULL or scratch == NULL:
-            raise MemoryError("no memory to work in")
+            raise MemoryError("no memory to pool in")
         with nogil:
-            begin = 0
-            for i in range(1, boxes + 1):
-                if i < boxes and call.image[call.order[i]] == call.image[call.order[begin]]:
-                    continue
-                for block in range(blocks):
-                    tasks[count].image = call.image[call.order[begin]]
-                    tasks[count].first_channel = block * LANES
-                    tasks[count].channels = min(LANES, call.channels - block * LANES)
-                    tasks[count].begin = begin
-                    tasks[count].end = i
-                    count += 1
-                begin = i
+            count = make_tasks(call, boxes, &plan, tasks)
         if num_threads > 1:
             for t in prange(count, nogil=True, num_threads=num_threads, schedule="dynamic"):
-                work_on(call, &tiling, &tasks[t], scratch + threadid() * size)
+                do_task(call, &plan, &tasks[t], scratch + threadid() * size)
         else:
             with nogil:
                 for t in range(count):
-                    work_on(call, &tiling, &tasks[t], scratch)
+                    do_task(call, &plan, &tasks[t], scratch)
     finally:
         free(tasks)
         free(scratch)
     return 0
 
 
-cdef void work_on(
-    const Call *call, const Tiling *tiling, const Task *task, char *scratch
+cdef Py_ssize_t count_images(const Call *call, Py_ssize_t boxes) noexcept nogil:
+    cdef Py_ssize_t i, images = 1
+    for i in range(1, boxes):
+        if call.image[call.order[i]] != call.image[call.order[i - 1]]:
+            images += 1
+    return images
+
+
+cdef Py_ssize_t make_tasks(
+    const Call *call, Py_ssize_t boxes, const Plan *plan, Task *tasks
+) noexcept nogil:
+    """Cut the call by image, channels and boxes; returns the number of tasks."""
+    cdef Py_ssize_t begin = 0, end, split, channel, count = 0, share
+    while begin < boxes:
+        end = begin + 1
+        while end < boxes and call.image[call.order[end]] == call.image[call.order[begin]]:
+            end += 1
+        channel = 0
+        while channel < call.channels:
+            for split in range(plan.splits):
+                share = end - begin
+                tasks[count].image = call.image[call.order[begin]]
+                tasks[count].first_channel = channel
+                tasks[count].channels = min(plan.channels, call.channels - channel)
+                tasks[count].begin = begin + share * split // plan.splits
+                tasks[count].end = begin + share * (split + 1) // plan.splits
+                count += 1
+            channel += plan.channels
+        begin = end
+    return count
+
+
+cdef void do_task(
+    const Call *call, const Plan *plan, const Task *task, char *scratch
 ) noexcept nogil:
     cdef Desk desk
-    lay_desk(&desk, scratch, call, tiling)
-    tiled_task(call, tiling, task, &desk)
+    cdef Py_ssize_t misalignment = <Py_ssize_t>(<size_t>scratch & 63)
+    lay_desk(&desk, scratch + (64 - misalignment), call, plan)
+    if plan.order == TILED:
+        tiled_task(call, plan, task, &desk)
+    else:
+        planar_task(call, task, &desk)

@@ -4,6 +4,7 @@
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -17,5 +18,8 @@ cdef enum:
 include "call.pxi"
 include "mix.pxi"
 include "pack.pxi"
+include "desk.pxi"
 include "tiled.pxi"
+include "planar.pxi"
+include "plan.pxi"
 include "forward.pxi"

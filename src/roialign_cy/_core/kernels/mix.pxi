@@ -66,14 +66,25 @@ cdef void mix(
             memset(out + t * out_stride, 0, LANES * sizeof(real))
 
 
+cdef inline real larger(real best, real value) noexcept nogil:
+    """The larger of two; a NaN on either side stays."""
+    # Written with |, not or: no branch, so it becomes compares and a blend.
+    return value if (value > best) | (value != value) else best
+
+
+cdef inline real finish_maximum(real best, bint has_sample_outside) noexcept nogil:
+    """A sample outside the map counts as 0. Adding 0 makes -0 one value with it, so that the
+    bits do not depend on the order in which equals were met.
+    """
+    if has_sample_outside and best < 0:
+        best = 0
+    return best + 0
+
+
 cdef inline void keep_larger(real *best, const real *value) noexcept nogil:
-    """``best = max(best, value)`` per lane; a NaN on either side stays."""
     cdef Py_ssize_t i
-    cdef real v
     for i in range(LANES):
-        v = value[i]
-        # Written with & and |, not and/or: no branches, so it becomes compares and a blend.
-        best[i] = v if (v > best[i]) | (v != v) else best[i]
+        best[i] = larger(best[i], value[i])
 
 
 cdef inline void mix_pair(

@@ -5,63 +5,6 @@
 # have their channels side by side already and are read in place.
 
 
-cdef struct Tiling:
-    # Sizes of what a task works in; of the largest box of the call.
-    Py_ssize_t ring_rows    # packed rows held at a time
-    Py_ssize_t distinct_y   # rows that a box reads
-    Py_ssize_t distinct_x   # columns that a box reads
-    Py_ssize_t lines        # interpolated rows held at a time
-    Py_ssize_t group        # output rows held at a time
-    Py_ssize_t terms        # taps of a line
-
-
-cdef struct Task:
-    Py_ssize_t image
-    Py_ssize_t first_channel
-    Py_ssize_t channels     # 1 .. LANES
-    Py_ssize_t begin        # boxes order[begin] .. order[end - 1]
-    Py_ssize_t end
-
-
-cdef struct Desk:
-    # What a task works in, carved from the scratch memory of its thread.
-    real *ring
-    real *lines             # interpolated rows: distinct columns of the box, in cells
-    real *cells             # output rows in the making
-    real *weight            # of the taps at hand, and where each reads
-    const real **source
-    const real **row        # of each distinct row of the box at hand, its column 0
-    Py_ssize_t *column      # of each distinct column of the box, its offset in a row
-    Py_ssize_t *line_start
-    Py_ssize_t *low         # of each row of the map, the columns to pack: low .. high
-    Py_ssize_t *high
-
-
-cdef Py_ssize_t lay_desk(
-    Desk *desk, char *memory, const Call *call, const Tiling *t
-) noexcept nogil:
-    """Carve a desk from ``memory``; returns how many bytes that takes (and with NULL only that)."""
-    cdef Py_ssize_t at = 0
-    cdef Py_ssize_t cell = LANES * sizeof(real)
-    desk.ring = <real *>carve(memory, &at, t.ring_rows * call.width * cell)
-    desk.lines = <real *>carve(memory, &at, t.lines * t.distinct_x * cell)
-    desk.cells = <real *>carve(memory, &at, t.group * call.x.bins * cell)
-    desk.weight = <real *>carve(memory, &at, t.terms * sizeof(real))
-    desk.row = <const real **>carve(memory, &at, t.distinct_y * sizeof(void *))
-    desk.source = <const real **>carve(memory, &at, t.terms * sizeof(void *))
-    desk.column = <Py_ssize_t *>carve(memory, &at, t.distinct_x * sizeof(Py_ssize_t))
-    desk.line_start = <Py_ssize_t *>carve(memory, &at, t.lines * sizeof(Py_ssize_t))
-    desk.low = <Py_ssize_t *>carve(memory, &at, call.height * sizeof(Py_ssize_t))
-    desk.high = <Py_ssize_t *>carve(memory, &at, call.height * sizeof(Py_ssize_t))
-    return at
-
-
-cdef inline void *carve(char *memory, Py_ssize_t *at, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t here = (at[0] + 63) & ~<Py_ssize_t>63
-    at[0] = here + size
-    return NULL if memory == NULL else <void *>(memory + here)
-
-
 cdef void columns_to_pack(const Call *call, const Task *task, Desk *desk) noexcept nogil:
     """For each row of the map, the span of columns that any box of the task reads in it."""
     cdef Py_ssize_t i, box, d, y, low, high
@@ -81,7 +24,7 @@ cdef void columns_to_pack(const Call *call, const Task *task, Desk *desk) noexce
 
 
 cdef void tiled_task(
-    const Call *call, const Tiling *tiling, const Task *task, Desk *desk
+    const Call *call, const Plan *plan, const Task *task, Desk *desk
 ) noexcept nogil:
     """Pool the boxes of one task."""
     cdef const char *map_start = (
@@ -111,13 +54,13 @@ cdef void tiled_task(
                     map_start + call.y.distinct[d] * call.features.row
                 )
         elif begin < end:
-            slot = call.y.distinct[begin] % tiling.ring_rows
+            slot = call.y.distinct[begin] % plan.ring_rows
             y = call.y.distinct[begin]
             for d in range(begin, end):
                 slot += call.y.distinct[d] - y
                 y = call.y.distinct[d]
-                while slot >= tiling.ring_rows:
-                    slot -= tiling.ring_rows
+                while slot >= plan.ring_rows:
+                    slot -= plan.ring_rows
                 desk.row[d - begin] = ring + slot * ring_row
             # Boxes ascend by their first row and none is taller than the ring, so a row is
             # overwritten only when no box needs it any more.
@@ -129,15 +72,15 @@ cdef void tiled_task(
                         + desk.low[packed] * call.features.col,
                         call.features.channel, call.features.col, call.itemsize, task.channels,
                         desk.high[packed] - desk.low[packed],
-                        ring + (packed % tiling.ring_rows) * ring_row + desk.low[packed] * LANES,
+                        ring + (packed % plan.ring_rows) * ring_row + desk.low[packed] * LANES,
                     )
                 packed += 1
         for d in range(call.x.distinct_begin[box], call.x.distinct_end[box]):
             desk.column[d - call.x.distinct_begin[box]] = call.x.distinct[d] * cell_stride
         if call.mode == AVG:
-            average_box(call, tiling, task, desk, box)
+            average_box(call, plan, task, desk, box)
         else:
-            maximum_box(call, tiling, task, desk, box)
+            maximum_box(call, plan, task, desk, box)
 
 
 cdef void write_rows(
@@ -169,18 +112,18 @@ cdef Py_ssize_t interpolate_line(
 
 
 cdef void average_box(
-    const Call *call, const Tiling *tiling, const Task *task, Desk *desk, Py_ssize_t box,
+    const Call *call, const Plan *plan, const Task *task, Desk *desk, Py_ssize_t box,
 ) noexcept nogil:
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t first, rows, p, line, terms, t, tap
     cdef real *lines = desk.lines
     cdef real *cells = desk.cells
     cdef real *weight = desk.weight
-    for p in range(tiling.group):
+    for p in range(plan.group):
         desk.line_start[p] = p * columns * LANES
     first = 0
     while first < call.y.bins:
-        rows = min(tiling.group, call.y.bins - first)
+        rows = min(plan.group, call.y.bins - first)
         for p in range(rows):
             line = call.y.line_begin[box * call.y.bins + first + p]
             if line < call.y.line_end[box * call.y.bins + first + p]:
@@ -206,24 +149,25 @@ cdef void average_box(
 
 
 cdef void maximum_box(
-    const Call *call, const Tiling *tiling, const Task *task, Desk *desk, Py_ssize_t box,
+    const Call *call, const Plan *plan, const Task *task, Desk *desk, Py_ssize_t box,
 ) noexcept nogil:
     cdef Py_ssize_t row, p, i, x_bin, y_bin
+    cdef bint outside
     cdef real *cells = desk.cells
     for row in range(call.y.bins):
         y_bin = box * call.y.bins + row
         if call.mode == MAX:
-            maximum_row(call, tiling, desk, box, y_bin)
+            maximum_row(call, plan, desk, box, y_bin)
         else:
             weighted_maximum_row(call, desk, box, y_bin)
         for p in range(call.x.bins):
             x_bin = box * call.x.bins + p
             if not has_lines(call, y_bin, x_bin):
                 memset(cells + p * LANES, 0, LANES * sizeof(real))
-            elif call.y.outside[y_bin] or call.x.outside[x_bin]:
-                for i in range(LANES):  # a sample outside the map counts as 0
-                    if cells[p * LANES + i] < 0:
-                        cells[p * LANES + i] = 0
+                continue
+            outside = call.y.outside[y_bin] or call.x.outside[x_bin]
+            for i in range(LANES):
+                cells[p * LANES + i] = finish_maximum(cells[p * LANES + i], outside)
         write_rows(call, task, box, row, 1, cells)
 
 
@@ -235,7 +179,7 @@ cdef inline bint has_lines(const Call *call, Py_ssize_t y_bin, Py_ssize_t x_bin)
 
 
 cdef void maximum_row(
-    const Call *call, const Tiling *tiling, Desk *desk, Py_ssize_t box, Py_ssize_t y_bin,
+    const Call *call, const Plan *plan, Desk *desk, Py_ssize_t box, Py_ssize_t y_bin,
 ) noexcept nogil:
     """The largest interpolated point of every section in one row of sections."""
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
@@ -248,18 +192,15 @@ cdef void maximum_row(
     cdef real value[LANES]
     cdef real wa, wb
     cdef Py_ssize_t i
-    cdef bint is_first
     first = call.y.line_begin[y_bin]
     while first < call.y.line_end[y_bin]:
-        count = min(tiling.lines, call.y.line_end[y_bin] - first)
+        count = min(plan.lines, call.y.line_end[y_bin] - first)
         for l in range(count):
             interpolate_line(call, desk, first + l, columns, lines + l * columns * LANES)
         for p in range(call.x.bins):
             x_bin = box * call.x.bins + p
-            is_first = first == call.y.line_begin[y_bin]
-            if not is_first:
-                for i in range(LANES):
-                    best[i] = cells[p * LANES + i]
+            for i in range(LANES):
+                best[i] = -INFINITY if first == call.y.line_begin[y_bin] else cells[p * LANES + i]
             for line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
                 tap = call.x.tap_begin[line]
                 terms = call.x.tap_end[line] - tap
@@ -271,12 +212,7 @@ cdef void maximum_row(
                     wb = <real>call.x.weight[tap + 1]
                 for l in range(count):
                     mix_pair(a, b, wa, wb, terms, value)
-                    if is_first:
-                        for i in range(LANES):
-                            best[i] = value[i]
-                        is_first = False
-                    else:
-                        keep_larger(best, value)
+                    keep_larger(best, value)
                     a += columns * LANES
                     b += columns * LANES
             for i in range(LANES):
@@ -294,30 +230,24 @@ cdef void weighted_maximum_row(
     cdef real weight
     cdef const real *source
     cdef Py_ssize_t p, x_bin, y_line, x_line, ty, tx, i
-    cdef bint is_first
     for p in range(call.x.bins):
         x_bin = box * call.x.bins + p
-        is_first = True
+        for i in range(LANES):
+            best[i] = -INFINITY
         for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
             for x_line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
                 for ty in range(call.y.tap_begin[y_line], call.y.tap_end[y_line]):
                     for tx in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
                         weight = <real>(call.y.weight[ty] * call.x.weight[tx])
-                        source = desk.row[call.y.slot[ty]]
-                        source += desk.column[call.x.slot[tx]]
+                        source = desk.row[call.y.slot[ty]] + desk.column[call.x.slot[tx]]
                         for i in range(LANES):
                             value[i] = weight * source[i]
-                        if is_first:
-                            best[:] = value
-                            is_first = False
-                        else:
-                            keep_larger(best, value)
+                        keep_larger(best, value)
                 if (
                     call.y.tap_end[y_line] - call.y.tap_begin[y_line] == 1
                     or call.x.tap_end[x_line] - call.x.tap_begin[x_line] == 1
                 ):  # a neighbour of weight zero counts as 0
                     memset(value, 0, sizeof(value))
                     keep_larger(best, value)
-        if not is_first:
-            for i in range(LANES):
-                cells[p * LANES + i] = best[i]
+        for i in range(LANES):
+            cells[p * LANES + i] = best[i]

@@ -1,0 +1,76 @@
+# How a call is cut into tasks, and the memory that a task works in.
+
+cdef enum Order:
+    TILED = 0
+    PLANAR = 1
+
+
+cdef struct Plan:
+    Order order
+    Py_ssize_t channels     # of a task, at most
+    Py_ssize_t splits       # tasks that the boxes of one image and block of channels are cut into
+    Py_ssize_t work         # of the whole call, in cells of the working type computed with
+    # Room that the largest box of the call needs on a desk:
+    Py_ssize_t ring_rows    # packed rows held at a time
+    Py_ssize_t distinct_y   # rows that a box reads
+    Py_ssize_t distinct_x   # columns that a box reads
+    Py_ssize_t lines        # interpolated rows held at a time
+    Py_ssize_t group        # output rows held at a time
+    Py_ssize_t terms        # taps of a line
+
+
+cdef struct Task:
+    Py_ssize_t image
+    Py_ssize_t first_channel
+    Py_ssize_t channels
+    Py_ssize_t begin        # boxes order[begin] .. order[end - 1]
+    Py_ssize_t end
+
+
+cdef struct Desk:
+    # Carved from the scratch memory of a thread. The planar order uses lines, cells, weight and
+    # column only.
+    real *ring              # packed rows of the map
+    real *lines             # interpolated rows, at the distinct columns of a box
+    real *cells             # output rows in the making
+    real *weight            # of the taps at hand, and where each reads
+    const real **source
+    const real **row        # of each distinct row of the box at hand, its column 0
+    Py_ssize_t *column      # of each distinct column of the box, its offset in a row
+    Py_ssize_t *line_start
+    Py_ssize_t *low         # of each row of the map, the columns to pack: low .. high
+    Py_ssize_t *high
+
+
+cdef Py_ssize_t lay_desk(
+    Desk *desk, char *memory, const Call *call, const Plan *plan
+) noexcept nogil:
+    """Carve a desk from ``memory``; returns how many bytes it takes (with NULL, only that)."""
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t cell = sizeof(real)
+    cdef Py_ssize_t line = plan.distinct_x
+    cdef Py_ssize_t rows = 0
+    if plan.order == TILED:
+        cell *= LANES
+        rows = call.height
+    else:
+        line = STRETCH
+    desk.ring = <real *>carve(memory, &at, plan.ring_rows * call.width * cell)
+    desk.lines = <real *>carve(memory, &at, plan.lines * line * cell)
+    desk.cells = <real *>carve(memory, &at, plan.group * call.x.bins * cell)
+    desk.weight = <real *>carve(memory, &at, plan.terms * sizeof(real))
+    desk.source = <const real **>carve(memory, &at, plan.terms * sizeof(void *))
+    desk.row = <const real **>carve(memory, &at, plan.distinct_y * sizeof(void *))
+    desk.column = <Py_ssize_t *>carve(
+        memory, &at, max(plan.distinct_x, plan.terms) * sizeof(Py_ssize_t)
+    )
+    desk.line_start = <Py_ssize_t *>carve(memory, &at, plan.lines * sizeof(Py_ssize_t))
+    desk.low = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))
+    desk.high = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))
+    return at
+
+
+cdef inline void *carve(char *memory, Py_ssize_t *at, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t here = (at[0] + 63) & ~<Py_ssize_t>63  # a cache line
+    at[0] = here + size
+    return NULL if memory == NULL else <void *>(memory + here)

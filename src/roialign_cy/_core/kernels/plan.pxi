@@ -1,0 +1,82 @@
+# The cost model: which order a call runs in, how it is cut into tasks, on how many threads. It is
+# the only place that decides these, and nothing it decides changes a bit of the result.
+
+# Scratch memory that one thread may take, in bytes; without room for the tiled order within it,
+# the planar order runs, which needs little.
+cdef Py_ssize_t SCRATCH_BUDGET = 32 << 20
+# Of which the interpolated rows and the output rows in the making stay in the fast caches.
+cdef Py_ssize_t CACHED_BYTES = 64 << 10
+# Channels from which on packing them side by side pays.
+cdef Py_ssize_t TILED_CHANNELS = 4
+# Work below which starting threads costs more than it saves.
+cdef Py_ssize_t SERIAL_WORK = 1 << 16
+# Tasks per thread that even out their unequal lengths, and boxes that are still worth a task.
+cdef Py_ssize_t TASKS_PER_THREAD = 4
+cdef Py_ssize_t BOXES_PER_TASK = 8
+
+
+cdef Plan measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
+    """The room and the work that the boxes need."""
+    cdef Plan plan
+    cdef Py_ssize_t k, first, last, rows, columns
+    plan.ring_rows = plan.distinct_y = plan.distinct_x = plan.terms = 1
+    plan.work = boxes * call.y.bins * call.x.bins
+    for k in range(boxes):
+        first, last = call.y.distinct_begin[k], call.y.distinct_end[k]
+        columns = call.x.distinct_end[k] - call.x.distinct_begin[k]
+        rows = last - first
+        plan.distinct_y = max(plan.distinct_y, rows)
+        plan.distinct_x = max(plan.distinct_x, columns)
+        if rows:
+            plan.ring_rows = max(
+                plan.ring_rows, call.y.distinct[last - 1] - call.y.distinct[first] + 1
+            )
+        plan.work += rows * columns
+        plan.terms = max(
+            plan.terms, most_terms(call.y, k), most_terms(call.x, k)
+        )
+    plan.work *= call.channels
+    return plan
+
+
+cdef Py_ssize_t most_terms(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    cdef Py_ssize_t most = 0, b, line
+    for b in range(box * axis.bins, (box + 1) * axis.bins):
+        for line in range(axis.line_begin[b], axis.line_end[b]):
+            most = max(most, axis.tap_end[line] - axis.tap_begin[line])
+    return most
+
+
+cdef Plan make_plan(
+    const Call *call, Py_ssize_t boxes, Py_ssize_t images, const Wishes *wishes, int *num_threads
+) noexcept nogil:
+    cdef Plan plan = measure_boxes(call, boxes)
+    cdef Desk unused
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    cdef Py_ssize_t tasks
+    plan.order = TILED
+    plan.channels = LANES
+    plan.lines = max(CACHED_BYTES // (plan.distinct_x * cell), 1)
+    plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), call.y.bins)
+    if call.mode == AVG:
+        plan.lines = plan.group
+    if wishes.order == PLANAR or (
+        wishes.order != TILED and call.channels < TILED_CHANNELS
+    ) or lay_desk(&unused, NULL, call, &plan) > SCRATCH_BUDGET:
+        plan.order = PLANAR
+        plan.channels = 1
+        plan.ring_rows = 0
+        plan.lines = plan.group = 1
+    if wishes.parallel == 0 or (wishes.parallel < 0 and plan.work < SERIAL_WORK):
+        num_threads[0] = 1
+    tasks = images * ((call.channels + plan.channels - 1) // plan.channels)
+    plan.splits = 1
+    if wishes.splits > 0:
+        plan.splits = wishes.splits
+    elif num_threads[0] > 1 and tasks < TASKS_PER_THREAD * num_threads[0]:
+        plan.splits = min(
+            (TASKS_PER_THREAD * num_threads[0] + tasks - 1) // tasks,
+            max(boxes // images // BOXES_PER_TASK, 1),
+        )
+    num_threads[0] = <int>min(<Py_ssize_t>num_threads[0], tasks * plan.splits)
+    return plan
