@@ -23,7 +23,9 @@ IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
 IS_DEBUG = os.environ.get("ROIALIGN_DEBUG", "0") not in {"", "0"}
 
 # No contraction to FMA: that is what makes the variants agree to the bit.
-OPTIMISE = ["/O2", "/fp:precise"] if IS_MSVC else ["-O3", "-ffp-contract=off", "-fvisibility=hidden"]
+OPTIMISE = (
+    ["/O2", "/fp:precise"] if IS_MSVC else ["-O3", "-ffp-contract=off", "-fvisibility=hidden"]
+)
 # The core works on raw pointers, so a debug build checks bounds with the sanitizers (preload
 # libasan to import it) besides Cython's own checks.
 DEBUG = [] if IS_MSVC else ["-O1", "-g", "-ffp-contract=off", "-fsanitize=address,undefined"]
@@ -90,7 +92,7 @@ def extensions() -> list[Extension]:
     compile_flags = [*FLAGS, *compile_openmp]
     link_flags = [*link_openmp, *(["-fsanitize=address,undefined"] if IS_DEBUG else [])]
     macros = [("ROIALIGN_VARIANTS", '"' + " ".join(variants) + '"')]
-    modules = {name: variants["base"] for name in ("boxcheck", "cpuinfo", "taps")}
+    modules = dict.fromkeys(("boxcheck", "cpuinfo", "taps"), variants["base"])
     for working_type in ("float32", "float64"):
         modules |= {f"kernels/{name}_{working_type}": flags for name, flags in variants.items()}
     return [
@@ -106,4 +108,8 @@ def extensions() -> list[Extension]:
     ]
 
 
-setup(ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 0))
+setup(
+    ext_modules=cythonize(
+        extensions(), compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 0
+    )
+)

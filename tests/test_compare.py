@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,16 @@ import numpy as np
 import pytest
 from benchmarks import peers
 from benchmarks.calls import PreparedCall
-from benchmarks.compare import agreement, bandwidth, cli, contenders, report, results, timing
+from benchmarks.compare import (
+    agreement,
+    bandwidth,
+    cli,
+    contenders,
+    disturbance,
+    report,
+    results,
+    timing,
+)
 from benchmarks.compare.run import compare
 from benchmarks.peers import _base, onnxruntime, openvino, torchvision
 from benchmarks.workloads import HEADLINE, WORKLOADS
@@ -38,13 +48,13 @@ def _own_registry(monkeypatch):
 class World:
     """A clock that only calls move, and a machine that pre-empts on demand."""
 
-    def __init__(self, disturbed=(), switches_each=1):
+    def __init__(self, disturbed=(), waited_s=1.0):
         self.now = 0.0
         self.switches = 0
         self.log = []
         self.samples = itertools.count()
         self.disturbed = disturbed
-        self.switches_each = switches_each
+        self.waited_s = waited_s
 
     def call(self, name, seconds):
         def run():
@@ -57,16 +67,20 @@ class World:
         self.now += seconds
         self.log.append("pause")
 
-    def count_switches(self):
+    def disturbance(self):
         # Asked before and after each sample: the odd answers are those after.
         sample, is_after = divmod(next(self.samples), 2)
         if is_after and sample in self.disturbed:
-            self.switches += self.switches_each
-        return self.switches
+            self.switches += 1
+        return disturbance.Disturbance(self.switches, self.switches * self.waited_s)
 
     def measure(self, calls, rounds):
         return timing.measure(
-            calls, rounds, clock=lambda: self.now, pause=self.pause, switches=self.count_switches
+            calls,
+            rounds,
+            clock=lambda: self.now,
+            pause=self.pause,
+            disturbance=self.disturbance,
         )
 
 
@@ -92,12 +106,21 @@ def test_slow_calls_get_fewer_rounds():
     assert samples.sufficient
 
 
-@pytest.mark.parametrize(("seconds", "allowed"), [(0.09, 0), (0.11, 1), (0.25, 2)])
-def test_only_long_samples_may_be_pre_empted_a_little(seconds, allowed):
-    for switches in (allowed, allowed + 1):
-        world = World(disturbed=range(1000), switches_each=switches)
-        samples = world.measure({"slow": world.call("slow", seconds)}, rounds=9)["slow"]
-        assert samples.sufficient == (switches == allowed)
+@pytest.mark.parametrize(
+    ("seconds", "waited", "counts"),
+    [(0.1, 0.001, True), (0.1, 0.003, False), (0.1, math.nan, False), (0.01, 0.0, False)],
+)
+def test_only_slow_samples_count_in_spite_of_a_short_wait(seconds, waited, counts):
+    world = World(disturbed=range(1000), waited_s=waited)
+    samples = world.measure({"call": world.call("call", seconds)}, rounds=9)["call"]
+    assert samples.sufficient == counts
+
+
+def test_disturbance_is_read_from_the_system():
+    before = disturbance.so_far()
+    after = disturbance.so_far()
+    assert after.switches >= before.switches >= 0
+    assert math.isnan(after.waited_s) or after.waited_s >= before.waited_s >= 0
 
 
 def test_fast_calls_are_timed_many_at_once():

@@ -1,14 +1,13 @@
 """Times several calls side by side, so that what disturbs one disturbs all.
 
-A sample counts only if nothing pre-empted the process while it was taken (hardly, in long ones): a
-thread that loses its core makes a call of 2 ms take 30. Samples of the calls alternate, with a
-pause before each in which the threads of the one before go to sleep.
+A sample counts only if nothing pre-empted the process while it was taken: a thread that loses its
+core makes a call of 2 ms take 30. Samples of the calls alternate, with a pause before each in which
+the threads of the one before go to sleep.
 """
 
 from __future__ import annotations
 
 import gc
-import resource
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..calls import PreparedCall
+from .disturbance import Disturbance, so_far
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -30,9 +30,9 @@ SLOW_ROUNDS = 5
 """Calls from SLOW_S on vary less and cost more: this many samples are enough."""
 ATTEMPTS_PER_ROUND = 4
 """On a busy machine samples are tried again, up to this many times what was wanted."""
-S_PER_ALLOWED_SWITCH = 0.100
-"""Even an idle machine pre-empts for a moment every 300 ms or so; a sample as long as that may be
-pre-empted once in this time, which at a slice of 3 ms each is 3 % at the worst."""
+WAIT_ALLOWED = 0.02
+"""Even an idle machine pre-empts two busy threads every 30 ms or so, for some 0.05 ms: samples of
+slow calls count in spite of it, as long as they did not wait for more than this part of their time."""
 FAST_S = 100e-6
 CALLS_PER_FAST_SAMPLE = 100
 """Calls below FAST_S are timed this many at once: the clock and a cold cache would weigh."""
@@ -73,18 +73,13 @@ class Samples:
         return float(low), float(high)
 
 
-def involuntary_switches() -> int:
-    """Count how often any thread of this process has been pre-empted so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-
-
 def measure(
     calls: Mapping[Key, PreparedCall],
     rounds: int = ROUNDS,
     *,
     clock: Callable[[], float] = time.perf_counter,
     pause: Callable[[float], None] = time.sleep,
-    switches: Callable[[], int] = involuntary_switches,
+    disturbance: Callable[[], Disturbance] = so_far,
 ) -> dict[Key, Samples]:
     """Take samples of all calls in turn until each has ``rounds`` that count.
 
@@ -94,8 +89,8 @@ def measure(
         What to time.
     rounds : int
         Undisturbed samples wanted of each call that is not slow.
-    clock, pause, switches : callables
-        The time in seconds, a way to let it pass, and how often the process was pre-empted.
+    clock, pause, disturbance : callables
+        The time in seconds, a way to let it pass, and what has disturbed the process so far.
     """
     with _no_garbage_collection():
         series = {key: _Series.plan(call, rounds, clock) for key, call in calls.items()}
@@ -105,7 +100,7 @@ def measure(
                 if one.goes_on:
                     one.call.enter()
                     pause(PAUSE_S)
-                    one.take(clock, switches)
+                    one.take(clock, disturbance)
             # Neighbours change sides, so that none always runs in the other's warm cache.
             turn.reverse()
     return {key: one.samples() for key, one in series.items()}
@@ -140,12 +135,14 @@ class _Series:
         attempts = len(self.kept) + len(self.disturbed)
         return len(self.kept) < self.wanted and attempts < self.wanted * ATTEMPTS_PER_ROUND
 
-    def take(self, clock: Callable[[], float], switches: Callable[[], int]) -> None:
-        before = switches()
+    def take(self, clock: Callable[[], float], disturbance: Callable[[], Disturbance]) -> None:
+        before = disturbance()
         seconds = _time(self.call.run, self.calls_per_sample, clock)
-        allowed = int(seconds * self.calls_per_sample / S_PER_ALLOWED_SWITCH)
-        is_undisturbed = switches() - before <= allowed
-        (self.kept if is_undisturbed else self.disturbed).append(seconds)
+        after = disturbance()
+        undisturbed = after.switches == before.switches or (
+            seconds >= SLOW_S and after.waited_s - before.waited_s <= WAIT_ALLOWED * seconds
+        )
+        (self.kept if undisturbed else self.disturbed).append(seconds)
 
     def samples(self) -> Samples:
         return Samples(

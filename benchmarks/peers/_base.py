@@ -20,6 +20,9 @@ HALF_PIXEL = (0.5, None)
 WHOLE_PIXEL = (0.0, 1.0)
 """The pairs (pixel_offset, min_size) that the peers have a name for."""
 
+MODELS_KEPT = 8
+"""Compiled models that a peer keeps for later calls; each has threads and memory of its own."""
+
 
 class UnsupportedTypeError(TypeError):
     """A peer has no kernel for this type of features."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..calls import PreparedCall
-from ._base import HALF_PIXEL, Peer, plain, working_dtype
+from ._base import HALF_PIXEL, MODELS_KEPT, Peer, plain, working_dtype
 
 if TYPE_CHECKING:
     from roialign_cy._spec import PoolSpec
@@ -33,12 +33,10 @@ class OnnxRuntime(Peer):
         """Make a session and tensors; results come from the session's own allocator."""
         from onnxruntime import OrtValue
 
-        boxes_dtype = working_dtype(features)
-        # One session for all thread counts would have the threads of the first.
         session = _session(spec, features.dtype.newbyteorder("=").name)
         inputs = {
             "features": plain(features, features.dtype),
-            "boxes": plain(rois[:, 1:], boxes_dtype),
+            "boxes": plain(rois[:, 1:], working_dtype(features)),
             "images": plain(rois[:, 0], np.int64),
         }
         feed = {name: OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
@@ -56,7 +54,7 @@ class OnnxRuntime(Peer):
         return PreparedCall(run, to_numpy=lambda value: value.numpy())
 
 
-@cache
+@lru_cache(MODELS_KEPT)
 def _session(spec: PoolSpec, dtype: str) -> Any:
     from onnxruntime import InferenceSession, SessionOptions, set_default_logger_severity
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..calls import PreparedCall
-from ._base import HALF_PIXEL, WHOLE_PIXEL, Peer, UnsupportedTypeError, plain
+from ._base import HALF_PIXEL, MODELS_KEPT, WHOLE_PIXEL, Peer, UnsupportedTypeError, plain
 
 if TYPE_CHECKING:
     from roialign_cy._spec import PoolSpec
@@ -55,7 +55,7 @@ class OpenVino(Peer):
         return PreparedCall(run)
 
 
-@cache
+@lru_cache(MODELS_KEPT)
 def _compiled(spec: PoolSpec, shape: tuple[int, ...], num_rois: int, dtype: str) -> Any:
     import openvino
     from openvino import opset9

@@ -74,7 +74,7 @@ def check_out(
 
 def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:  # strides too odd to tell: better refused than wrong
         return True
 

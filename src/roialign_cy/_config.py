@@ -50,10 +50,10 @@ def show_config() -> None:
     """
     facts = config()
     cpu = facts["cpu"]
+    variants_text = f"built: {', '.join(cpu['built'])}; usable here: {', '.join(cpu['usable'])}"
     lines = [
         f"roialign_cy {facts['version']} (Python {facts['python']}, NumPy {facts['numpy']})",
-        f"CPU variant: {cpu['variant']} (built: {', '.join(cpu['built'])}; "
-        f"usable here: {', '.join(cpu['usable'])})",
+        f"CPU variant: {cpu['variant']} ({variants_text})",
         f"threads: {facts['threads']}" if facts["openmp"] else "threads: 1 (built without OpenMP)",
         *(f"backend {name}: {reason or 'available'}" for name, reason in facts["backends"].items()),
     ]

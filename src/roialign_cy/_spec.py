@@ -83,7 +83,7 @@ def make_spec(
     num_threads: int | None,
 ) -> PoolSpec:
     """Check the options of a call and fill in what its convention leaves open."""
-    # Pairs become tuples of ints before the cache sees them: to a cache 2, 2.0 and True are one key.
+    # Pairs become tuples of ints before the cache sees them: 2, 2.0 and True are one key to it.
     options = (
         int_pair(output_size, "output_size"),
         convention,

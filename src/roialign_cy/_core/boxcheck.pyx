@@ -43,7 +43,6 @@ def find_fault(rois, Py_ssize_t num_images, spec):
     cdef Py_buffer view
     cdef Py_ssize_t k, rows, cols, ratio_rows, ratio_cols
     cdef int fault = GOOD
-    cdef const char *roi
     rows, cols = spec.output_size
     ratio_rows, ratio_cols = spec.sampling_ratio
     PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)

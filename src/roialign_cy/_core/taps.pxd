@@ -33,7 +33,4 @@ cdef class Taps:
     cdef readonly Py_ssize_t first, last
     cdef Tables tables
     cdef void *memory
-    cdef int build(
-        self, Py_buffer *view, Py_ssize_t height, Py_ssize_t width, spec, bint single,
-        int num_threads,
-    ) except -1
+    cdef int build(self, void *job, Py_ssize_t most, int num_threads) except -1

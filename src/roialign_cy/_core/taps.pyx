@@ -24,11 +24,8 @@ include "lines.pxi"
 # batch is still large enough that reading the map once for each does not show.
 cdef size_t MOST_TABLE_BYTES = 8 << 20
 cdef Py_ssize_t MOST_BOXES = 16384
-
-
-cdef struct Rois:
-    const char *data    # of the first box of the batch
-    Py_ssize_t stride   # in bytes
+# A box takes about half a microsecond, starting threads several.
+cdef Py_ssize_t BOXES_WORTH_THREADS = 64
 
 
 cdef struct Arena:
@@ -94,54 +91,71 @@ cdef int compare_ranks(const void *a, const void *b) noexcept nogil:
     return -1 if p.box < q.box else 1
 
 
-cdef Py_ssize_t measure(
-    const Rois *rois, Py_ssize_t most, const Request *y_request, const Request *x_request,
-    const Geometry *g, Place *places, Cursor *y_total, Cursor *x_total,
-) noexcept nogil:
-    """Find how many boxes make this batch and where the tables of each begin."""
+cdef struct Job:
+    # A batch in the making.
+    const char *rois    # row of its first box
+    Py_ssize_t stride   # of the rows, in bytes
+    Geometry geometry
+    Request y
+    Request x
+    Cursor y_total      # entries that the tables of all its boxes can take
+    Cursor x_total
+    Tables *tables
+
+
+cdef Py_ssize_t measure(Job *job, Py_ssize_t most, Place *places) noexcept nogil:
+    """Find how many boxes make this batch, and where the tables of each begin."""
     cdef Py_ssize_t k = 0
     cdef Need y_need, x_need
     cdef size_t used = 0
     cdef const char *roi
-    memset(y_total, 0, sizeof(Cursor))
-    memset(x_total, 0, sizeof(Cursor))
+    memset(&job.y_total, 0, sizeof(Cursor))
+    memset(&job.x_total, 0, sizeof(Cursor))
     while k < most and (k == 0 or used < MOST_TABLE_BYTES):
-        roi = rois.data + k * rois.stride
-        places[k].y_span = make_span(roi, y_request, g)
-        places[k].x_span = make_span(roi, x_request, g)
-        places[k].y, places[k].x = y_total[0], x_total[0]
-        y_need = need_of(&places[k].y_span, y_request, g.interior)
-        x_need = need_of(&places[k].x_span, x_request, g.interior)
-        advance(y_total, &y_need)
-        advance(x_total, &x_need)
+        roi = job.rois + k * job.stride
+        places[k].y_span = make_span(roi, &job.y, &job.geometry)
+        places[k].x_span = make_span(roi, &job.x, &job.geometry)
+        places[k].y, places[k].x = job.y_total, job.x_total
+        y_need = need_of(&places[k].y_span, &job.y, job.geometry.interior)
+        x_need = need_of(&places[k].x_span, &job.x, job.geometry.interior)
+        advance(&job.y_total, &y_need)
+        advance(&job.x_total, &x_need)
         used += bytes_of(&y_need) + bytes_of(&x_need)
         k += 1
     return k
 
 
-cdef void place_tables(
-    Arena *arena, Tables *tables, Py_ssize_t boxes, const Request *y_request,
-    const Request *x_request, const Cursor *y_total, const Cursor *x_total,
-) noexcept nogil:
-    place_axis(arena, &tables.y, boxes, y_request.bins, y_total)
-    place_axis(arena, &tables.x, boxes, x_request.bins, x_total)
-    tables.image = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
-    tables.order = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
+cdef void place_tables(const Job *job, Py_ssize_t boxes, Arena *arena) noexcept nogil:
+    place_axis(arena, &job.tables.y, boxes, job.y.bins, &job.y_total)
+    place_axis(arena, &job.tables.x, boxes, job.x.bins, &job.x_total)
+    job.tables.image = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
+    job.tables.order = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
 
 
-cdef void fill_box(
-    const Rois *rois, Tables *tables, Py_ssize_t k, const Place *place, const Request *y_request,
-    const Request *x_request, const Geometry *g, Rank *rank,
-) noexcept nogil:
-    cdef const char *roi = rois.data + k * rois.stride
-    tables.image[k] = <Py_ssize_t>coordinate(roi, 0, g.rois_itemsize)
-    fill_axis(&tables.y, k, place.y, &place.y_span, y_request, g.interior)
-    fill_axis(&tables.x, k, place.x, &place.x_span, x_request, g.interior)
+cdef void fill_box(const Job *job, Py_ssize_t k, const Place *place, Rank *rank) noexcept nogil:
+    cdef const char *roi = job.rois + k * job.stride
+    cdef Tables *tables = job.tables
+    tables.image[k] = <Py_ssize_t>coordinate(roi, 0, job.geometry.rois_itemsize)
+    fill_axis(&tables.y, k, place.y, &place.y_span, &job.y, job.geometry.interior)
+    fill_axis(&tables.x, k, place.x, &place.x_span, &job.x, job.geometry.interior)
     rank.image = tables.image[k]
     rank.row = 0
     if tables.y.distinct_end[k] > tables.y.distinct_begin[k]:
         rank.row = tables.y.distinct[tables.y.distinct_begin[k]]
     rank.box = k
+
+
+cdef Job make_job(spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t width, bint single):
+    cdef Job job
+    job.geometry = make_geometry(spec, rois.itemsize)
+    job.y.size, job.x.size = height, width
+    job.y.bins, job.x.bins = spec.output_size
+    job.y.ratio, job.x.ratio = spec.sampling_ratio
+    job.y.low_column, job.y.high_column = 2, 4
+    job.x.low_column, job.x.high_column = 1, 3
+    job.y.mode = job.x.mode = {"avg": AVG, "max": MAX, "max_weighted": MAX_WEIGHTED}[spec.mode]
+    job.y.single = job.x.single = single
+    return job
 
 
 cdef class Taps:
@@ -152,74 +166,51 @@ cdef class Taps:
         int num_threads,
     ):
         cdef Py_buffer view
+        cdef Job job
+        self.first = first
         PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
         try:
-            self.first = first
-            self.build(&view, height, width, spec, single, num_threads)
+            job = make_job(spec, &view, height, width, single)
+            job.rois = <const char *>view.buf + first * view.strides[0]
+            job.stride = view.strides[0]
+            job.tables = &self.tables
+            self.build(&job, min(view.shape[0] - first, MOST_BOXES), num_threads)
         finally:
             PyBuffer_Release(&view)
 
     def __dealloc__(self):
         free(self.memory)
 
-    cdef int build(
-        self, Py_buffer *view, Py_ssize_t height, Py_ssize_t width, spec, bint single,
-        int num_threads,
-    ) except -1:
-        cdef Request y_request, x_request
-        cdef Geometry g = make_geometry(spec, view.itemsize)
-        cdef Py_ssize_t most = min(view.shape[0] - self.first, MOST_BOXES)
-        cdef Py_ssize_t boxes = 0, k
-        cdef Rois rois
-        cdef Place *places
-        cdef Rank *ranks
-        cdef Cursor y_total, x_total
+    cdef int build(self, void *job_pointer, Py_ssize_t most, int num_threads) except -1:
+        cdef Job *job = <Job *>job_pointer
+        cdef Py_ssize_t boxes, k
         cdef Arena arena
-        cdef int mode = {"avg": AVG, "max": MAX, "max_weighted": MAX_WEIGHTED}[spec.mode]
-        rois.data = <const char *>view.buf + self.first * view.strides[0]
-        rois.stride = view.strides[0]
-        y_request.size, x_request.size = height, width
-        y_request.bins, x_request.bins = spec.output_size
-        y_request.ratio, x_request.ratio = spec.sampling_ratio
-        y_request.low_column, y_request.high_column = 2, 4
-        x_request.low_column, x_request.high_column = 1, 3
-        y_request.mode = x_request.mode = mode
-        y_request.single = x_request.single = single
-
-        places = <Place *>malloc(most * sizeof(Place))
-        ranks = <Rank *>malloc(most * sizeof(Rank))
+        cdef Place *places = <Place *>malloc(most * sizeof(Place))
+        cdef Rank *ranks = <Rank *>malloc(most * sizeof(Rank))
         try:
             if places == NULL or ranks == NULL:
                 raise MemoryError("no memory for the boxes' sample positions")
             with nogil:
-                boxes = measure(
-                    &rois, most, &y_request, &x_request, &g, places, &y_total, &x_total
-                )
-            self.last = self.first + boxes
-            arena.memory = NULL
-            arena.used = 0
-            place_tables(&arena, &self.tables, boxes, &y_request, &x_request, &y_total, &x_total)
-            arena.memory = <char *>malloc(arena.used)
-            if arena.memory == NULL:
+                boxes = measure(job, most, places)
+                arena.memory, arena.used = NULL, 0
+                place_tables(job, boxes, &arena)
+                self.memory = arena.memory = <char *>malloc(arena.used)
+            if self.memory == NULL:
                 raise MemoryError("no memory for the boxes' taps")
-            self.memory = arena.memory
             arena.used = 0
-            place_tables(&arena, &self.tables, boxes, &y_request, &x_request, &y_total, &x_total)
-            if num_threads > 1:
+            place_tables(job, boxes, &arena)
+            if num_threads > 1 and boxes >= BOXES_WORTH_THREADS:
                 for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
-                    fill_box(
-                        &rois, &self.tables, k, &places[k], &y_request, &x_request, &g, &ranks[k]
-                    )
+                    fill_box(job, k, &places[k], &ranks[k])
             else:
                 with nogil:
                     for k in range(boxes):
-                        fill_box(
-                        &rois, &self.tables, k, &places[k], &y_request, &x_request, &g, &ranks[k]
-                    )
+                        fill_box(job, k, &places[k], &ranks[k])
             with nogil:
                 qsort(ranks, boxes, sizeof(Rank), compare_ranks)
                 for k in range(boxes):
                     self.tables.order[k] = ranks[k].box
+            self.last = self.first + boxes
         finally:
             free(places)
             free(ranks)

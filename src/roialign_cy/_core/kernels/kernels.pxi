@@ -1,6 +1,6 @@
 # The kernels. Compiled once per CPU variant and working type: base_float32.pyx and its siblings
-# say what `real` is and include this file. No intrinsics: inner loops run over a fixed number of channels, which every compiler turns
-# into SIMD.
+# say what `real` is and include this file. No intrinsics: inner loops run over a fixed number of
+# channels, which every compiler turns into SIMD.
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange, threadid

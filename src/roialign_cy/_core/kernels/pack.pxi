@@ -22,7 +22,11 @@ cdef void pack_cells(
     """Gather ``count`` cells of a row; lanes beyond ``channels`` become 0."""
     cdef Py_ssize_t x, i
     cdef const real *p[LANES]
-    if channels == LANES and itemsize == <Py_ssize_t>sizeof(real) and cell_stride == <Py_ssize_t>sizeof(real):
+    if (
+        channels == LANES
+        and itemsize == <Py_ssize_t>sizeof(real)
+        and cell_stride == <Py_ssize_t>sizeof(real)
+    ):
         for i in range(LANES):
             p[i] = <const real *>(source + i * channel_stride)
         pack_planes(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11],

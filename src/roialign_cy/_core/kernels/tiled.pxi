@@ -183,7 +183,7 @@ cdef void maximum_row(
 ) noexcept nogil:
     """The largest interpolated point of every section in one row of sections."""
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
-    cdef Py_ssize_t first, count, p, line, l, tap, terms, x_bin
+    cdef Py_ssize_t first, count, p, line, k, tap, terms, x_bin
     cdef real *lines = desk.lines
     cdef real *cells = desk.cells
     cdef const real *a
@@ -195,8 +195,8 @@ cdef void maximum_row(
     first = call.y.line_begin[y_bin]
     while first < call.y.line_end[y_bin]:
         count = min(plan.lines, call.y.line_end[y_bin] - first)
-        for l in range(count):
-            interpolate_line(call, desk, first + l, columns, lines + l * columns * LANES)
+        for k in range(count):
+            interpolate_line(call, desk, first + k, columns, lines + k * columns * LANES)
         for p in range(call.x.bins):
             x_bin = box * call.x.bins + p
             for i in range(LANES):
@@ -210,7 +210,7 @@ cdef void maximum_row(
                 if terms == 2:
                     b = lines + call.x.slot[tap + 1] * LANES
                     wb = <real>call.x.weight[tap + 1]
-                for l in range(count):
+                for k in range(count):
                     mix_pair(a, b, wa, wb, terms, value)
                     keep_larger(best, value)
                     a += columns * LANES
