@@ -77,7 +77,7 @@ class Workload:
     convention: str = "detectron2"
     dtype: str = "float32"
     layout: str = "NCHW"
-    modes: tuple[str, ...] = ("avg", "max")
+    modes: tuple[str, ...] = ("avg", "max", "max_weighted")
 
     def features(self) -> np.ndarray:
         """Draw the feature map, of values in [0, 1)."""

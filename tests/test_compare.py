@@ -368,6 +368,7 @@ def test_command_fails_if_an_answer_is_wrong(monkeypatch, capsys):
     [
         (["--workloads", "fpn-bocks"], "fpn-bocks"),
         (["--modes", "median"], "median"),
+        (["--modes", "avg", "--workloads", "document-call"], "meant for avg"),
         (["--threads", "0"], "positive"),
         (["--rounds", "many"], "positive"),
         (["--backends", "referense"], "reference"),

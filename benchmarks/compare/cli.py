@@ -8,7 +8,6 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
 
 from roialign_cy import BackendUnavailableError
 from roialign_cy.conventions import MODES
@@ -21,8 +20,6 @@ from .run import compare
 
 TINY_COPY_BYTES = 1 << 20
 
-T = TypeVar("T")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, show the tables and write the report; 1 if a backend gave a wrong answer."""
@@ -30,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = _parser()
     options = parser.parse_args(arguments)
+    workloads = [WORKLOADS[name] for name in options.workloads]
+    if not any(mode in workload.modes for workload in workloads for mode in options.modes):
+        parser.error(f"none of the workloads is meant for {', '.join(options.modes)}")
     contenders.register_everyone()
     try:
         backends = contenders.choose(options.backends)
@@ -39,10 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     copies = CopyBandwidth(options.threads, TINY_COPY_BYTES if options.tiny else ARRAY_BYTES)
     try:
         comparison = compare(
-            [
-                WORKLOADS[name].tiny() if options.tiny else WORKLOADS[name]
-                for name in options.workloads
-            ],
+            [workload.tiny() for workload in workloads] if options.tiny else workloads,
             backends,
             options.threads,
             options.modes,
@@ -72,7 +69,7 @@ def _write(comparison: Comparison, about: Iterable[str], folder: Path) -> None:
 
 def _about(comparison: Comparison) -> Iterable[str]:
     """Say where and of what a run was made."""
-    yield f"{_processor()}, {len(os.sched_getaffinity(0))} CPUs; Python {platform.python_version()}"
+    yield f"{_processor()}, {os.cpu_count()} CPUs; Python {platform.python_version()}"
     packages = [
         "roialign_cy",
         "numpy",
@@ -101,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compare",
         description="Time all available backends interleaved in one process, after checking that "
-        "their answers agree, and report ratios. The whole comparison takes about ten minutes.",
+        "their answers agree, and report ratios. The whole comparison takes a quarter of an hour.",
     )
     parser.add_argument(
         "--workloads",

@@ -13,7 +13,6 @@ from roialign_cy._spec import PoolSpec, make_spec
 
 from .. import peers
 from ..calls import PreparedCall
-from ..peers._base import Peer, UnsupportedTypeError
 from ..workloads import Workload
 
 TOO_SLOW = ("reference",)
@@ -67,7 +66,7 @@ def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple
     refusal = backend.cannot_run(spec)
     if refusal is None:
         return spec, ""
-    stand_in = backend.stand_in(spec) if isinstance(backend, Peer) else None
+    stand_in = backend.stand_in(spec) if isinstance(backend, peers.Peer) else None
     if stand_in is None:
         raise NotRunError(refusal)
     return stand_in
@@ -84,9 +83,9 @@ def prepare(
         If the backend has nothing for this type of features.
     """
     backend = ra.backends.get(name)
-    if not isinstance(backend, Peer):
+    if not isinstance(backend, peers.Peer):
         return PreparedCall(partial(ra.roi_align, features, rois, backend=name, **options))
     try:
         return backend.prepare(features, rois, spec)
-    except UnsupportedTypeError as refusal:
+    except peers.UnsupportedTypeError as refusal:
         raise NotRunError(str(refusal)) from None

@@ -67,8 +67,8 @@ def _compare_one(
                 spec, note = contenders.specify(backend, workload, mode, threads)
                 options = workload.options(mode, threads)
                 call = contenders.prepare(backend, features, rois, spec, options)
-            except contenders.NotRunError as reason:
-                comparison.absences.append(Absence(case, backend, str(reason)))
+            except contenders.NotRunError as refusal:
+                comparison.absences.append(Absence(case, backend, str(refusal)))
                 break
             if spec.mode not in expected:
                 expected[spec.mode] = agreement.expect(features, rois, workload, spec.mode)

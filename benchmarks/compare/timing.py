@@ -32,7 +32,7 @@ ATTEMPTS_PER_ROUND = 4
 """On a busy machine samples are tried again, up to this many times what was wanted."""
 WAIT_ALLOWED = 0.02
 """Even an idle machine pre-empts two busy threads every 30 ms or so, for some 0.05 ms: samples of
-slow calls count in spite of it, as long as they did not wait for more than this part of their time."""
+slow calls count in spite of it if they waited for no more than this part of their time."""
 FAST_S = 100e-6
 CALLS_PER_FAST_SAMPLE = 100
 """Calls below FAST_S are timed this many at once: the clock and a cold cache would weigh."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from ._base import Peer, UnsupportedTypeError
+
+__all__ = ["NAMES", "Peer", "UnsupportedTypeError", "register_all"]
+
 NAMES = ("torchvision", "onnxruntime", "openvino")
 
 

@@ -33,11 +33,11 @@ def check_features(features: NDArray[Any], layout: str) -> None:
 
 def check_rois(rois: Any, num_images: int, spec: PoolSpec) -> NDArray[np.floating]:
     """``rois`` as a (K, 5) array whose every box can be pooled."""
-    rois = normalise_rois(rois, num_images)
-    row, fault = boxcheck.find_fault(rois, num_images, spec)
+    boxes = normalise_rois(rois, num_images)
+    row, fault = boxcheck.find_fault(boxes, num_images, spec)
     if fault is not None:
-        raise ValueError(_FAULTS[fault].format(row=row, box=rois[row], images=num_images))
-    return rois
+        raise ValueError(_FAULTS[fault].format(row=row, box=boxes[row], images=num_images))
+    return boxes
 
 
 _FAULTS = {

@@ -126,7 +126,7 @@ def resolve(name: str | None, features: Any) -> Backend:
         named_by = ENVIRONMENT_VARIABLE
     if name is not None and not isinstance(name, str):
         require_choice(named_by, name, names())
-    return _resolve(name, named_by, type(features))
+    return _resolve(name, named_by, type(features))  # type: ignore[arg-type]  # a type is hashable
 
 
 @cache
