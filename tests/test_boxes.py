@@ -1,0 +1,272 @@
+"""Box formats: what people have, as rows of ``[batch_index, x1, y1, x2, y2]``."""
+
+import numpy as np
+import pytest
+
+import roialign_cy as ra
+from roialign_cy import boxes
+from roialign_cy.boxes import normalise_rois
+
+FLOATS = [np.float16, np.float32, np.float64]
+FROM_SIZES = pytest.mark.parametrize(
+    "convert",
+    [boxes.from_xywh, lambda rows: boxes.from_document(rows, 512)],
+    ids=["from_xywh", "from_document"],
+)
+
+
+def ramp(images, rows=8, cols=10):
+    """Maps on which every cell and image has its own value."""
+    return np.arange(images * rows * cols, dtype=np.float64).reshape(images, 1, rows, cols)
+
+
+# Corner and size
+
+
+def test_document_box_is_turned_over():
+    # The document's own box: 200 x 145 with its top left corner at (296, 320) of a 512 plane.
+    rows = boxes.from_document([[296, 320, 200, 145], [0, 512, 1, 2]], height=512)
+    assert rows.tolist() == [[0, 296, 192, 496, 337], [0, 0, 0, 1, 2]]
+
+
+def test_corner_and_size_become_two_corners():
+    rows = boxes.from_xywh([[10, 20, 30, 40], [1, 2, 0, 0]])
+    assert rows.tolist() == [[0, 10, 20, 40, 60], [0, 1, 2, 1, 2]]
+
+
+def test_document_box_and_its_mirror_image_are_the_same():
+    x, y, width, height = 3.25, 9.5, 4.0, 2.5
+    upright = boxes.from_document([[x, y, width, height]], height=12.0)
+    assert upright.tolist() == boxes.from_xywh([[x, 12.0 - y, width, height]]).tolist()
+
+
+@FROM_SIZES
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_sizes_keep_their_dtype(convert, dtype):
+    rows = convert(np.array([[1, 2, 3, 4]], dtype))
+    assert rows.dtype == dtype
+    assert rows.dtype.isnative
+
+
+@pytest.mark.parametrize("height", [512, 512.0, np.float64(512), np.int64(512)], ids=repr)
+def test_height_of_any_type_keeps_the_boxes_dtype(height):
+    assert boxes.from_document(np.ones((1, 4), np.float32), height).dtype == np.float32
+
+
+@FROM_SIZES
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
+def test_integer_sizes_become_float64(convert, dtype):
+    # As uint8, x + width would wrap around.
+    rows = convert(np.array([[200, 200, 100, 100]], dtype))
+    assert rows.dtype == np.float64
+    assert rows[0, 3] == 300
+
+
+@FROM_SIZES
+@pytest.mark.parametrize("empty", [[], np.empty((0, 4), np.float32), np.empty((0, 4), int)])
+def test_no_sizes_give_no_rows(convert, empty):
+    assert convert(empty).shape == (0, 5)
+
+
+@FROM_SIZES
+def test_sizes_are_not_modified(convert):
+    given = np.array([[1.0, 2.0, 3.0, 4.0]])
+    given.flags.writeable = False
+    rows = convert(given)
+    assert given.tolist() == [[1, 2, 3, 4]]
+    assert not np.shares_memory(rows, given)
+
+
+@FROM_SIZES
+@pytest.mark.parametrize("dtype", [">f4", ">i8"])
+def test_sizes_of_foreign_byte_order_are_numbers(convert, dtype):
+    rows = convert(np.array([[1, 2, 3, 4]], dtype))
+    assert rows.dtype.isnative
+    assert rows.tolist() == convert([[1, 2, 3, 4]]).tolist()
+
+
+@FROM_SIZES
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 5), (2, 2, 4), ()])
+def test_sizes_of_another_shape_are_refused(convert, shape):
+    with pytest.raises(ValueError, match=r"^boxes must have the shape \(K, 4\), got"):
+        convert(np.ones(shape))
+
+
+BAD_NUMBERS = pytest.mark.parametrize(
+    ("numbers", "error"),
+    [
+        ([[True, True, False, True]], TypeError),
+        ([[1j, 2, 3, 4]], TypeError),
+        ([["1", "2", "3", "4"]], TypeError),
+        ([[None] * 4], TypeError),
+        (None, TypeError),
+        ([[1, 2, 3, 4], [1, 2]], ValueError),
+    ],
+    ids=["bool", "complex", "str", "object", "None", "ragged"],
+)
+
+
+@FROM_SIZES
+@BAD_NUMBERS
+def test_sizes_that_are_no_numbers_are_refused(convert, numbers, error):
+    with pytest.raises(error, match=r"^boxes must be"):
+        convert(numbers)
+
+
+@pytest.mark.parametrize(
+    ("height", "error"),
+    [
+        ("512", TypeError),
+        (None, TypeError),
+        ([512], TypeError),
+        (np.nan, ValueError),
+        (np.inf, ValueError),
+    ],
+    ids=repr,
+)
+def test_height_that_is_no_finite_number_is_refused(height, error):
+    with pytest.raises(error, match="height must be"):
+        boxes.from_document([[1, 2, 3, 4]], height)
+
+
+# One entry per image
+
+
+def test_entries_become_rows_of_their_image():
+    rows = boxes.from_list([[[0, 1, 2, 3], [4, 5, 6, 7]], [], [[8, 9, 10, 11]]])
+    assert rows.tolist() == [[0, 0, 1, 2, 3], [0, 4, 5, 6, 7], [2, 8, 9, 10, 11]]
+
+
+def test_no_entries_give_no_rows():
+    assert boxes.from_list([]).shape == (0, 5)
+    assert boxes.from_list([[], []]).shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "expected"),
+    [
+        ((np.float16, np.float16), np.float16),
+        ((np.float16, np.float32), np.float32),
+        ((np.float32, np.float64), np.float64),
+        ((np.float32, np.int8), np.float64),
+        ((np.int32, np.int64), np.float64),
+        ((">f4", "<f4"), np.float32),
+    ],
+    ids=str,
+)
+def test_entries_are_promoted_to_one_dtype(dtypes, expected):
+    rows = boxes.from_list([np.ones((1, 4), dtype) for dtype in dtypes])
+    assert rows.dtype == expected
+    assert rows.dtype.isnative
+
+
+@pytest.mark.parametrize(
+    "empty", [[], np.empty(0), np.empty((0, 4)), np.empty((0, 4), int)], ids=repr
+)
+def test_empty_entry_does_not_widen_the_dtype(empty):
+    rows = boxes.from_list([np.ones((2, 4), np.float32), empty])
+    assert (rows.dtype, rows.shape) == (np.float32, (2, 5))
+
+
+def test_index_of_an_image_is_exact_in_every_dtype():
+    # float16 counts to 2048: 2999 would become 3000.
+    images = 3000
+    entries = [np.empty((0, 4), np.float16)] * (images - 1) + [np.ones((1, 4), np.float16)]
+    assert boxes.from_list(entries)[:, 0].tolist() == [images - 1]
+    assert boxes.from_list(entries[-2048:]).dtype == np.float16
+
+    features = np.arange(images, dtype=np.float32)[:, None, None, None] + np.zeros((1, 3, 3))
+    pooled = ra.roi_align(features.astype(np.float32), entries, 1)
+    assert pooled.tolist() == [[[[images - 1]]]]
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 5), (1, 2, 4)])
+def test_entry_of_another_shape_is_refused_by_its_index(shape):
+    with pytest.raises(ValueError, match=r"^boxes\[1\] must have the shape \(K, 4\), got"):
+        boxes.from_list([np.ones((1, 4)), np.ones(shape)])
+
+
+@BAD_NUMBERS
+def test_entry_that_is_no_numbers_is_refused_by_its_index(numbers, error):
+    with pytest.raises(error, match=r"^boxes\[1\] must be"):
+        boxes.from_list([np.ones((1, 4)), numbers])
+
+
+def test_what_is_no_list_is_refused():
+    with pytest.raises(TypeError, match=r"^boxes must be"):
+        boxes.from_list(5)
+
+
+# As the argument of a call
+
+
+@pytest.mark.parametrize(
+    "rois",
+    [
+        [[0, 1, 1, 4, 5], [1, 2, 0, 7, 3]],
+        ((0, 1, 1, 4, 5), (1, 2, 0, 7, 3)),
+        [np.array([0, 1, 1, 4, 5]), np.array([1, 2, 0, 7, 3], np.float32)],
+        [[np.array(number) for number in row] for row in ([0, 1, 1, 4, 5], [1, 2, 0, 7, 3])],
+        [[[1, 1, 4, 5]], [[2, 0, 7, 3]]],
+        ([(1, 1, 4, 5)], [(2, 0, 7, 3)]),
+        [np.array([[1, 1, 4, 5]]), [[2, 0, 7, 3]]],
+        [[np.array([1, 1, 4, 5])], np.array([[2, 0, 7, 3]], np.float16)],
+    ],
+    ids=[
+        "rows",
+        "tuples",
+        "1-D arrays",
+        "rows of 0-D arrays",
+        "entries",
+        "entries in tuples",
+        "arrays and entries",
+        "arrays of arrays",
+    ],
+)
+def test_every_format_names_the_same_boxes(rois):
+    expected = np.array([[0, 1, 1, 4, 5], [1, 2, 0, 7, 3]])
+    assert normalise_rois(rois, 2).tolist() == expected.tolist()
+    pooled = ra.roi_align(ramp(2), rois, 2)
+    np.testing.assert_array_equal(pooled, ra.roi_align(ramp(2), expected.astype(float), 2))
+
+
+@pytest.mark.parametrize(
+    "rois",
+    [
+        [],
+        (),
+        [[], []],
+        [np.empty((0, 4)), []],
+        [np.empty(0), np.empty(0)],
+        [np.empty((0, 4))] * 2,
+        np.empty((0, 5)),
+        np.empty((0, 5), int),
+    ],
+    ids=repr,
+)
+def test_every_kind_of_nothing_is_no_boxes(rois):
+    assert normalise_rois(rois, 2).shape == (0, 5)
+    assert ra.roi_align(ramp(2), rois, (3, 4)).shape == (0, 1, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_rows_keep_their_float_dtype(dtype):
+    rows = np.ones((2, 5), dtype)
+    for given in rows, rows[:, ::-1]:
+        assert normalise_rois(given, 2).dtype == dtype
+        assert np.shares_memory(normalise_rois(given, 2), rows)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.uint64])
+def test_integer_rows_become_float64(dtype):
+    rows = np.array([[0, 1, 2, 3, 4]], dtype)
+    assert normalise_rois(rows, 1).dtype == np.float64
+    pooled = ra.roi_align(ramp(1), rows, 2)
+    np.testing.assert_array_equal(pooled, ra.roi_align(ramp(1), rows.astype(float), 2))
+
+
+@pytest.mark.parametrize("entries", [1, 3])
+def test_list_of_another_length_than_the_batch_is_refused(entries):
+    for entry in np.ones((1, 4)), []:
+        with pytest.raises(ValueError, match=f"^rois must have one entry .* 2, got {entries}"):
+            ra.roi_align(ramp(2), [entry] * entries, 2)
