@@ -33,6 +33,7 @@ cdef struct Desk:
     real *ring              # packed rows of the map
     real *lines             # interpolated rows, at the distinct columns of a box
     real *cells             # output rows in the making
+    real *best              # of each interpolated row, its largest point in a section
     real *weight            # of the taps at hand, and where each reads
     const real **source
     const real **row        # of each distinct row of the box at hand, its column 0
@@ -58,13 +59,14 @@ cdef Py_ssize_t lay_desk(
     desk.ring = <real *>carve(memory, &at, plan.ring_rows * call.width * cell)
     desk.lines = <real *>carve(memory, &at, plan.lines * line * cell)
     desk.cells = <real *>carve(memory, &at, plan.group * call.x.bins * cell)
+    desk.best = <real *>carve(memory, &at, plan.lines * cell)
     desk.weight = <real *>carve(memory, &at, plan.terms * sizeof(real))
     desk.source = <const real **>carve(memory, &at, plan.terms * sizeof(void *))
     desk.row = <const real **>carve(memory, &at, plan.distinct_y * sizeof(void *))
     desk.column = <Py_ssize_t *>carve(
         memory, &at, max(plan.distinct_x, plan.terms) * sizeof(Py_ssize_t)
     )
-    desk.line_start = <Py_ssize_t *>carve(memory, &at, plan.lines * sizeof(Py_ssize_t))
+    desk.line_start = <Py_ssize_t *>carve(memory, &at, (plan.group + 1) * sizeof(Py_ssize_t))
     desk.low = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))
     desk.high = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))
     return at

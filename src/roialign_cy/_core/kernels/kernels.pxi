@@ -7,7 +7,7 @@ from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from roialign_cy._core.half cimport float_to_half, half_to_float
 from roialign_cy._core.taps cimport Axis, Taps

@@ -68,8 +68,8 @@ cdef void mix(
 
 cdef inline real larger(real best, real value) noexcept nogil:
     """The larger of two; a NaN on either side stays."""
-    # Written with |, not or: no branch, so it becomes compares and a blend.
-    return value if (value > best) | (value != value) else best
+    cdef real most = value if value > best else best  # never leaves a NaN in best
+    return value if value != value else most
 
 
 cdef inline real finish_maximum(real best, bint has_sample_outside) noexcept nogil:
@@ -87,13 +87,25 @@ cdef inline void keep_larger(real *best, const real *value) noexcept nogil:
         best[i] = larger(best[i], value[i])
 
 
-cdef inline void mix_pair(
-    const real *a, const real *b, real wa, real wb, Py_ssize_t terms, real *value
+cdef inline void mix_larger(
+    const real *a, const real *b, real wa, real wb, Py_ssize_t terms, bint go_on,
+    Py_ssize_t stride, Py_ssize_t count, real *best,
 ) noexcept nogil:
-    cdef Py_ssize_t i
-    if terms == 2:
-        for i in range(LANES):
-            value[i] = wa * a[i] + wb * b[i]
-    else:
+    """``best[j] = max(best[j] if go_on, wa * a[j] + wb * b[j])`` over ``count`` cells.
+
+    ``terms`` and ``go_on`` are constants where this is called.
+    """
+    cdef real value[LANES]
+    cdef Py_ssize_t i, j
+    for j in range(count):
         for i in range(LANES):
             value[i] = wa * a[i]
+            if terms > 1:
+                value[i] = value[i] + wb * b[i]
+            if go_on:
+                value[i] = larger(best[i], value[i])
+        for i in range(LANES):
+            best[i] = value[i]
+        a += stride
+        b += stride
+        best += LANES

@@ -58,7 +58,7 @@ cdef Plan make_plan(
     plan.channels = LANES
     plan.lines = max(CACHED_BYTES // (plan.distinct_x * cell), 1)
     plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), call.y.bins)
-    if call.mode == AVG:
+    if call.mode == AVG:  # one line to a row
         plan.lines = plan.group
     if wishes.order == PLANAR or (
         wishes.order != TILED and call.channels < TILED_CHANNELS

@@ -149,26 +149,38 @@ cdef void average_box(
 
 
 cdef void maximum_box(
-    const Call *call, const Plan *plan, const Task *task, Desk *desk, Py_ssize_t box,
+    const Call *call, const Plan *plan, const Task *task, Desk *desk, Py_ssize_t box
 ) noexcept nogil:
+    cdef Py_ssize_t first = 0, rows
+    while first < call.y.bins:
+        rows = 1
+        if call.mode == MAX:
+            rows = maximum_rows(call, plan, desk, box, first)
+        else:
+            weighted_maximum_row(call, desk, box, first)
+        finish_rows(call, desk, box, first, rows)
+        write_rows(call, task, box, first, rows, desk.cells)
+        first += rows
+
+
+cdef void finish_rows(
+    const Call *call, Desk *desk, Py_ssize_t box, Py_ssize_t first, Py_ssize_t rows
+) noexcept nogil:
+    """Sections without samples, and samples outside the map."""
     cdef Py_ssize_t row, p, i, x_bin, y_bin
     cdef bint outside
-    cdef real *cells = desk.cells
-    for row in range(call.y.bins):
+    cdef real *cell = desk.cells
+    for row in range(first, first + rows):
         y_bin = box * call.y.bins + row
-        if call.mode == MAX:
-            maximum_row(call, plan, desk, box, y_bin)
-        else:
-            weighted_maximum_row(call, desk, box, y_bin)
         for p in range(call.x.bins):
             x_bin = box * call.x.bins + p
             if not has_lines(call, y_bin, x_bin):
-                memset(cells + p * LANES, 0, LANES * sizeof(real))
-                continue
-            outside = call.y.outside[y_bin] or call.x.outside[x_bin]
-            for i in range(LANES):
-                cells[p * LANES + i] = finish_maximum(cells[p * LANES + i], outside)
-        write_rows(call, task, box, row, 1, cells)
+                memset(cell, 0, LANES * sizeof(real))
+            else:
+                outside = call.y.outside[y_bin] or call.x.outside[x_bin]
+                for i in range(LANES):
+                    cell[i] = finish_maximum(cell[i], outside)
+            cell += LANES
 
 
 cdef inline bint has_lines(const Call *call, Py_ssize_t y_bin, Py_ssize_t x_bin) noexcept nogil:
@@ -178,50 +190,93 @@ cdef inline bint has_lines(const Call *call, Py_ssize_t y_bin, Py_ssize_t x_bin)
     )
 
 
-cdef void maximum_row(
-    const Call *call, const Plan *plan, Desk *desk, Py_ssize_t box, Py_ssize_t y_bin,
+cdef Py_ssize_t maximum_rows(
+    const Call *call, const Plan *plan, Desk *desk, Py_ssize_t box, Py_ssize_t first
 ) noexcept nogil:
-    """The largest interpolated point of every section in one row of sections."""
+    """The largest points of the sections in rows from ``first`` on; returns how many rows.
+
+    As many as have room for all their lines, or else one, its lines in several passes.
+    """
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
-    cdef Py_ssize_t first, count, p, line, k, tap, terms, x_bin
-    cdef real *lines = desk.lines
-    cdef real *cells = desk.cells
-    cdef const real *a
-    cdef const real *b
-    cdef real best[LANES]
-    cdef real value[LANES]
-    cdef real wa, wb
-    cdef Py_ssize_t i
-    first = call.y.line_begin[y_bin]
-    while first < call.y.line_end[y_bin]:
-        count = min(plan.lines, call.y.line_end[y_bin] - first)
-        for k in range(count):
-            interpolate_line(call, desk, first + k, columns, lines + k * columns * LANES)
-        for p in range(call.x.bins):
-            x_bin = box * call.x.bins + p
-            for i in range(LANES):
-                best[i] = -INFINITY if first == call.y.line_begin[y_bin] else cells[p * LANES + i]
-            for line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
-                tap = call.x.tap_begin[line]
-                terms = call.x.tap_end[line] - tap
-                a = lines + call.x.slot[tap] * LANES
-                wa = <real>call.x.weight[tap]
-                b, wb = a, wa
-                if terms == 2:
-                    b = lines + call.x.slot[tap + 1] * LANES
-                    wb = <real>call.x.weight[tap + 1]
-                for k in range(count):
-                    mix_pair(a, b, wa, wb, terms, value)
-                    keep_larger(best, value)
-                    a += columns * LANES
-                    b += columns * LANES
-            for i in range(LANES):
-                cells[p * LANES + i] = best[i]
-        first += count
+    cdef Py_ssize_t row = first, count = 0, line, end, begin
+    while row < call.y.bins and row - first < plan.group:
+        line = call.y.line_begin[box * call.y.bins + row]
+        end = call.y.line_end[box * call.y.bins + row]
+        if count + end - line > plan.lines:
+            break
+        desk.line_start[row - first] = count
+        while line < end:
+            interpolate_line(call, desk, line, columns, desk.lines + count * columns * LANES)
+            line += 1
+            count += 1
+        row += 1
+    desk.line_start[row - first] = count
+    if row > first:
+        maximum_pass(call, desk, box, columns, row - first, False)
+        return row - first
+    begin = line
+    while line < end:
+        count = min(plan.lines, end - line)
+        for row in range(count):
+            interpolate_line(call, desk, line + row, columns, desk.lines + row * columns * LANES)
+        desk.line_start[0], desk.line_start[1] = 0, count
+        maximum_pass(call, desk, box, columns, 1, line > begin)
+        line += count
+    return 1
+
+
+cdef void maximum_pass(
+    const Call *call, Desk *desk, Py_ssize_t box, Py_ssize_t columns, Py_ssize_t rows, bint go_on
+) noexcept nogil:
+    """Largest point of each section over the interpolated lines at hand, and the cell if go_on.
+
+    First over columns for all lines at once, then over the lines of each row: straight runs of
+    cells, with nothing carried from one to the next.
+    """
+    cdef Py_ssize_t count = desk.line_start[rows]
+    cdef Py_ssize_t p, line, begin, row, k
+    cdef real *cell
+    for p in range(call.x.bins):
+        begin = call.x.line_begin[box * call.x.bins + p]
+        for line in range(begin, call.x.line_end[box * call.x.bins + p]):
+            maximum_column(call, desk, line, columns, count, line > begin)
+        if begin == call.x.line_end[box * call.x.bins + p]:
+            continue
+        for row in range(rows):
+            cell = desk.cells + (row * call.x.bins + p) * LANES
+            k = desk.line_start[row]
+            if not go_on and k < desk.line_start[row + 1]:
+                memcpy(cell, desk.best + k * LANES, LANES * sizeof(real))
+                k += 1
+            while k < desk.line_start[row + 1]:
+                keep_larger(cell, desk.best + k * LANES)
+                k += 1
+
+
+cdef void maximum_column(
+    const Call *call, Desk *desk, Py_ssize_t line, Py_ssize_t columns, Py_ssize_t count, bint go_on
+) noexcept nogil:
+    """One line along x, at all interpolated lines along y."""
+    cdef Py_ssize_t tap = call.x.tap_begin[line]
+    cdef const real *a = desk.lines + call.x.slot[tap] * LANES
+    cdef const real *b = a
+    cdef real wa = <real>call.x.weight[tap], wb = 0
+    cdef Py_ssize_t stride = columns * LANES
+    if call.x.tap_end[line] - tap == 2:
+        b = desk.lines + call.x.slot[tap + 1] * LANES
+        wb = <real>call.x.weight[tap + 1]
+        if go_on:
+            mix_larger(a, b, wa, wb, 2, True, stride, count, desk.best)
+        else:
+            mix_larger(a, b, wa, wb, 2, False, stride, count, desk.best)
+    elif go_on:
+        mix_larger(a, b, wa, wb, 1, True, stride, count, desk.best)
+    else:
+        mix_larger(a, b, wa, wb, 1, False, stride, count, desk.best)
 
 
 cdef void weighted_maximum_row(
-    const Call *call, Desk *desk, Py_ssize_t box, Py_ssize_t y_bin
+    const Call *call, Desk *desk, Py_ssize_t box, Py_ssize_t row
 ) noexcept nogil:
     """ONNX's maximum, over weighted neighbours: plain, since it is here for its sake only."""
     cdef real *cells = desk.cells
@@ -230,6 +285,7 @@ cdef void weighted_maximum_row(
     cdef real weight
     cdef const real *source
     cdef Py_ssize_t p, x_bin, y_line, x_line, ty, tx, i
+    cdef Py_ssize_t y_bin = box * call.y.bins + row
     for p in range(call.x.bins):
         x_bin = box * call.x.bins + p
         for i in range(LANES):

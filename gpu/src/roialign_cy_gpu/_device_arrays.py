@@ -1,0 +1,64 @@
+"""CuPy arrays as the kernels take them: a pointer and strides in elements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import cupy
+
+from ._kernels import MOST_LANES
+
+LARGEST_INDEX = 2**31 - 1
+"""Of a 32-bit kernel; a module constant so that tests can force the other one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceArray:
+    """An array with its axes in the order (outer, channel, row, column).
+
+    Attributes
+    ----------
+    pointer : cupy.ndarray of shape (1,)
+        Its first element. Kernels get no more than this: were they given the array, CuPy would
+        compile them anew for every kind of strides.
+    strides : tuple of int
+        In elements.
+    plane_extent : int
+        Largest distance of two elements of a plane, in elements.
+    """
+
+    pointer: Any
+    strides: tuple[int, int, int, int]
+    plane_extent: int
+
+
+def device_array(array: Any, layout: str) -> DeviceArray:
+    """View ``array`` (NCHW or NHWC; copied only if its strides are no multiple of its items)."""
+    if any(stride % array.itemsize for stride in array.strides):
+        array = cupy.ascontiguousarray(array)
+    ordered = array if layout == "NCHW" else array.transpose(0, 3, 1, 2)
+    strides = tuple(stride // array.itemsize for stride in ordered.strides)
+    extent = sum(
+        abs(stride) * (size - 1)
+        for stride, size in zip(strides[2:], ordered.shape[2:], strict=True)
+        if size > 1
+    )
+    return DeviceArray(pointer(array), strides, extent)
+
+
+def pointer(array: Any) -> Any:
+    """The first element of an array as an array of its own."""
+    return cupy.ndarray((1,), array.dtype, array.data)
+
+
+def lanes_and_groups(channels: int) -> tuple[int, int]:
+    """Channels per thread, and threads for all channels; every thread has as many or one fewer."""
+    groups = -(-channels // MOST_LANES)
+    return -(-channels // groups), groups
+
+
+def needs_wide_index(threads: tuple[int, ...], *arrays: DeviceArray) -> bool:
+    """Whether a count of threads or an offset within a plane is beyond 32 bits."""
+    return max([prod(threads), *(array.plane_extent for array in arrays)]) > LARGEST_INDEX

@@ -1,0 +1,98 @@
+// From the caller's boxes to ours, one thread each.
+
+// Scale, offset and least extent (-inf for none), as they are and rounded to the boxes' dtype.
+struct Geometry {
+  double scale, offset, min_size;
+  double own_scale, own_offset, own_min_size;
+};
+
+// What differs between the axes of a call; own_sections is rounded to the boxes' dtype.
+struct AxisPlan {
+  double size, sections, own_sections, ratio;
+};
+
+// The boxes' dtype R is float16, float or double; CuPy defines float16 only in kernels that have it.
+template <typename R>
+__device__ double exact(R value) {
+  return (float)value;
+}
+template <>
+__device__ inline double exact(double value) {
+  return value;
+}
+template <>
+__device__ inline double exact(float value) {
+  // CuPy compiles with -ftz=true: a plain conversion would read a subnormal as zero.
+  const unsigned bits = __float_as_uint(value);
+  if (bits & 0x7f800000u) return value;
+  const double magnitude = (bits & 0x007fffffu) * 0x1p-149;
+  return bits >> 31 ? -magnitude : magnitude;
+}
+
+// The nearest number of type R. An operation in double that is rounded so is the operation in R:
+// double has more than twice the digits, which makes the second rounding harmless.
+template <typename R>
+__device__ double rounded(double value) {
+  return (float)R(value);
+}
+template <>
+__device__ inline double rounded<double>(double value) {
+  return value;
+}
+template <>
+__device__ inline double rounded<float>(double value) {
+  if (fabs(value) < 0x1p-126) return rint(value * 0x1p149) * 0x1p-149;
+  return (float)value;
+}
+
+// The extent as a library that computes in the boxes' dtype has it: the adaptive count jumps
+// with it, so ours has to jump at the same boxes.
+template <typename R>
+__device__ double own_extent(double near, double far, const Geometry& g) {
+  const double begin = rounded<R>(rounded<R>(near * g.own_scale) - g.own_offset);
+  const double end = rounded<R>(rounded<R>(far * g.own_scale) - g.own_offset);
+  const double extent = rounded<R>(end - begin);
+  return extent < g.own_min_size ? g.own_min_size : extent;
+}
+
+// Past this many samples to a section, i + 0.5 is no longer exact.
+[[maybe_unused]] constexpr double MOST_SAMPLES = 0x1p51;
+
+// False for a box that the CPU would refuse.
+template <typename R, bool INTERIOR>
+__device__ bool make_axis(
+    double near, double far, const AxisPlan& plan, const Geometry& g, Axis& axis) {
+  const double own = own_extent<R>(near, far, g);
+  axis.start = near * g.scale - g.offset;
+  double extent = far * g.scale - g.offset - axis.start;
+  axis.growth = g.scale;
+  if (extent < g.min_size) {
+    extent = g.min_size;
+    axis.growth = 0;
+  }
+  axis.section = extent / plan.sections;
+  axis.samples = plan.ratio;
+  if (plan.ratio == 0) axis.samples = fmax(ceil(rounded<R>(own / plan.own_sections)), 0.0);
+  const double end = axis.start + (plan.sections - 1) * axis.section;
+  const double first = position<INTERIOR>(axis.start, axis.section, axis.samples, 0);
+  const double last = position<INTERIOR>(end, axis.section, axis.samples, axis.samples - 1);
+  axis.lowest = fmin(first, last);
+  axis.highest = fmax(first, last);
+  return isfinite(near) && isfinite(far) && isfinite(own) && isfinite(axis.start) &&
+         isfinite(extent) && (plan.ratio != 0 || axis.samples <= MOST_SAMPLES);
+}
+
+template <typename R, bool INTERIOR>
+__device__ void make_box(
+    const R* roi, ptrdiff_t stride, double images, const AxisPlan& rows, const AxisPlan& cols,
+    const Geometry& g, Box& box) {
+  const double image = exact(roi[0]);
+  const bool is_good_x =
+      make_axis<R, INTERIOR>(exact(roi[stride]), exact(roi[3 * stride]), cols, g, box.x);
+  const bool is_good_y =
+      make_axis<R, INTERIOR>(exact(roi[2 * stride]), exact(roi[4 * stride]), rows, g, box.y);
+  const bool is_good_image = image >= 0 && image < images && floor(image) == image;
+  const bool is_empty =
+      box.y.samples == 0 || box.x.samples == 0 || rows.size == 0 || cols.size == 0;
+  box.image = !(is_good_image && is_good_x && is_good_y) ? BAD_BOX : is_empty ? EMPTY_BOX : image;
+}

@@ -1,0 +1,67 @@
+/* Square transposition of float tiles in vector registers, by generic vector shuffles: one code
+   for every instruction set, unlike intrinsics. It is the one piece of C in the kernels, because
+   no plain loop found makes a compiler emit it: the best are 2 to 4 times slower, and packing and
+   writing out are a third of the work of a call.
+
+   FLOAT_TILE is the side of a tile, 0 where the compiler has no generic shuffles: then the plain
+   loops do everything. */
+
+#include <stddef.h>
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#if defined(__AVX__)
+#define FLOAT_TILE 8
+#else
+#define FLOAT_TILE 4
+#endif
+#endif
+#endif
+
+#ifndef FLOAT_TILE
+#define FLOAT_TILE 0
+static void transpose_tile(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row) {
+    (void)from, (void)from_row, (void)to, (void)to_row;
+}
+#else
+
+typedef float tile_row __attribute__((vector_size(4 * FLOAT_TILE)));
+typedef tile_row loose_row __attribute__((aligned(4), may_alias)); /* wherever it lies */
+#define SHUFFLE __builtin_shufflevector
+
+/* to[j][i] = from[i][j] for rows of FLOAT_TILE floats that lie so many floats apart. */
+static inline void transpose_tile(
+    const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row
+) {
+    tile_row r[FLOAT_TILE], s[FLOAT_TILE];
+    for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const loose_row *)(from + i * from_row);
+#if FLOAT_TILE == 8
+    /* Within the two halves of a register first, across them last: so each is one instruction. */
+    for (int i = 0; i < 8; i += 2) {
+        s[i] = SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        s[i + 1] = SHUFFLE(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        r[i] = SHUFFLE(s[i], s[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        r[i + 1] = SHUFFLE(s[i], s[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        r[i + 2] = SHUFFLE(s[i + 1], s[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+        r[i + 3] = SHUFFLE(s[i + 1], s[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    for (int i = 0; i < 4; i++) {
+        s[i] = SHUFFLE(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        s[i + 4] = SHUFFLE(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+#else
+    for (int i = 0; i < 4; i += 2) {
+        s[i] = SHUFFLE(r[i], r[i + 1], 0, 4, 1, 5);
+        s[i + 1] = SHUFFLE(r[i], r[i + 1], 2, 6, 3, 7);
+    }
+    r[0] = SHUFFLE(s[0], s[2], 0, 1, 4, 5);
+    r[1] = SHUFFLE(s[0], s[2], 2, 3, 6, 7);
+    r[2] = SHUFFLE(s[1], s[3], 0, 1, 4, 5);
+    r[3] = SHUFFLE(s[1], s[3], 2, 3, 6, 7);
+    for (int i = 0; i < 4; i++) s[i] = r[i];
+#endif
+    for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(to + i * to_row) = s[i];
+}
+#endif
