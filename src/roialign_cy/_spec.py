@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -113,6 +114,8 @@ def _build_spec(
     chosen = find_convention(convention)
     if min(output_size) < 1:
         raise ValueError(f"output_size must be at least 1 x 1, got {output_size}")
+    if max(output_size) > sys.maxsize:
+        raise ValueError(f"output_size must be the size of an array, got {output_size}")
     ratio = ratio_pair(chosen.sampling_ratio) if sampling_ratio is None else sampling_ratio
     if chosen.sampling == "interior":
         ratio = (

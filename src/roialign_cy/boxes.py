@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .conventions import finite_number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -32,7 +34,7 @@ def from_document(boxes: ArrayLike, height: float) -> NDArray[np.floating]:
     Raises
     ------
     ValueError, TypeError
-        If ``boxes`` is not of that shape or not numeric.
+        If ``boxes`` is not of that shape or not numeric, or ``height`` is not finite.
 
     Examples
     --------
@@ -41,6 +43,7 @@ def from_document(boxes: ArrayLike, height: float) -> NDArray[np.floating]:
     array([[  0., 296., 192., 496., 337.]])
     """
     x, y, width, extent = _columns(boxes).T
+    height = finite_number("height", height)  # a Python float leaves the boxes' dtype as it is
     return _rows(x, height - y, x + width, height - y + extent)
 
 
@@ -98,7 +101,14 @@ def from_list(boxes: Sequence[ArrayLike]) -> NDArray[np.floating]:
     array([[0., 0., 0., 4., 4.],
            [2., 1., 1., 3., 3.]])
     """
-    entries = [_columns(entry, f"boxes[{index}]") for index, entry in enumerate(boxes)]
+    return _join(boxes, "boxes")
+
+
+def _join(boxes: Sequence[ArrayLike], name: str) -> NDArray[np.floating]:
+    """`from_list` of what the caller knows as ``name``."""
+    if not isinstance(boxes, Iterable):
+        raise TypeError(f"{name} must be a sequence of arrays, got {boxes!r}")
+    entries = [_columns(entry, f"{name}[{index}]") for index, entry in enumerate(boxes)]
     filled = [entry for entry in entries if entry.size] or entries or [np.empty((0, 4))]
     dtype = np.result_type(*filled)
     if len(entries) > 2 ** (np.finfo(dtype).nmant + 1):
@@ -122,24 +132,25 @@ def normalise_rois(rois: Any, num_images: int) -> NDArray[np.floating]:
                 raise ValueError(
                     f"rois must have one entry per image: expected {num_images}, got {len(rois)}"
                 )
-            return from_list(rois)
+            return _join(rois, "rois")
         if not rois:
             return np.empty((0, 5))
     array = _numeric(rois, "rois")
     if array.ndim != 2 or array.shape[1] != 5:
         raise ValueError(f"rois must have the shape (K, 5), got {array.shape}")
-    return array
+    return np.ascontiguousarray(array)
 
 
 def _number_of_dimensions(element: Any) -> int:
-    """1 or 2 for what has so many, and 0 for what is empty and could be either."""
+    """Axes of one element of a list of boxes; 0 for what is empty and could be either."""
     if hasattr(element, "ndim"):
-        return int(element.ndim)
+        return int(element.ndim) if element.ndim == 2 or element.shape != (0,) else 0
     if not isinstance(element, list | tuple):
         return -1
     if not element:
         return 0
-    return 2 if isinstance(element[0], list | tuple) or hasattr(element[0], "__len__") else 1
+    inner = element[0]
+    return 1 + int(getattr(inner, "ndim", isinstance(inner, list | tuple)))
 
 
 def _columns(boxes: ArrayLike, name: str = "boxes") -> NDArray[np.floating]:
@@ -162,6 +173,8 @@ def _rows(
 
 def _numeric(values: Any, name: str) -> NDArray[np.floating]:
     """``values`` as a native, aligned array of float16, float32 or float64."""
+    if type(values) is np.ndarray and is_plain(values):
+        return values
     try:
         array = np.asarray(values)
     except (TypeError, ValueError) as error:  # ragged, or of another library
@@ -171,5 +184,11 @@ def _numeric(values: Any, name: str) -> NDArray[np.floating]:
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be floats or integers, got dtype {array.dtype}")
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        return array.astype(np.float64)
-    return np.require(array, array.dtype.newbyteorder("="), ["ALIGNED"])
+        with np.errstate(over="ignore"):  # a long double beyond every float64 is infinite
+            return array.astype(np.float64)
+    return array if is_plain(array) else array.astype(array.dtype.newbyteorder("="))
+
+
+def is_plain(array: NDArray[Any]) -> bool:
+    """Whether compiled code can read the array as it lies: native floats, aligned."""
+    return array.dtype.char in "efd" and array.dtype.isnative and array.flags.aligned

@@ -3,7 +3,7 @@
 from libc.math cimport ceil
 from libc.stdint cimport uint16_t
 
-from .half cimport half_to_float, round_to_half
+from .half cimport half_to_float, round_double_to_half, round_to_half
 
 cdef struct Geometry:
     double scale        # cells per input unit
@@ -62,14 +62,14 @@ cdef inline double extent_in_own_dtype(double low, double high, const Geometry *
         f_high = f_high * f_scale - f_offset
         f_extent = f_high - f_low
     else:
-        f_scale, f_offset = round_to_half(f_scale), round_to_half(f_offset)
+        f_scale, f_offset = round_double_to_half(g.scale), round_double_to_half(g.offset)
         f_low = round_to_half(round_to_half(f_low * f_scale) - f_offset)
         f_high = round_to_half(round_to_half(f_high * f_scale) - f_offset)
         f_extent = round_to_half(f_high - f_low)
     if f_extent < g.min_size and g.min_size >= 0:
         f_extent = <float>g.min_size
         if g.rois_itemsize == 2:
-            f_extent = round_to_half(f_extent)
+            f_extent = round_double_to_half(g.min_size)
     return f_extent
 
 

@@ -38,5 +38,14 @@ cdef inline uint16_t float_to_half(float value) noexcept nogil:
     return <uint16_t>(sign | ((magnitude - (<uint32_t>112 << 23)) >> 13))
 
 
+cdef inline float round_double_to_half(double value) noexcept nogil:
+    """Rounded once: by way of float32, but there to an odd last bit unless that is exact."""
+    cdef FloatBits near
+    near.value = <float>value
+    if near.value != value and not near.bits & 1:
+        near.bits += 1 if (near.value < value) == (value > 0) else -1
+    return half_to_float(float_to_half(near.value))
+
+
 cdef inline float round_to_half(float value) noexcept nogil:
     return half_to_float(float_to_half(value))

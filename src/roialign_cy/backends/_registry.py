@@ -181,13 +181,16 @@ def _load_entry_point(name: str) -> Backend | str:
 
 
 def _defect(backend: Any, name: str) -> str | None:
-    missing = [member for member in MEMBERS if not hasattr(backend, member)]
-    if missing:
-        return f"it is no complete backend: it lacks {', '.join(missing)}"
-    if backend.api_version != API_VERSION:
-        return f"it is written for api_version {backend.api_version}, this is {API_VERSION}"
-    if backend.name != name:
-        return f"it is announced as {name!r} and calls itself {backend.name!r}"
+    try:
+        missing = [member for member in MEMBERS if not hasattr(backend, member)]
+        if missing:
+            return f"it is no complete backend: it lacks {', '.join(missing)}"
+        if backend.api_version != API_VERSION:
+            return f"it is written for api_version {backend.api_version}, this is {API_VERSION}"
+        if backend.name != name:
+            return f"it is announced as {name!r} and calls itself {backend.name!r}"
+    except Exception as error:  # a member may be a property, and raise
+        return f"it failed to describe itself: {type(error).__name__}: {error}"
     return None
 
 

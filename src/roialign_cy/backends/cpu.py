@@ -9,6 +9,7 @@ import numpy as np
 
 from .._core import threads, variants
 from .._core.taps import Taps
+from ..boxes import is_plain
 from ._protocol import API_VERSION
 
 if TYPE_CHECKING:
@@ -96,7 +97,17 @@ class CpuBackend:
             self._pool(features, rois, spec, out)
         return out
 
-    def roi_align_backward(self, *args: object, **options: object) -> tuple[NDArray[np.floating]]:
+    def roi_align_backward(
+        self,
+        grad_output: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        input_shape: tuple[int, int, int, int],
+        spec: PoolSpec,
+        *,
+        features: NDArray[np.floating] | None,
+        wrt: tuple[str, ...],
+        out: NDArray[np.floating] | None,
+    ) -> tuple[NDArray[np.floating], ...]:
         """Not there yet."""
         raise NotImplementedError("the CPU backend has no gradients yet")
 
@@ -113,7 +124,7 @@ class CpuBackend:
             return
         if height == 0 or width == 0:
             out[...] = 0
-        elif not features.flags.aligned or not features.dtype.isnative:
+        elif not is_plain(features):
             self._pool_image_by_image(features, rois, spec, out)
         elif not out.flags.aligned:
             aligned = np.empty(out.shape, out.dtype)

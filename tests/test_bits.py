@@ -1,0 +1,177 @@
+"""One call, one result: the same bits whatever computes it, in whatever order, on how many threads.
+
+The calls are large enough to be shared out among threads.
+"""
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import roialign_cy as ra
+from roialign_cy._core import cpuinfo, threads, variants
+from roialign_cy.backends import _registry
+from roialign_cy.backends.cpu import ORDERS, CpuBackend, Tuning
+
+MOST_THREADS = 8
+MODES = ["avg", "max", "max_weighted"]
+DTYPES = ["float16", "float32", "float64"]
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch):
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(_registry, "_registered", dict(_registry._registered))
+    yield
+    _registry._resolve.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _eight_threads():
+    """Let OpenMP start more threads than the machine has cores."""
+    with threadpool_limits(MOST_THREADS, user_api="openmp"):
+        if cpuinfo.has_openmp():
+            assert threads.effective_num_threads(MOST_THREADS) == MOST_THREADS
+        yield
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to compute a call; by default the plainest one."""
+
+    variant: str = "base"
+    num_threads: int = 1
+    layout: str = "NCHW"
+    tuning: Tuning = field(default=Tuning(order="tiled", parallel=False, splits=1))
+
+    def pool(self, features, *arguments, **options):
+        """Pool, channels first whatever the layout."""
+        ra.backends.register(CpuBackend("this way", self.variant, self.tuning))
+        options |= {"backend": "this way", "num_threads": self.num_threads, "layout": self.layout}
+        if self.layout == "NCHW":
+            return ra.roi_align(features, *arguments, **options)
+        features = np.ascontiguousarray(np.moveaxis(features, 1, -1))
+        return np.moveaxis(ra.roi_align(features, *arguments, **options), -1, 1)
+
+
+AUTOMATIC = Tuning()
+WAYS = {
+    **{variant: Way(variant=variant, tuning=AUTOMATIC) for variant in variants.promised()},
+    "NHWC": Way(layout="NHWC"),
+    "NHWC on 8 threads": Way(layout="NHWC", num_threads=8, tuning=AUTOMATIC),
+    **{
+        f"{number} threads": Way(num_threads=number, tuning=AUTOMATIC)
+        for number in (1, 2, 3, MOST_THREADS)
+    },
+    **{
+        f"{order}, {'parallel' if parallel else 'serial'}, {splits} splits": Way(
+            num_threads=3, tuning=Tuning(order=order, parallel=parallel, splits=splits)
+        )
+        for order in ORDERS
+        for parallel in (False, True)
+        for splits in (None, 7, 100)
+    },
+    **{
+        f"{order}, {variant}": Way(variant=variant, tuning=Tuning(order=order))
+        for order in ORDERS
+        for variant in variants.promised()
+    },
+    **{f"{order}, NHWC": Way(layout="NHWC", tuning=Tuning(order=order)) for order in ORDERS},
+}
+
+
+@cache
+def inputs(dtype, channels):
+    """Two maps of 64 x 64 cells and 60 boxes, small and large, inside and beyond the border."""
+    rng = np.random.default_rng(channels)
+    features = rng.standard_normal((2, channels, 64, 64)).astype(dtype)
+    near = rng.uniform(-20, 60, (60, 2))
+    far = near + rng.uniform(0, 1, (60, 2)) ** 3 * 90
+    far[::10] -= 70  # some are reversed
+    rois = np.column_stack([np.arange(60) % 2, near, far])
+    features.flags.writeable = rois.flags.writeable = False
+    return features, rois
+
+
+def options_of(mode):
+    # Adaptive means have lines of many taps; reversed boxes need a fixed ratio to have samples.
+    ratio = {"avg": (0, 3), "max": (3, 0), "max_weighted": 2}[mode]
+    return {"convention": "mmcv", "mode": mode, "sampling_ratio": ratio}
+
+
+@cache
+def expected(mode, dtype, channels):
+    return Way().pool(*inputs(dtype, channels), (7, 5), **options_of(mode))
+
+
+def assert_same_bits(output, expected):
+    assert (output.dtype, output.shape) == (expected.dtype, expected.shape)
+    integers = f"i{output.itemsize}"
+    np.testing.assert_array_equal(
+        np.ascontiguousarray(output).view(integers), np.ascontiguousarray(expected).view(integers)
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5, 17, 40, 64])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_every_way_gives_the_same_bits(way, mode, dtype, channels):
+    output = way.pool(*inputs(dtype, channels), (7, 5), **options_of(mode))
+    assert_same_bits(output, expected(mode, dtype, channels))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_compared_is_the_result(mode, dtype):
+    features, rois = inputs(dtype, 3)
+    output = ra.roi_align(features, rois, (7, 5), backend="reference", **options_of(mode))
+    tolerance = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-12}[dtype]
+    np.testing.assert_allclose(expected(mode, dtype, 3), output, rtol=0, atol=tolerance)
+    assert len(np.unique(output)) > 1000
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_zeros_of_either_sign_infinity_and_nan_come_out_the_same(way, mode):
+    rng = np.random.default_rng(1)
+    cells = np.array([0.0, -0.0, 0.0, -0.0, 0.0, -0.0, -1, -np.inf])
+    features = rng.choice(cells, (2, 20, 64, 64)).astype(np.float32)
+    features[:, 10:][rng.uniform(size=(2, 10, 64, 64)) < 0.001] = np.nan
+    features[:, 5:15][rng.uniform(size=(2, 10, 64, 64)) < 0.001] = np.inf
+    rois = inputs("float32", 40)[1]
+    first, second = (each.pool(features, rois, 3, **options_of(mode)) for each in (way, Way()))
+    assert (np.isnan(first) == np.isnan(second)).all()
+    assert_same_bits(np.nan_to_num(first, nan=7), np.nan_to_num(second, nan=7))
+    assert 0 < np.isnan(first).mean() < 0.9
+
+
+def random_call(seed):
+    """Features, boxes and options of any kind."""
+    rng = np.random.default_rng(seed)
+    n, c, h, w = rng.integers(1, [4, 100, 80, 80])
+    features = rng.standard_normal((n, c, h, w)).astype(rng.choice(DTYPES))
+    k = int(rng.integers(0, 100))
+    near = rng.uniform(-0.3, 1.1, (k, 2)) * [w, h]
+    far = near + rng.uniform(-0.2, 1, (k, 2)) ** 3 * [2 * w, 2 * h]
+    rois = np.column_stack([rng.integers(0, n, k), near, far]).astype(rng.choice(DTYPES[1:]))
+    options = {
+        "output_size": tuple(int(number) for number in rng.integers(1, 15, 2)),
+        "convention": str(rng.choice(list(ra.CONVENTIONS))),
+        "mode": str(rng.choice(MODES[:2])),
+        "sampling_ratio": [None, 0, 1, 2, (3, 1)][rng.integers(5)],
+        "spatial_scale": float(rng.choice([1, 0.9])),
+    }
+    return features, rois, options
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_random_call_gives_the_same_bits_on_every_variant_and_number_of_threads(seed):
+    features, rois, options = random_call(seed)
+    output = Way(tuning=AUTOMATIC).pool(features, rois, **options)
+    for variant in variants.promised():
+        for layout, num_threads in ("NCHW", 1), ("NCHW", MOST_THREADS), ("NHWC", MOST_THREADS):
+            way = Way(variant, num_threads, layout, AUTOMATIC)
+            assert_same_bits(way.pool(features, rois, **options), output)
