@@ -9,6 +9,7 @@ cdef struct Plan:
     Order order
     Py_ssize_t channels     # of a task, at most
     Py_ssize_t splits       # tasks that the boxes of one image and block of channels are cut into
+    Py_ssize_t tile         # columns that are packed together, so that a row has 64 tiles at most
     Py_ssize_t work         # of the whole call, in cells of the working type computed with
     # Room that the largest box of the call needs on a desk:
     Py_ssize_t ring_rows    # packed rows held at a time
@@ -39,8 +40,7 @@ cdef struct Desk:
     const real **row        # of each distinct row of the box at hand, its column 0
     Py_ssize_t *column      # of each distinct column of the box, its offset in a row
     Py_ssize_t *line_start
-    Py_ssize_t *low         # of each row of the map, the columns to pack: low .. high
-    Py_ssize_t *high
+    uint64_t *wanted        # of each row of the map, a bit for each tile of columns to pack
 
 
 cdef Py_ssize_t lay_desk(
@@ -67,8 +67,7 @@ cdef Py_ssize_t lay_desk(
         memory, &at, max(plan.distinct_x, plan.terms) * sizeof(Py_ssize_t)
     )
     desk.line_start = <Py_ssize_t *>carve(memory, &at, (plan.group + 1) * sizeof(Py_ssize_t))
-    desk.low = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))
-    desk.high = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))
+    desk.wanted = <uint64_t *>carve(memory, &at, rows * sizeof(uint64_t))
     return at
 
 

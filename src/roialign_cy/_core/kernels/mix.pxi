@@ -23,15 +23,21 @@ cdef inline void mix_few(
     cdef Py_ssize_t i, j, o
     for j in range(count):
         o = offset[j]
+        # A loop to a term: with both products of a sum in one loop, gcc takes them for
+        # interchangeable and gathers its vectors element by element.
         for i in range(LANES):
             acc[i] = wa * a[o + i]
-            if go_on:
+        if go_on:
+            for i in range(LANES):
                 acc[i] = out[i] + acc[i]
-            if terms > 1:
+        if terms > 1:
+            for i in range(LANES):
                 acc[i] = acc[i] + wb * b[o + i]
-            if terms > 2:
+        if terms > 2:
+            for i in range(LANES):
                 acc[i] = acc[i] + wc * c[o + i]
-            if terms > 3:
+        if terms > 3:
+            for i in range(LANES):
                 acc[i] = acc[i] + wd * d[o + i]
         for i in range(LANES):
             out[i] = acc[i]
@@ -100,9 +106,11 @@ cdef inline void mix_larger(
     for j in range(count):
         for i in range(LANES):
             value[i] = wa * a[i]
-            if terms > 1:
+        if terms > 1:
+            for i in range(LANES):
                 value[i] = value[i] + wb * b[i]
-            if go_on:
+        if go_on:
+            for i in range(LANES):
                 value[i] = larger(best[i], value[i])
         for i in range(LANES):
             best[i] = value[i]

@@ -56,6 +56,7 @@ cdef Plan make_plan(
     cdef Py_ssize_t tasks
     plan.order = TILED
     plan.channels = LANES
+    plan.tile = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
     plan.lines = max(CACHED_BYTES // (plan.distinct_x * cell), 1)
     plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), call.y.bins)
     if call.mode == AVG:  # one line to a row

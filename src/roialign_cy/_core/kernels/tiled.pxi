@@ -5,22 +5,40 @@
 # have their channels side by side already and are read in place.
 
 
-cdef void columns_to_pack(const Call *call, const Task *task, Desk *desk) noexcept nogil:
-    """For each row of the map, the span of columns that any box of the task reads in it."""
-    cdef Py_ssize_t i, box, d, y, low, high
-    for y in range(call.height):
-        desk.low[y] = call.width
-        desk.high[y] = 0
+cdef void find_wanted(const Call *call, const Plan *plan, const Task *task, Desk *desk) noexcept nogil:
+    """For each row of the map, the tiles of columns that any box of the task reads in it."""
+    cdef Py_ssize_t i, box, d
+    cdef uint64_t tiles
+    memset(desk.wanted, 0, call.height * sizeof(uint64_t))
     for i in range(task.begin, task.end):
         box = call.order[i]
-        if call.x.distinct_begin[box] == call.x.distinct_end[box]:
-            continue
-        low = call.x.distinct[call.x.distinct_begin[box]]
-        high = call.x.distinct[call.x.distinct_end[box] - 1] + 1
+        tiles = 0
+        for d in range(call.x.distinct_begin[box], call.x.distinct_end[box]):
+            tiles |= <uint64_t>1 << (call.x.distinct[d] // plan.tile)
         for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
-            y = call.y.distinct[d]
-            desk.low[y] = min(desk.low[y], low)
-            desk.high[y] = max(desk.high[y], high)
+            desk.wanted[call.y.distinct[d]] |= tiles
+
+
+cdef void pack_row(
+    const Call *call, const Plan *plan, const Task *task, uint64_t wanted, const char *source,
+    real *cells,
+) noexcept nogil:
+    """Pack the wanted tiles of one row of the map, neighbouring ones in one go."""
+    cdef Py_ssize_t first = 0, last, columns
+    while wanted:
+        while not wanted & 1:
+            wanted >>= 1
+            first += plan.tile
+        last = first
+        while wanted & 1:
+            wanted >>= 1
+            last += plan.tile
+        columns = min(last, call.width) - first
+        pack_cells(
+            source + first * call.features.col, call.features.channel, call.features.col,
+            call.itemsize, task.channels, columns, cells + first * LANES,
+        )
+        first = last
 
 
 cdef void tiled_task(
@@ -44,7 +62,7 @@ cdef void tiled_task(
     if in_place:
         cell_stride = call.features.col // <Py_ssize_t>sizeof(real)
     else:
-        columns_to_pack(call, task, desk)
+        find_wanted(call, plan, task, desk)
     for i in range(task.begin, task.end):
         box = call.order[i]
         begin, end = call.y.distinct_begin[box], call.y.distinct_end[box]
@@ -66,14 +84,11 @@ cdef void tiled_task(
             # overwritten only when no box needs it any more.
             packed = max(packed, call.y.distinct[begin])
             while packed <= y:
-                if desk.low[packed] < desk.high[packed]:
-                    pack_cells(
-                        map_start + packed * call.features.row
-                        + desk.low[packed] * call.features.col,
-                        call.features.channel, call.features.col, call.itemsize, task.channels,
-                        desk.high[packed] - desk.low[packed],
-                        ring + (packed % plan.ring_rows) * ring_row + desk.low[packed] * LANES,
-                    )
+                pack_row(
+                    call, plan, task, desk.wanted[packed],
+                    map_start + packed * call.features.row,
+                    ring + (packed % plan.ring_rows) * ring_row,
+                )
                 packed += 1
         for d in range(call.x.distinct_begin[box], call.x.distinct_end[box]):
             desk.column[d - call.x.distinct_begin[box]] = call.x.distinct[d] * cell_stride
