@@ -13,7 +13,7 @@ import roialign_cy as ra
 
 # The same examples every time in CI, where a failure must be that of the change at hand.
 EXAMPLES = settings(
-    max_examples=80,
+    max_examples=50,
     deadline=None,
     derandomize="CI" in os.environ,
     # `backend` is only a name.
@@ -26,9 +26,9 @@ CONVENTIONS = (
     ra.Convention(pixel_offset=0.0),
     ra.Convention(pixel_offset=-0.3, min_size=2.5, sampling="interior", sampling_ratio=(3, 1)),
 )
-# Relative to the largest cell: the working type's precision over a few terms; half an ulp of
-# float16, which the result is rounded to once.
-TOLERANCE = {"float64": 1e-12, "float32": 1e-6, "float16": 2.0**-11 + 1e-6}
+# Relative to the largest cell: the working type's precision over a few terms. Float16 results are
+# rounded once, of which two that are close to a tie can come out an ulp apart.
+TOLERANCE = {"float64": 1e-12, "float32": 1e-6, "float16": 2.0**-10}
 
 
 @dataclass(frozen=True)

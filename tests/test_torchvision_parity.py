@@ -144,7 +144,8 @@ def errors(call, dtype, backend):
 def test_random_configurations_give_what_torchvision_gives(convention, dtype, backend, capsys):
     worst = (0.0, None)
     boxes = boxes_kept = sections = sections_near = 0
-    for seed in range(CONFIGURATIONS):
+    count = 40 if backend == "reference" else CONFIGURATIONS  # the oracle is slow
+    for seed in range(count):
         call = configuration(seed, convention).rounded_to(dtype)
         boxes += len(call.rois)
         call = call.without_failures(dtype).without_failures("float64")
@@ -159,7 +160,7 @@ def test_random_configurations_give_what_torchvision_gives(convention, dtype, ba
 
     summary = (
         f"{convention}, {dtype}, {backend}: worst absolute error {worst[0]:.3g}, "
-        f"in configuration {worst[1]} of {CONFIGURATIONS}; {boxes_kept} of {boxes} boxes, "
+        f"in configuration {worst[1]} of {count}; {boxes_kept} of {boxes} boxes, "
         f"{sections_near} of {sections} sections compared in float64"
     )
     with capsys.disabled():

@@ -23,22 +23,24 @@ cdef inline void mix_few(
     cdef Py_ssize_t i, j, o
     for j in range(count):
         o = offset[j]
-        # A loop to a term: with both products of a sum in one loop, gcc takes them for
-        # interchangeable and gathers its vectors element by element.
-        for i in range(LANES):
-            acc[i] = wa * a[o + i]
-        if go_on:
+        if terms == 2 and not go_on:
+            # With two plain products in one loop, gcc takes them for interchangeable and gathers
+            # its vectors element by element.
             for i in range(LANES):
-                acc[i] = out[i] + acc[i]
-        if terms > 1:
+                acc[i] = wa * a[o + i]
             for i in range(LANES):
                 acc[i] = acc[i] + wb * b[o + i]
-        if terms > 2:
+        else:
             for i in range(LANES):
-                acc[i] = acc[i] + wc * c[o + i]
-        if terms > 3:
-            for i in range(LANES):
-                acc[i] = acc[i] + wd * d[o + i]
+                acc[i] = wa * a[o + i]
+                if go_on:
+                    acc[i] = out[i] + acc[i]
+                if terms > 1:
+                    acc[i] = acc[i] + wb * b[o + i]
+                if terms > 2:
+                    acc[i] = acc[i] + wc * c[o + i]
+                if terms > 3:
+                    acc[i] = acc[i] + wd * d[o + i]
         for i in range(LANES):
             out[i] = acc[i]
         out += out_stride

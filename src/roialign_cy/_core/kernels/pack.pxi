@@ -18,21 +18,22 @@ cdef inline void store(char *address, int itemsize, real value) noexcept nogil:
 cdef extern from "transpose.h" nogil:
     enum:
         FLOAT_TILE
-    void transpose_tile(
-        const float *source, Py_ssize_t source_row, float *target, Py_ssize_t target_row
+    void pack_tile(
+        const float *const *planes, Py_ssize_t x, float *cells, Py_ssize_t lanes
+    )
+    void unpack_tile(
+        const float *cells, Py_ssize_t lanes, float *const *planes, Py_ssize_t count, Py_ssize_t x
     )
 
 
-cdef inline bint lie_side_by_side(
-    Py_ssize_t stride, Py_ssize_t channel_stride, int itemsize
-) noexcept nogil:
-    """Whether rows of floats can be transposed to or from cells a tile at a time."""
+cdef inline bint fits_tiles(Py_ssize_t count, Py_ssize_t stride, int itemsize) noexcept nogil:
+    """Whether planes of ``count`` floats can be transposed to or from cells a tile at a time."""
     return (
         FLOAT_TILE > 0
+        and count >= FLOAT_TILE
         and sizeof(real) == sizeof(float)
         and itemsize == <int>sizeof(float)
         and stride == <Py_ssize_t>sizeof(float)
-        and channel_stride % <Py_ssize_t>sizeof(float) == 0
     )
 
 
@@ -40,20 +41,17 @@ cdef void pack_cells(
     const char *source, Py_ssize_t channel_stride, Py_ssize_t cell_stride, int itemsize,
     Py_ssize_t channels, Py_ssize_t count, real *cells,
 ) noexcept nogil:
-    """Gather ``count`` cells of a row; lanes beyond ``channels`` become 0."""
+    """Gather ``count`` cells of a row; lanes beyond ``channels`` hold anything but are written."""
     cdef Py_ssize_t x = 0, i
-    if channels == LANES and count >= FLOAT_TILE and lie_side_by_side(
-        cell_stride, channel_stride, itemsize
-    ):
+    cdef const float *plane[LANES]
+    if fits_tiles(count, cell_stride, itemsize):
+        for i in range(LANES):
+            plane[i] = <const float *>(source + min(i, channels - 1) * channel_stride)
         while x < count:
             x = min(x, count - FLOAT_TILE)  # the last tile overlaps the one before
             i = 0
             while i < LANES:
-                transpose_tile(
-                    <const float *>(source + i * channel_stride) + x,
-                    channel_stride // <Py_ssize_t>sizeof(float),
-                    <float *>cells + x * LANES + i, LANES,
-                )
+                pack_tile(plane + i, x, <float *>cells + x * LANES + i, LANES)
                 i += FLOAT_TILE
             x += FLOAT_TILE
         return
@@ -71,42 +69,36 @@ cdef void unpack_cells(
 ) noexcept nogil:
     """Write ``rows x cols`` cells into an array of any strides."""
     cdef Py_ssize_t r, c, i, x = 0, count = rows * cols
-    cdef char *plane
-    if (
-        channels == LANES
-        and count >= FLOAT_TILE
-        and row_stride == cols * col_stride
-        and lie_side_by_side(col_stride, channel_stride, itemsize)
-    ):
+    cdef char *address
+    cdef float *plane[LANES]
+    if row_stride == cols * col_stride and fits_tiles(count, col_stride, itemsize):
+        for i in range(channels):
+            plane[i] = <float *>(out + i * channel_stride)
         while x < count:
             x = min(x, count - FLOAT_TILE)
             i = 0
-            while i < LANES:
-                transpose_tile(
-                    <const float *>cells + x * LANES + i, LANES,
-                    <float *>(out + i * channel_stride) + x,
-                    channel_stride // <Py_ssize_t>sizeof(float),
+            while i < channels:
+                unpack_tile(
+                    <const float *>cells + x * LANES + i, LANES, plane + i, channels - i, x
                 )
                 i += FLOAT_TILE
             x += FLOAT_TILE
-        return
-    if itemsize == <int>sizeof(real) and channel_stride == <Py_ssize_t>sizeof(real):
+    elif itemsize == <int>sizeof(real) and channel_stride == <Py_ssize_t>sizeof(real):
         for r in range(rows):
             for c in range(cols):
-                plane = out + r * row_stride + c * col_stride
+                address = out + r * row_stride + c * col_stride
                 if channels == LANES:
                     for i in range(LANES):
-                        (<real *>plane)[i] = cells[i]
+                        (<real *>address)[i] = cells[i]
                 else:
                     for i in range(channels):
-                        (<real *>plane)[i] = cells[i]
+                        (<real *>address)[i] = cells[i]
                 cells += LANES
-        return
-    for i in range(channels):
-        plane = out + i * channel_stride
-        for r in range(rows):
-            for c in range(cols):
-                store(
-                    plane + r * row_stride + c * col_stride, itemsize,
-                    cells[(r * cols + c) * LANES + i],
-                )
+    else:
+        for i in range(channels):
+            for r in range(rows):
+                address = out + i * channel_stride + r * row_stride
+                for c in range(cols):
+                    store(
+                        address + c * col_stride, itemsize, cells[(r * cols + c) * LANES + i]
+                    )

@@ -20,8 +20,13 @@
 
 #ifndef FLOAT_TILE
 #define FLOAT_TILE 0
-static void transpose_tile(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row) {
-    (void)from, (void)from_row, (void)to, (void)to_row;
+static void pack_tile(const float *const *planes, ptrdiff_t x, float *cells, ptrdiff_t lanes) {
+    (void)planes, (void)x, (void)cells, (void)lanes;
+}
+static void unpack_tile(
+    const float *cells, ptrdiff_t lanes, float *const *planes, ptrdiff_t count, ptrdiff_t x
+) {
+    (void)cells, (void)lanes, (void)planes, (void)count, (void)x;
 }
 #else
 
@@ -29,12 +34,8 @@ typedef float tile_row __attribute__((vector_size(4 * FLOAT_TILE)));
 typedef tile_row loose_row __attribute__((aligned(4), may_alias)); /* wherever it lies */
 #define SHUFFLE __builtin_shufflevector
 
-/* to[j][i] = from[i][j] for rows of FLOAT_TILE floats that lie so many floats apart. */
-static inline void transpose_tile(
-    const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row
-) {
-    tile_row r[FLOAT_TILE], s[FLOAT_TILE];
-    for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const loose_row *)(from + i * from_row);
+static inline void transpose(tile_row *r) {
+    tile_row s[FLOAT_TILE];
 #if FLOAT_TILE == 8
     /* Within the two halves of a register first, across them last: so each is one instruction. */
     for (int i = 0; i < 8; i += 2) {
@@ -51,6 +52,7 @@ static inline void transpose_tile(
         s[i] = SHUFFLE(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
         s[i + 4] = SHUFFLE(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
     }
+    for (int i = 0; i < 8; i++) r[i] = s[i];
 #else
     for (int i = 0; i < 4; i += 2) {
         s[i] = SHUFFLE(r[i], r[i + 1], 0, 4, 1, 5);
@@ -60,8 +62,31 @@ static inline void transpose_tile(
     r[1] = SHUFFLE(s[0], s[2], 2, 3, 6, 7);
     r[2] = SHUFFLE(s[1], s[3], 0, 1, 4, 5);
     r[3] = SHUFFLE(s[1], s[3], 2, 3, 6, 7);
-    for (int i = 0; i < 4; i++) s[i] = r[i];
 #endif
-    for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(to + i * to_row) = s[i];
+}
+
+/* cells[j][i] = planes[i][x + j]: FLOAT_TILE planes become as many lanes of cells, which lie
+   `lanes` floats apart. */
+static inline void pack_tile(
+    const float *const *planes, ptrdiff_t x, float *cells, ptrdiff_t lanes
+) {
+    tile_row r[FLOAT_TILE];
+    for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const loose_row *)(planes[i] + x);
+    transpose(r);
+    for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(cells + i * lanes) = r[i];
+}
+
+/* planes[i][x + j] = cells[j][i] for the first `count` planes. */
+static inline void unpack_tile(
+    const float *cells, ptrdiff_t lanes, float *const *planes, ptrdiff_t count, ptrdiff_t x
+) {
+    tile_row r[FLOAT_TILE];
+    for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const loose_row *)(cells + i * lanes);
+    transpose(r);
+    if (count >= FLOAT_TILE) {
+        for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(planes[i] + x) = r[i];
+    } else {
+        for (int i = 0; i < count; i++) *(loose_row *)(planes[i] + x) = r[i];
+    }
 }
 #endif
