@@ -7,29 +7,37 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools._distutils.ccompiler import new_compiler
+from setuptools._distutils.sysconfig import customize_compiler
 from setuptools.errors import CompileError, LinkError
 
-CORE = "src/roialign_cy/_core"
+CORE = Path("src/roialign_cy/_core")
 
-# One source, compiled once per level of the x86-64 psABI; other machines get "base" alone. Where
-# a compiler does not know a level (probed below), that variant is left out.
-X86_LEVELS = {"base": "-march=x86-64", "v3": "-march=x86-64-v3", "v4": "-march=x86-64-v4"}
-MSVC_LEVELS = {"base": "", "v3": "/arch:AVX2", "v4": "/arch:AVX512"}
-
-IS_MSVC = sys.platform == "win32"
-IS_X86_64 = platform.machine().lower() in {"x86_64", "amd64"}
+COMPILER = new_compiler()
+customize_compiler(COMPILER)
+IS_MSVC = COMPILER.compiler_type == "msvc"
 IS_DEBUG = os.environ.get("ROIALIGN_DEBUG", "0") not in {"", "0"}
 
-# No contraction to FMA: that is what makes the variants agree to the bit.
-OPTIMISE = (
-    ["/O2", "/fp:precise"] if IS_MSVC else ["-O3", "-ffp-contract=off", "-fvisibility=hidden"]
+# One source, compiled once per level of the x86-64 psABI. Other machines get "base" alone, and so
+# does macOS, where one build may serve two architectures. A level that the compiler does not know
+# (probed below) is left out.
+HAS_LEVELS = platform.machine().lower() in {"x86_64", "amd64"} and sys.platform != "darwin"
+LEVELS = (
+    {"base": [], "v3": ["/arch:AVX2"], "v4": ["/arch:AVX512"]}
+    if IS_MSVC
+    else {
+        name: [f"-march=x86-64{level}"]
+        for name, level in {"base": "", "v3": "-v3", "v4": "-v4"}.items()
+    }
 )
-# The core works on raw pointers, so a debug build checks bounds with the sanitizers (preload
-# libasan to import it) besides Cython's own checks.
-DEBUG = [] if IS_MSVC else ["-O1", "-g", "-ffp-contract=off", "-fsanitize=address,undefined"]
-FLAGS = DEBUG if IS_DEBUG else OPTIMISE
+
+# No contraction to FMA: that is what makes the variants agree to the bit.
+OPTIMISED = ["/O2", "/fp:precise"] if IS_MSVC else ["-O3", "-ffp-contract=off"]
+# The core works on raw pointers, so a debug build checks bounds with the sanitizers besides
+# Cython's own checks (preload libasan to import it).
+SANITIZERS = [] if IS_MSVC else ["-fsanitize=address,undefined"]
+DEBUG = [] if IS_MSVC else ["-O1", "-g", "-ffp-contract=off", *SANITIZERS]
 
 DIRECTIVES = {
     "language_level": 3,
@@ -43,18 +51,13 @@ DIRECTIVES = {
 
 def compiles(source: str, compile_flags: list[str], link_flags: list[str] | None = None) -> bool:
     """Whether the compiler that will build the extensions takes these flags."""
-    from setuptools._distutils.ccompiler import new_compiler
-    from setuptools._distutils.sysconfig import customize_compiler
-
-    compiler = new_compiler()
-    customize_compiler(compiler)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "probe.c")
         path.write_text(source)
         try:
-            objects = compiler.compile([str(path)], folder, extra_postargs=compile_flags)
+            objects = COMPILER.compile([str(path)], folder, extra_postargs=compile_flags)
             if link_flags is not None:
-                compiler.link_executable(
+                COMPILER.link_executable(
                     objects, str(Path(folder, "probe")), extra_postargs=link_flags
                 )
         except (CompileError, LinkError):
@@ -77,39 +80,51 @@ def openmp_flags() -> tuple[list[str], list[str]]:
 
 def variant_flags() -> dict[str, list[str]]:
     """Compile flags of every CPU variant that can be built here."""
-    if not IS_X86_64:
+    if not HAS_LEVELS:
         return {"base": []}
-    levels = MSVC_LEVELS if IS_MSVC else X86_LEVELS
-    flags = {name: [flag] if flag else [] for name, flag in levels.items()}
     source = "int main(void) { return 0; }\n"
-    return {name: flag for name, flag in flags.items() if name == "base" or compiles(source, flag)}
+    usable = {name: flags for name, flags in LEVELS.items() if compiles(source, flags)}
+    return {"base": [], **usable}
 
 
 def extensions() -> list[Extension]:
     """The core's modules; only the kernels exist once per variant."""
     compile_openmp, link_openmp = openmp_flags()
     variants = variant_flags()
-    compile_flags = [*FLAGS, *compile_openmp]
-    link_flags = [*link_openmp, *(["-fsanitize=address,undefined"] if IS_DEBUG else [])]
-    macros = [("ROIALIGN_VARIANTS", '"' + " ".join(variants) + '"')]
     modules = dict.fromkeys(("boxcheck", "cpuinfo", "taps"), variants["base"])
     for working_type in ("float32", "float64"):
         modules |= {f"kernels/{name}_{working_type}": flags for name, flags in variants.items()}
     return [
-        Extension(
-            f"roialign_cy._core.{name.replace('/', '.')}",
-            [f"{CORE}/{name}.pyx"],
-            depends=[str(path) for path in sorted(Path(CORE).rglob("*.px[di]"))],
-            extra_compile_args=[*compile_flags, *level],
-            extra_link_args=link_flags,
-            define_macros=macros if name == "cpuinfo" else [],
+        extension(
+            name,
+            compile_flags=[*(DEBUG if IS_DEBUG else OPTIMISED), *compile_openmp, *level],
+            link_flags=[*link_openmp, *(SANITIZERS if IS_DEBUG else [])],
+            macros=[("ROIALIGN_VARIANTS", f'"{" ".join(variants)}"')],
         )
         for name, level in modules.items()
     ]
 
 
-setup(
-    ext_modules=cythonize(
-        extensions(), compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 0
+def extension(
+    name: str, compile_flags: list[str], link_flags: list[str], macros: list[tuple[str, str]]
+) -> Extension:
+    """One module, of the .pyx at that path below the core."""
+    made = Extension(
+        "roialign_cy._core." + name.replace("/", "."),
+        [str(CORE / f"{name}.pyx")],
+        # What a change of rebuilds it; the sdist takes its files from here too.
+        depends=sorted(
+            str(path) for ending in ("pxd", "pxi", "h") for path in CORE.rglob(f"*.{ending}")
+        ),
+        extra_compile_args=compile_flags,
+        extra_link_args=link_flags,
+        define_macros=macros,
     )
-)
+    # Read by Cython's build_ext: directives, and C files in the build folder, not in the source.
+    made.cython_directives = DIRECTIVES
+    made.cython_c_in_temp = True
+    return made
+
+
+# Cython goes by timestamps and would take a debug build's C for a release build's.
+setup(ext_modules=extensions(), options={"build_ext": {"force": True}} if IS_DEBUG else {})

@@ -95,11 +95,11 @@ def make_spec(
         num_threads,
     )
     try:
-        return _cached_spec(*options)
+        hash(options)
     except TypeError:
-        # Something unhashable: a 0-d array is a fine number, and for the rest the checks know
-        # the argument's name.
+        # A 0-d array is a fine number, and for the rest the checks know the argument's name.
         return _build_spec(*options)
+    return _cached_spec(*options)
 
 
 def _build_spec(

@@ -138,7 +138,9 @@ def normalise_rois(rois: Any, num_images: int) -> NDArray[np.floating]:
     array = _numeric(rois, "rois")
     if array.ndim != 2 or array.shape[1] != 5:
         raise ValueError(f"rois must have the shape (K, 5), got {array.shape}")
-    return np.ascontiguousarray(array)
+    # Always a copy: another thread that changes the caller's boxes after they were checked must
+    # not reach the core, which trusts them.
+    return np.array(array, order="C")
 
 
 def _number_of_dimensions(element: Any) -> int:

@@ -88,6 +88,6 @@ def make_boxes(rois: Any, num_images: int, size: tuple[int, int], spec: PoolSpec
 
 
 def _fixed_samples(spec: PoolSpec) -> tuple[int, int]:
-    if 0 < min(spec.sampling_ratio) and max(spec.sampling_ratio) <= _kernels.MOST_FIXED_SAMPLES:
+    if min(spec.sampling_ratio) > 0 and max(spec.sampling_ratio) <= _kernels.MOST_FIXED_SAMPLES:
         return spec.sampling_ratio
     return 0, 0

@@ -14,7 +14,7 @@ import cupy
 
 # Contraction to fused multiply-adds would move coordinates by an ulp, and so points across the
 # border of the map.
-_OPTIONS = ("-fmad=false",)
+OPTIONS = ("-fmad=false",)
 
 _ENUM = {"avg": "AVG", "max": "MAX", "max_weighted": "MAX_WEIGHTED"}
 
@@ -188,7 +188,7 @@ def _kernel(name: str, inputs: str, outputs: str, operation: str, *parts: str) -
         operation,
         name,
         no_return=True,
-        options=_OPTIONS,
+        options=OPTIONS,
         preamble=_preamble("box", "samples", *parts),
     )
 

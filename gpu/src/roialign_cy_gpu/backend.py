@@ -53,7 +53,7 @@ class GpuBackend:
         with features.device:
             _checks.check_features(features, spec)
             rois = _checks.check_rois(rois, features, spec)
-            num_images, channels, _, _ = spec.feature_shape(features.shape)
+            _, channels, _, _ = spec.feature_shape(features.shape)
             shape = spec.output_shape(len(rois), channels)
             if out is None:
                 out = cupy.empty(shape, features.dtype)
@@ -100,9 +100,10 @@ def _to_device(array: np.ndarray) -> Any:
 
 
 def _to_host(array: Any, out: np.ndarray | None) -> np.ndarray:
+    result: np.ndarray = array.get()
     if out is None:
-        return array.get()
-    out[...] = array.get()
+        return result
+    out[...] = result
     return out
 
 

@@ -11,37 +11,49 @@ cdef extern from *:
     static int omp_in_parallel(void) { return 0; }
     #endif
 
-    /* Highest level of the x86-64 psABI that both the CPU and the operating system support:
-       1 for the baseline (and on every other machine). */
-    #if defined(__x86_64__) && defined(__GNUC__)
-    static int psabi_level(void) {
-        __builtin_cpu_init();
-        if (__builtin_cpu_supports("x86-64-v4")) return 4;
-        if (__builtin_cpu_supports("x86-64-v3")) return 3;
-        return 1;
+    #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    #include <cpuid.h>
+    #define HAS_CPUID 1
+    static void cpuid(unsigned leaf, unsigned r[4]) {
+        if (!__get_cpuid_count(leaf, 0, &r[0], &r[1], &r[2], &r[3])) r[0] = r[1] = r[2] = r[3] = 0;
+    }
+    static unsigned saved_registers(void) {
+        unsigned low, high;
+        __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+        return low;
     }
     #elif defined(_M_X64)
     #include <intrin.h>
-    static int psabi_level(void) {
-        int leaf1[4], leaf7[4], leaf81[4];
-        unsigned long long saved;
-        __cpuidex(leaf1, 1, 0);
-        __cpuidex(leaf7, 7, 0);
-        __cpuidex(leaf81, 0x80000001, 0);
-        /* FMA, MOVBE, OSXSAVE, F16C; BMI1, AVX2, BMI2; LZCNT */
-        const int ecx1 = 1 << 12 | 1 << 22 | 1 << 27 | 1 << 29;
-        const int ebx7 = 1 << 3 | 1 << 5 | 1 << 8;
-        if ((leaf1[2] & ecx1) != ecx1 || (leaf7[1] & ebx7) != ebx7 || !(leaf81[2] & 1 << 5))
-            return 1;
-        saved = _xgetbv(0);
-        if ((saved & 0x6) != 0x6) return 1;
-        /* AVX-512 F, DQ, CD, BW, VL */
-        const unsigned wide = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;
-        return ((unsigned)leaf7[1] & wide) == wide && (saved & 0xe6) == 0xe6 ? 4 : 3;
-    }
+    #define HAS_CPUID 1
+    static void cpuid(unsigned leaf, unsigned r[4]) { __cpuidex((int *)r, (int)leaf, 0); }
+    static unsigned saved_registers(void) { return (unsigned)_xgetbv(0); }
     #else
-    static int psabi_level(void) { return 1; }
+    #define HAS_CPUID 0
     #endif
+
+    /* Highest level of the x86-64 psABI that both the CPU and the operating system support: 4, 3,
+       or 1 for the baseline (and on every other machine). Asked of the CPU itself: the compilers'
+       own test of a level is younger than their flag for it. */
+    static int psabi_level(void) {
+    #if HAS_CPUID
+        const unsigned v2_c = 1u << 0 | 1u << 9 | 1u << 13 | 1u << 19 | 1u << 20 | 1u << 23;
+        /* SSE3, SSSE3, CX16, SSE4.1, SSE4.2, POPCNT; FMA, MOVBE, OSXSAVE, AVX, F16C */
+        const unsigned v3_c = v2_c | 1u << 12 | 1u << 22 | 1u << 27 | 1u << 28 | 1u << 29;
+        const unsigned v3_b = 1u << 3 | 1u << 5 | 1u << 8; /* BMI1, AVX2, BMI2 */
+        const unsigned v4_b = /* AVX-512 F, DQ, CD, BW, VL */
+            1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;
+        unsigned one[4], seven[4], extended[4];
+        cpuid(1, one);
+        cpuid(7, seven);
+        cpuid(0x80000001u, extended);
+        if ((one[2] & v3_c) != v3_c || (seven[1] & v3_b) != v3_b) return 1;
+        if (!(extended[2] & 1u << 5) || !(extended[2] & 1u)) return 1; /* LZCNT, LAHF */
+        if ((saved_registers() & 0x6) != 0x6) return 1;
+        return (seven[1] & v4_b) == v4_b && (saved_registers() & 0xe6) == 0xe6 ? 4 : 3;
+    #else
+        return 1;
+    #endif
+    }
     """
     const char *ROIALIGN_VARIANTS
     bint HAS_OPENMP

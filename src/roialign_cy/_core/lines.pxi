@@ -1,11 +1,6 @@
 # From a box and one axis to lines and taps: which samples lie in the map, what they read, and how
 # they merge. See taps.pxd for the tables that this fills.
 
-cdef enum Mode:
-    AVG = 0
-    MAX = 1
-    MAX_WEIGHTED = 2
-
 # Below this fraction a neighbour counts as not read. It is the smallest normal float32, so that
 # the same cells are read (and the same NaN spread) in either working type.
 cdef double NEGLIGIBLE = 2.0**-126
@@ -92,28 +87,21 @@ cdef struct Need:
     Py_ssize_t distinct
 
 
-cdef Need need_of(const Span *span, const Request *request, bint interior) noexcept nogil:
+cdef Need need_of(const Span *span, const Request *request) noexcept nogil:
     """Sections follow one another, so the cells they read overlap by two at most: however many
     samples there are, the tables of a box stay in the order of its sections and the map's size.
     """
     cdef Need need
-    cdef Py_ssize_t begin, end, section
     cdef Py_ssize_t cells = request.size + 2 * request.bins
     cdef Py_ssize_t samples = 2 * cells
-    if span.samples < samples:  # or bins * samples might overflow
-        samples = min(samples, request.bins * span.samples)
+    if span.samples <= samples // request.bins:
+        samples = request.bins * span.samples
     if request.mode == AVG:
         need.lines = request.bins
         need.taps = min(cells, 2 * samples)
-    elif request.mode == MAX:
+    else:
         need.lines = samples
         need.taps = 2 * samples
-    else:
-        need.lines = 0
-        for section in range(request.bins):
-            inside_samples(span, section, request.size, interior, &begin, &end)
-            need.lines += max(end - begin, 0)
-        need.taps = 2 * need.lines
     need.distinct = min(need.taps, request.size)
     return need
 
@@ -235,10 +223,8 @@ cdef Py_ssize_t fill_section(
         return end - begin
     for j in range(begin, end):
         sample = locate(ascending_position(span, section, j, interior), request.size)
-        if request.mode == MAX_WEIGHTED:
-            single_sample_line(axis, at, sample, request.single)
-            continue
-        # Within a stretch the map is linear along this axis: only its ends can be the largest.
+        # Within a stretch the map is linear along this axis, and so is the weight of either
+        # neighbour: only its ends can be the largest, weighted or not.
         if j > begin and sample.stretch == previous.stretch:
             is_pending = True
         else:

@@ -5,6 +5,12 @@ all its samples merged; in ``max`` it has a line for each sample that can be the
 section with no sample inside the map has no line.
 """
 
+cdef enum Mode:
+    AVG = 0
+    MAX = 1
+    MAX_WEIGHTED = 2
+
+
 cdef struct Axis:
     Py_ssize_t bins             # sections along this axis
     Py_ssize_t *line_begin      # [box * bins + section]: its lines are line_begin .. line_end
@@ -21,6 +27,7 @@ cdef struct Axis:
 
 
 cdef struct Tables:
+    Mode mode
     Axis y
     Axis x
     Py_ssize_t *image           # [box]

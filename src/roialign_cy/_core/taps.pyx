@@ -57,8 +57,11 @@ cdef void place_axis(
     axis.distinct_end = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
 
 
-cdef size_t bytes_of(const Need *need) noexcept nogil:
-    return 16 * <size_t>need.lines + 24 * <size_t>need.taps + 8 * <size_t>need.distinct
+cdef size_t bytes_of(const Need *need, const Request *request) noexcept nogil:
+    return (
+        16 * <size_t>need.lines + 24 * <size_t>need.taps + 8 * <size_t>need.distinct
+        + 17 * <size_t>request.bins
+    )
 
 
 cdef void advance(Cursor *cursor, const Need *need) noexcept nogil:
@@ -116,11 +119,11 @@ cdef Py_ssize_t measure(Job *job, Py_ssize_t most, Place *places) noexcept nogil
         places[k].y_span = make_span(roi, &job.y, &job.geometry)
         places[k].x_span = make_span(roi, &job.x, &job.geometry)
         places[k].y, places[k].x = job.y_total, job.x_total
-        y_need = need_of(&places[k].y_span, &job.y, job.geometry.interior)
-        x_need = need_of(&places[k].x_span, &job.x, job.geometry.interior)
+        y_need = need_of(&places[k].y_span, &job.y)
+        x_need = need_of(&places[k].x_span, &job.x)
         advance(&job.y_total, &y_need)
         advance(&job.x_total, &x_need)
-        used += bytes_of(&y_need) + bytes_of(&x_need)
+        used += bytes_of(&y_need, &job.y) + bytes_of(&x_need, &job.x) + sizeof(Place)
         k += 1
     return k
 
@@ -145,7 +148,9 @@ cdef void fill_box(const Job *job, Py_ssize_t k, const Place *place, Rank *rank)
     rank.box = k
 
 
-cdef Job make_job(spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t width, bint single):
+cdef Job make_job(
+    spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t width, bint single, Tables *tables
+):
     cdef Job job
     job.geometry = make_geometry(spec, rois.itemsize)
     job.y.size, job.x.size = height, width
@@ -153,7 +158,9 @@ cdef Job make_job(spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t wid
     job.y.ratio, job.x.ratio = spec.sampling_ratio
     job.y.low_column, job.y.high_column = 2, 4
     job.x.low_column, job.x.high_column = 1, 3
-    job.y.mode = job.x.mode = {"avg": AVG, "max": MAX, "max_weighted": MAX_WEIGHTED}[spec.mode]
+    job.tables = tables
+    tables.mode = {"avg": AVG, "max": MAX, "max_weighted": MAX_WEIGHTED}[spec.mode]
+    job.y.mode = job.x.mode = tables.mode
     job.y.single = job.x.single = single
     return job
 
@@ -170,10 +177,9 @@ cdef class Taps:
         self.first = first
         PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
         try:
-            job = make_job(spec, &view, height, width, single)
+            job = make_job(spec, &view, height, width, single, &self.tables)
             job.rois = <const char *>view.buf + first * view.strides[0]
             job.stride = view.strides[0]
-            job.tables = &self.tables
             self.build(&job, min(view.shape[0] - first, MOST_BOXES), num_threads)
         finally:
             PyBuffer_Release(&view)

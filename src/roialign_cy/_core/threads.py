@@ -69,7 +69,7 @@ def effective_num_threads(num_threads: int | None) -> int:
 
 @cache
 def _default_num_threads() -> int:
-    """Read once: a call should not ask the system; `_after_fork_in_child` forgets it."""
+    """Read once: a call should not ask the system."""
     for variable in ("ROIALIGN_NUM_THREADS", "OMP_NUM_THREADS"):
         # OMP_NUM_THREADS may be a list, one number per nesting level.
         value = os.environ.get(variable, "").split(",")[0].strip()
@@ -109,7 +109,6 @@ def _after_fork_in_child() -> None:
     # libgomp hangs in a forked child that starts a team after its parent has had one.
     global _is_forked_child
     _is_forked_child = True
-    _default_num_threads.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):

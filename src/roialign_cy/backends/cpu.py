@@ -76,7 +76,11 @@ class CpuBackend:
         return self._forced_variant
 
     def unavailable_reason(self) -> str | None:
-        """None: the package does not install without its core."""
+        """What is wrong with the variant that ``ROIALIGN_CPU`` forces; else None."""
+        try:
+            _ = self.variant
+        except ValueError as error:
+            return str(error)
         return None
 
     def cannot_run(self, spec: PoolSpec) -> str | None:
@@ -163,6 +167,8 @@ class CpuBackend:
         in_float64 = features.dtype.itemsize == 8
         kernels = self._kernels("float64" if in_float64 else "float32")
         num_threads = threads.effective_num_threads(spec.num_threads)
+        if self._tuning.parallel is False:
+            num_threads = 1
         first = 0
         while first < len(rois):
             taps = Taps(rois, first, height, width, spec, not in_float64, num_threads)
@@ -170,7 +176,6 @@ class CpuBackend:
                 features,
                 out,
                 taps,
-                spec.mode,
                 num_threads,
                 self._tuning.order,
                 self._tuning.parallel,

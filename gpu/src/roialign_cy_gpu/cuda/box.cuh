@@ -16,5 +16,5 @@ struct Box {
   Axis x;
 };
 
-[[maybe_unused]] constexpr double BAD_BOX = -1;    // what the CPU would refuse: NaN, and no gradient for the map
+[[maybe_unused]] constexpr double BAD_BOX = -1;  // what the CPU would refuse
 [[maybe_unused]] constexpr double EMPTY_BOX = -2;  // nothing is sampled: 0

@@ -5,11 +5,9 @@
 // The weight of ``cell`` in a sample; 0 if it is not read.
 __device__ inline double weight_of(double cell, double position, double size) {
   if (!is_inside(position, size)) return 0;
-  const double clamped = fmin(fmax(position, 0.0), size - 1);
-  const double low = floor(clamped);
-  const double fraction = clamped - low;
-  if (cell == low) return fraction < SMALLEST_FRACTION ? 1.0 : 1.0 - fraction;
-  return cell == low + 1 && fraction >= SMALLEST_FRACTION ? fraction : 0.0;
+  const Spot<long long> spot = locate(position, (long long)size);
+  if (cell == spot.low) return 1.0 - spot.fraction;
+  return cell == spot.low + 1 ? spot.fraction : 0.0;
 }
 
 // Of ``count`` things that begin at ``begin`` and are ``extent`` apart, those that may come within

@@ -83,23 +83,49 @@ __device__ bool add_fixed(
   return all_inside;
 }
 
-// Any number of samples, of which only those inside the map are visited.
-template <Mode MODE, bool INTERIOR, int LANES, typename W, typename T, typename Index>
-__device__ bool add_counted(
+// The mean over any number of samples, as the sum over the cells that they read.
+template <bool INTERIOR, int LANES, typename W, typename T, typename Index>
+__device__ void add_cells(
     W (&results)[LANES], const T* plane, const Box& box, double y_begin, double x_begin,
     Index height, Index width, const Layout<Index>& layout, const Lanes<LANES, Index>& lanes) {
   const Range ys = inside_samples<INTERIOR>(box.y, y_begin, height);
   const Range xs = inside_samples<INTERIOR>(box.x, x_begin, width);
-  const double y_share = MODE == AVG ? 1.0 / box.y.samples : 1.0;
-  const double x_share = MODE == AVG ? 1.0 / box.x.samples : 1.0;
+  CellWalk<INTERIOR, Index> y_walk(box.y, y_begin, height, ys);
+  Index row, col;
+  double y_sum, x_sum;
+#pragma unroll 1
+  while (y_walk.advance(row, y_sum)) {
+    const W y_weight = (W)(y_sum / box.y.samples);
+    CellWalk<INTERIOR, Index> x_walk(box.x, x_begin, width, xs);
+#pragma unroll 1
+    while (x_walk.advance(col, x_sum)) {
+      const W x_weight = (W)(x_sum / box.x.samples);
+      const T* cell = plane + (row * layout.row + col * layout.col);
+#pragma unroll
+      for (int lane = 0; lane < LANES; ++lane) {
+        results[lane] += x_weight * (y_weight * W(*cell));
+        cell += lanes.step(lane, layout.channel);
+      }
+    }
+  }
+}
+
+// The maximum over any number of samples, of which only those inside the map are visited.
+// Returns whether these are all.
+template <Mode MODE, bool INTERIOR, int LANES, typename W, typename T, typename Index>
+__device__ bool add_samples(
+    W (&results)[LANES], const T* plane, const Box& box, double y_begin, double x_begin,
+    Index height, Index width, const Layout<Index>& layout, const Lanes<LANES, Index>& lanes) {
+  const Range ys = inside_samples<INTERIOR>(box.y, y_begin, height);
+  const Range xs = inside_samples<INTERIOR>(box.x, x_begin, width);
 #pragma unroll 1
   for (long long j = ys.begin; j < ys.end; ++j) {
     const double y_at = position<INTERIOR>(y_begin, box.y.section, box.y.samples, j);
-    const Taps<W, Index> y = find_taps<MODE, W>(y_at, height, layout.row, y_share);
+    const Taps<W, Index> y = find_taps<MODE, W>(y_at, height, layout.row, 1.0);
 #pragma unroll 1
     for (long long i = xs.begin; i < xs.end; ++i) {
       const double x_at = position<INTERIOR>(x_begin, box.x.section, box.x.samples, i);
-      const Taps<W, Index> x = find_taps<MODE, W>(x_at, width, layout.col, x_share);
+      const Taps<W, Index> x = find_taps<MODE, W>(x_at, width, layout.col, 1.0);
       add_sample<MODE>(results, plane, y, x, layout.channel, lanes);
     }
   }
@@ -132,12 +158,15 @@ __device__ void pool(
                      place.group * features_layout.channel;
     const double y_begin = section_begin(box.y, place.row);
     const double x_begin = section_begin(box.x, place.col);
-    bool all_inside;
+    bool all_inside = true;
     if constexpr (ROW_SAMPLES > 0) {
       all_inside = add_fixed<MODE, INTERIOR, ROW_SAMPLES, COL_SAMPLES>(
           results, plane, box, y_begin, x_begin, height, width, features_layout, lanes);
+    } else if constexpr (MODE == AVG) {
+      add_cells<INTERIOR>(
+          results, plane, box, y_begin, x_begin, height, width, features_layout, lanes);
     } else {
-      all_inside = add_counted<MODE, INTERIOR>(
+      all_inside = add_samples<MODE, INTERIOR>(
           results, plane, box, y_begin, x_begin, height, width, features_layout, lanes);
     }
     if (MODE != AVG) {

@@ -11,7 +11,7 @@ struct AxisPlan {
   double size, sections, own_sections, ratio;
 };
 
-// The boxes' dtype R is float16, float or double; CuPy defines float16 only in kernels that have it.
+// The boxes' dtype R is float16, float or double. CuPy defines float16 only where it is used.
 template <typename R>
 __device__ double exact(R value) {
   return (float)value;
@@ -78,8 +78,9 @@ __device__ bool make_axis(
   const double last = position<INTERIOR>(end, axis.section, axis.samples, axis.samples - 1);
   axis.lowest = fmin(first, last);
   axis.highest = fmax(first, last);
-  return isfinite(near) && isfinite(far) && isfinite(own) && isfinite(axis.start) &&
-         isfinite(extent) && (plan.ratio != 0 || axis.samples <= MOST_SAMPLES);
+  // A NaN or an infinity anywhere shows in one of these, the least extent notwithstanding.
+  return isfinite(far) && isfinite(own) && isfinite(axis.start) &&
+         (plan.ratio != 0 || axis.samples <= MOST_SAMPLES);
 }
 
 template <typename R, bool INTERIOR>

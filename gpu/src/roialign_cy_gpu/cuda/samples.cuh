@@ -31,6 +31,22 @@ __device__ inline bool is_inside(double position, double size) {
   return position >= -1.0 && position <= size;
 }
 
+// The lower cell of a sample inside the map, and the weight of the one after it; 0 if it is not
+// read.
+template <typename Offset>
+struct Spot {
+  Offset low;
+  double fraction;
+};
+
+template <typename Offset>
+__device__ Spot<Offset> locate(double position, Offset size) {
+  const double clamped = fmin(fmax(position, 0.0), (double)(size - 1));
+  const Offset low = (Offset)clamped;
+  const double fraction = clamped - low;
+  return {low, fraction >= SMALLEST_FRACTION ? fraction : 0.0};
+}
+
 // The two cells that a sample inside the map is interpolated from, as offsets in elements.
 template <typename W, typename Offset>
 struct Taps {
@@ -41,20 +57,18 @@ struct Taps {
 // ``share`` is the sample's part of the mean.
 template <Mode MODE, typename W, typename Offset>
 __device__ Taps<W, Offset> find_taps(double position, Offset size, Offset stride, double share) {
-  const double clamped = fmin(fmax(position, 0.0), (double)(size - 1));
-  const Offset low = (Offset)clamped;
-  double fraction = clamped - low;
+  Spot<Offset> spot = locate(position, size);
   Taps<W, Offset> taps;
-  taps.low = taps.high = low * stride;
-  if (fraction >= SMALLEST_FRACTION) {
+  taps.low = taps.high = spot.low * stride;
+  if (spot.fraction > 0) {
     taps.high += stride;
-  } else {
+  } else if (MODE != MAX_WEIGHTED) {
     // Only one cell is read. It is halved and added to itself: exact, and without the weight 0
-    // that would turn an infinity elsewhere into NaN. Weighted maxima ask for the weight itself.
-    fraction = MODE == MAX_WEIGHTED ? 0.0 : 0.5;
+    // that would turn an infinity into NaN. Weighted maxima ask for the weight itself.
+    spot.fraction = 0.5;
   }
-  taps.low_weight = (W)((1.0 - fraction) * share);
-  taps.high_weight = (W)(fraction * share);
+  taps.low_weight = (W)((1.0 - spot.fraction) * share);
+  taps.high_weight = (W)(spot.fraction * share);
   return taps;
 }
 
@@ -102,3 +116,52 @@ __device__ Range inside_samples(const Axis& axis, double begin, double size) {
   }
   return range;
 }
+
+// Walks through the cells that a section reads along one axis, from the low end: every cell once,
+// with the sum of its weights. A section of many samples reads few cells.
+template <bool INTERIOR, typename Offset>
+struct CellWalk {
+  const Axis& axis;
+  double begin;
+  Offset size;
+  long long next, step, left;  // samples
+  Offset cell;
+  double weight, weight_above;  // so far, of the cell and of the one after it
+  Spot<Offset> upcoming;
+
+  __device__ CellWalk(const Axis& axis, double begin, Offset size, const Range& inside)
+      : axis(axis), begin(begin), size(size), left(inside.end - inside.begin), cell(0), weight(0),
+        weight_above(0) {
+    const bool ascends = axis.section >= 0;
+    step = ascends ? 1 : -1;
+    next = ascends ? inside.begin : inside.end - 1;
+    look();
+  }
+
+  __device__ void look() {
+    if (left > 0) {
+      upcoming = locate(position<INTERIOR>(begin, axis.section, axis.samples, next), size);
+    }
+  }
+
+  // Whether there was another cell; then ``offset`` and ``sum`` are its own.
+  __device__ bool advance(Offset& offset, double& sum) {
+    if (weight == 0) {
+      if (left <= 0) return false;
+      cell = upcoming.low;
+    }
+    while (left > 0 && upcoming.low == cell) {
+      weight += 1.0 - upcoming.fraction;
+      weight_above += upcoming.fraction;
+      next += step;
+      --left;
+      look();
+    }
+    offset = cell;
+    sum = weight;
+    ++cell;
+    weight = weight_above;
+    weight_above = 0;
+    return true;
+  }
+};

@@ -36,8 +36,8 @@ __device__ Place<Index> find_place(Index thread, Index groups, Index rows, Index
   return place;
 }
 
-// The channels of one thread: LANES of them, or one fewer, which is why a last lane that does not
-// exist works on the channel before it and is never stored.
+// The channels of one thread: LANES of them, or one fewer. Then the last lane does the work of the
+// one before it again, which needs no condition anywhere but in the step between them.
 template <int LANES, typename Index>
 struct Lanes {
   Index groups;
@@ -60,10 +60,11 @@ __device__ T* find_element(T* array, const Layout<Index>& layout, const Place<In
 
 template <int LANES, typename T, typename W, typename Index>
 __device__ void store_lanes(
-    const W (&values)[LANES], T* element, ptrdiff_t channel_stride, const Lanes<LANES, Index>& lanes) {
+    const W (&values)[LANES], T* element, ptrdiff_t channel_stride,
+    const Lanes<LANES, Index>& lanes) {
 #pragma unroll
   for (int lane = 0; lane < LANES; ++lane) {
-    if (lane + 1 < LANES || lanes.has_last) *element = T(values[lane]);
+    *element = T(values[lane]);
     element += lanes.step(lane, channel_stride);
   }
 }

@@ -1,11 +1,5 @@
 # What every kernel is told about a call.
 
-cdef enum Mode:
-    AVG = 0
-    MAX = 1
-    MAX_WEIGHTED = 2
-
-
 cdef struct Array:
     char *data
     Py_ssize_t image, channel, row, col  # strides in bytes
@@ -18,7 +12,7 @@ cdef struct Call:
     Py_ssize_t height
     Py_ssize_t width
     int itemsize            # of both arrays
-    int mode
+    Mode mode
     const Axis *y
     const Axis *x
     const Py_ssize_t *order  # of the boxes

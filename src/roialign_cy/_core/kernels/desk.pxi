@@ -7,6 +7,7 @@ cdef enum Order:
 
 cdef struct Plan:
     Order order
+    bint in_place           # cells lie in the map as the kernels want them: nothing is packed
     Py_ssize_t channels     # of a task, at most
     Py_ssize_t splits       # tasks that the boxes of one image and block of channels are cut into
     Py_ssize_t tile         # columns that are packed together, so that a row has 64 tiles at most
@@ -26,6 +27,7 @@ cdef struct Task:
     Py_ssize_t channels
     Py_ssize_t begin        # boxes order[begin] .. order[end - 1]
     Py_ssize_t end
+    Py_ssize_t lane         # of the cells, that the first channel is in
 
 
 cdef struct Desk:
@@ -50,10 +52,13 @@ cdef Py_ssize_t lay_desk(
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t cell = sizeof(real)
     cdef Py_ssize_t line = plan.distinct_x
+    cdef Py_ssize_t offsets = plan.terms
     cdef Py_ssize_t rows = 0
     if plan.order == TILED:
         cell *= LANES
-        rows = call.height
+        offsets = plan.distinct_x
+        if not plan.in_place:
+            rows = call.height
     else:
         line = STRETCH
     desk.ring = <real *>carve(memory, &at, plan.ring_rows * call.width * cell)
@@ -63,9 +68,7 @@ cdef Py_ssize_t lay_desk(
     desk.weight = <real *>carve(memory, &at, plan.terms * sizeof(real))
     desk.source = <const real **>carve(memory, &at, plan.terms * sizeof(void *))
     desk.row = <const real **>carve(memory, &at, plan.distinct_y * sizeof(void *))
-    desk.column = <Py_ssize_t *>carve(
-        memory, &at, max(plan.distinct_x, plan.terms) * sizeof(Py_ssize_t)
-    )
+    desk.column = <Py_ssize_t *>carve(memory, &at, offsets * sizeof(Py_ssize_t))
     desk.line_start = <Py_ssize_t *>carve(memory, &at, (plan.group + 1) * sizeof(Py_ssize_t))
     desk.wanted = <uint64_t *>carve(memory, &at, rows * sizeof(uint64_t))
     return at

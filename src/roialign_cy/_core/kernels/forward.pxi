@@ -10,7 +10,7 @@ cdef struct Wishes:
     Py_ssize_t splits
 
 
-def forward(features, out, Taps taps, mode, int num_threads, order, parallel, splits):
+def forward(features, out, Taps taps, int num_threads, order, parallel, splits):
     """Pool the boxes of ``taps``.
 
     ``features`` (N, C, H, W) and ``out`` (K, C, rows, cols) are native and aligned, of one dtype,
@@ -33,7 +33,7 @@ def forward(features, out, Taps taps, mode, int num_threads, order, parallel, sp
             call.height = source.shape[2]
             call.width = source.shape[3]
             call.itemsize = <int>source.itemsize
-            call.mode = {"avg": AVG, "max": MAX, "max_weighted": MAX_WEIGHTED}[mode]
+            call.mode = taps.tables.mode
             call.y = &taps.tables.y
             call.x = &taps.tables.x
             call.order = taps.tables.order
@@ -113,6 +113,10 @@ cdef Py_ssize_t make_tasks(
                 tasks[count].channels = min(plan.channels, call.channels - channel)
                 tasks[count].begin = begin + share * split // plan.splits
                 tasks[count].end = begin + share * (split + 1) // plan.splits
+                tasks[count].lane = 0
+                if plan.in_place and plan.order == TILED:
+                    # The last block reads whole cells too, with channels of the one before.
+                    tasks[count].lane = LANES - tasks[count].channels
                 count += 1
             channel += plan.channels
         begin = end

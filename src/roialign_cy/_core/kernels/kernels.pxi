@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from roialign_cy._core.half cimport float_to_half, half_to_float
-from roialign_cy._core.taps cimport Axis, Taps
+from roialign_cy._core.taps cimport AVG, MAX, MAX_WEIGHTED, Axis, Mode, Taps
 
 cdef enum:
     LANES = 16  # channels that are worked on together

@@ -1,5 +1,5 @@
-# The cost model: which order a call runs in, how it is cut into tasks, on how many threads. It is
-# the only place that decides these, and nothing it decides changes a bit of the result.
+# The cost model: which order a call runs in, how it is cut into tasks, on how many threads.
+# Nothing decided here changes a bit of the result.
 
 # Scratch memory that one thread may take, in bytes; without room for the tiled order within it,
 # the planar order runs, which needs little.
@@ -59,14 +59,22 @@ cdef Plan make_plan(
     cdef Py_ssize_t tasks
     plan.order = TILED
     plan.channels = LANES
+    plan.in_place = (
+        call.channels >= LANES
+        and call.itemsize == <int>sizeof(real)
+        and call.features.channel == <Py_ssize_t>sizeof(real)
+    )
+    if plan.in_place:
+        plan.ring_rows = 0
     plan.tile = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
     plan.lines = max(CACHED_BYTES // (plan.distinct_x * cell), 1)
     plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), call.y.bins)
     if call.mode == AVG:  # one line to a row
         plan.lines = plan.group
-    if wishes.order == PLANAR or (
-        wishes.order != TILED and call.channels < TILED_CHANNELS
-    ) or lay_desk(&unused, NULL, call, &plan) > SCRATCH_BUDGET:
+    if wishes.order == PLANAR or wishes.order != TILED and (
+        call.channels < TILED_CHANNELS
+        or lay_desk(&unused, NULL, call, &plan) > SCRATCH_BUDGET
+    ):
         plan.order = PLANAR
         plan.channels = 1
         plan.ring_rows = 0

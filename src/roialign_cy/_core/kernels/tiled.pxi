@@ -5,7 +5,9 @@
 # have their channels side by side already and are read in place.
 
 
-cdef void find_wanted(const Call *call, const Plan *plan, const Task *task, Desk *desk) noexcept nogil:
+cdef void find_wanted(
+    const Call *call, const Plan *plan, const Task *task, Desk *desk
+) noexcept nogil:
     """For each row of the map, the tiles of columns that any box of the task reads in it."""
     cdef Py_ssize_t i, box, d
     cdef uint64_t tiles
@@ -47,26 +49,21 @@ cdef void tiled_task(
     """Pool the boxes of one task."""
     cdef const char *map_start = (
         call.features.data + task.image * call.features.image
-        + task.first_channel * call.features.channel
-    )
-    cdef bint in_place = (
-        task.channels == LANES
-        and call.itemsize == sizeof(real)
-        and call.features.channel == sizeof(real)
+        + (task.first_channel - task.lane) * call.features.channel
     )
     cdef real *ring = desk.ring
     cdef Py_ssize_t ring_row = call.width * LANES
     cdef Py_ssize_t packed = 0  # rows before this one are in the ring or past
     cdef Py_ssize_t i, box, d, y, slot, begin, end
     cdef Py_ssize_t cell_stride = LANES
-    if in_place:
+    if plan.in_place:
         cell_stride = call.features.col // <Py_ssize_t>sizeof(real)
     else:
         find_wanted(call, plan, task, desk)
     for i in range(task.begin, task.end):
         box = call.order[i]
         begin, end = call.y.distinct_begin[box], call.y.distinct_end[box]
-        if in_place:
+        if plan.in_place:
             for d in range(begin, end):
                 desk.row[d - begin] = <const real *>(
                     map_start + call.y.distinct[d] * call.features.row
@@ -103,14 +100,14 @@ cdef void write_rows(
     const real *cells,
 ) noexcept nogil:
     unpack_cells(
-        cells, rows, call.x.bins, task.channels,
+        cells + task.lane, rows, call.x.bins, task.channels,
         call.out.data + (call.first_box + box) * call.out.image
         + task.first_channel * call.out.channel + first * call.out.row,
         call.out.channel, call.out.row, call.out.col, call.itemsize,
     )
 
 
-cdef Py_ssize_t interpolate_line(
+cdef void interpolate_line(
     const Call *call, const Desk *desk, Py_ssize_t line, Py_ssize_t columns, real *out
 ) noexcept nogil:
     """Combine the rows of one line at the distinct columns of the box."""
@@ -120,10 +117,7 @@ cdef Py_ssize_t interpolate_line(
     for t in range(terms):
         desk.source[t] = desk.row[call.y.slot[first + t]]
         weight[t] = <real>call.y.weight[first + t]
-    mix(
-        desk.source, weight, terms, desk.column, columns, out, LANES
-    )
-    return terms
+    mix(desk.source, weight, terms, desk.column, columns, out, LANES)
 
 
 cdef void average_box(

@@ -1,0 +1,73 @@
+"""The gpu backend gives the reference's values and gradients."""
+
+from itertools import cycle, product
+
+import numpy as np
+import pytest
+from roialign_cy.conventions import CONVENTIONS
+
+from agreement import Call, assert_backward_agrees, assert_forward_agrees
+from roialign_cy_gpu import _device_arrays
+
+pytestmark = pytest.mark.gpu
+
+DTYPES = (np.float32, np.float16, np.float64)
+# Compiling takes longer than running, so types and layouts take turns instead of being crossed.
+TURNS = tuple(product(("NCHW", "NHWC"), DTYPES))
+
+
+def in_turns(*choices):
+    turn, rois_dtype = cycle(TURNS), cycle((np.float64, np.float32))
+    return [(*choice, *next(turn), next(rois_dtype)) for choice in product(*choices)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "convention", "ratio", "layout", "dtype", "rois_dtype"),
+    in_turns(("avg", "max", "max_weighted"), CONVENTIONS, (2, None)),
+)
+def test_forward(mode, convention, ratio, layout, dtype, rois_dtype):
+    ratio = 0 if ratio is None and convention != "document" else ratio
+    assert_forward_agrees(Call(mode, convention, ratio, layout, dtype, rois_dtype))
+
+
+@pytest.mark.parametrize("ratio", [1, (3, 1), (1, 4), 5, (0, 2), 33])
+def test_forward_at_every_kind_of_ratio(ratio):
+    assert_forward_agrees(Call("avg", "torchvision", ratio))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 16, 17])
+def test_forward_for_every_number_of_channels(channels):
+    assert_forward_agrees(Call(channels=channels, ratio=1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", [1 / 3, 0.1, 1.0])
+def test_adaptive_count_in_the_boxes_dtype(dtype, scale):
+    call = Call("avg", "torchvision", 0, dtype=np.float64, rois_dtype=dtype, scale=scale)
+    assert_forward_agrees(call)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("convention", ["document", "torchvision", "detectron2"])
+@pytest.mark.parametrize("mode", ["avg", "max"])
+def test_gradients(mode, convention, layout):
+    # In float64, since equal maxima are told apart by their last bit.
+    call = Call(mode, convention, None, layout, np.float64)
+    assert_backward_agrees(call, "features", "rois")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_gradients_in_narrower_types(dtype):
+    assert_backward_agrees(Call(ratio=2, dtype=dtype), "rois", "features")
+
+
+@pytest.mark.parametrize("ratio", [1, (3, 2), (0, 2), 33])
+def test_gradients_at_every_kind_of_ratio(ratio):
+    assert_backward_agrees(Call(ratio=ratio, dtype=np.float64), "features", "rois")
+
+
+def test_wide_index(monkeypatch):
+    monkeypatch.setattr(_device_arrays, "LARGEST_INDEX", 0)
+    for call in (Call(), Call("max", ratio=None, layout="NHWC", dtype=np.float64)):
+        assert_forward_agrees(call)
+        assert_backward_agrees(call, "features", "rois")

@@ -1,0 +1,330 @@
+"""What the gpu backend does with arrays of every kind, good and bad."""
+
+import cupy
+import numpy as np
+import pytest
+import roialign_cy as ra
+
+from agreement import Call
+from roialign_cy_gpu import BACKEND as GPU
+
+pytestmark = pytest.mark.gpu
+
+CALL = Call(scale=1.0)
+OPTIONS = {"convention": "detectron2", "sampling_ratio": 2}
+
+
+def arrays():
+    return CALL.arrays()
+
+
+def pool(features, rois, **options):
+    return ra.roi_align(features, rois, CALL.output_size, **(OPTIONS | options))
+
+
+def expected():
+    features, rois, _ = arrays()
+    return GPU.roi_align(cupy.asarray(features), cupy.asarray(rois), CALL.spec, None).get()
+
+
+def backward(grad, rois, features, wrt=("features",), out=None, call=CALL):
+    return GPU.roi_align_backward(
+        grad, rois, features.shape, call.spec, features=features, wrt=wrt, out=out
+    )
+
+
+def test_cupy_gives_cupy():
+    features, rois, _ = map(cupy.asarray, arrays())
+    output = pool(features, rois)
+    assert isinstance(output, cupy.ndarray)
+    np.testing.assert_array_equal(output.get(), expected())
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_numpy_goes_there_and_back(byte_order):
+    features, rois, _ = arrays()
+    output = pool(features.astype(f"{byte_order}f4"), rois, backend="gpu")
+    assert type(output) is np.ndarray
+    np.testing.assert_array_equal(output, expected())
+
+
+def test_numpy_out_is_filled():
+    features, rois, grad = arrays()
+    out = np.full((*expected().shape[:-1], 6), np.nan, np.float32)[..., ::2]
+    assert pool(features, rois, backend="gpu", out=out) is out
+    np.testing.assert_array_equal(out, expected())
+    gradient = np.full(features.shape, np.nan, np.float32)
+    (result,) = backward(grad, rois, features, out=gradient)
+    assert result is gradient
+    assert np.isfinite(gradient).all()
+
+
+def test_numpy_is_validated():
+    features, rois, _ = arrays()
+    rois[3, 2] = np.nan
+    with pytest.raises(ValueError, match=r"rois\[3\] must be finite"):
+        pool(features, rois, backend="gpu")
+
+
+def test_inputs_of_any_strides():
+    features, rois, _ = arrays()
+    strided = cupy.zeros((2, 9, 14, 12), np.float32)[:, :, ::-2, 1::2]
+    strided[...] = cupy.asarray(features)
+    boxes = cupy.zeros((2 * len(rois), 7))[::2, 6:1:-1]
+    boxes[...] = cupy.asarray(rois)
+    np.testing.assert_array_equal(pool(strided, boxes).get(), expected())
+
+
+def test_channels_last_memory_under_channels_first_axes():
+    features, rois, _ = arrays()
+    turned = cupy.asarray(np.ascontiguousarray(np.moveaxis(features, 1, -1))).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(pool(turned, cupy.asarray(rois)).get(), expected())
+
+
+def test_same_bits_in_both_layouts():
+    features, rois, _ = arrays()
+    last = cupy.asarray(np.ascontiguousarray(np.moveaxis(features, 1, -1)))
+    output = pool(last, cupy.asarray(rois), layout="NHWC").get()
+    np.testing.assert_array_equal(np.moveaxis(output, -1, 1), expected())
+
+
+def test_out_of_any_strides_is_filled():
+    features, rois, grad = map(cupy.asarray, arrays())
+    out = cupy.full((len(rois), 9, 3, 4), np.nan, np.float32).transpose(0, 1, 3, 2)[:, :, 3:1:-1]
+    assert pool(features, rois, out=out) is out
+    np.testing.assert_array_equal(out.get(), expected())
+    gradient = cupy.full((2, 9, 6, 7), np.nan, np.float32).swapaxes(2, 3)
+    (plain,) = backward(grad, rois, features)
+    assert backward(grad, rois, features, out=gradient)[0] is gradient
+    np.testing.assert_array_equal(gradient.get(), plain.get())
+    by_boxes = cupy.full((4, len(rois)), np.nan).T
+    (plain,) = backward(grad, rois, features, ("rois",))
+    assert backward(grad, rois, features, ("rois",), by_boxes)[0] is by_boxes
+    np.testing.assert_array_equal(by_boxes.get(), plain.get())
+
+
+def test_gradients_have_the_same_bits_every_time():
+    features, rois, grad = map(cupy.asarray, arrays())
+    first, second = (backward(grad, rois, features, ("features", "rois")) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a.get(), b.get())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int32, np.uint8])
+def test_boxes_of_any_dtype(dtype):
+    features, rois, grad = arrays()
+    boxes = np.abs(rois[:10]).astype(dtype)
+    as_float = boxes if boxes.dtype.kind == "f" else boxes.astype(np.float64)
+    want = ra.roi_align(features, boxes, CALL.output_size, backend="reference", **OPTIONS)
+    output = pool(cupy.asarray(features), cupy.asarray(boxes))
+    np.testing.assert_allclose(output.get(), want, rtol=0, atol=5e-6)
+    (gradient,) = backward(
+        cupy.asarray(grad[:10]), cupy.asarray(boxes), cupy.asarray(features), ("rois",)
+    )
+    assert gradient.dtype == as_float.dtype
+
+
+def test_one_array_of_boxes_per_image():
+    features, rois, _ = arrays()
+    boxes = [cupy.asarray(rois[rois[:, 0] == n, 1:]) for n in range(2)]
+    order = np.argsort(rois[:, 0], kind="stable")
+    features = cupy.asarray(features)
+    np.testing.assert_array_equal(pool(features, boxes).get(), expected()[order])
+    assert pool(features, [cupy.empty((0, 4)), []]).shape == (0, 9, 2, 3)
+    with pytest.raises(ValueError, match="one entry per image: expected 2, got 1"):
+        pool(features, boxes[:1])
+    with pytest.raises(ValueError, match=r"rois\[1\] must have the shape \(K, 4\)"):
+        pool(features, [boxes[0], boxes[1][:, :3]])
+
+
+def test_boxes_of_the_host_are_validated():
+    features, rois, _ = arrays()
+    features = cupy.asarray(features)
+    np.testing.assert_array_equal(pool(features, rois.tolist()).get(), expected())
+    with pytest.raises(ValueError, match=r"rois\[0, 0\] must be the index of an image"):
+        pool(features, [[7, 0, 0, 1, 1]])
+
+
+BAD_BOXES = [
+    [0, np.nan, 1, 2, 2],
+    [0, 1, 1, np.inf, 2],
+    [0, -1.7e308, 1, 1.7e308, 2],
+    [np.nan, 1, 1, 2, 2],
+    [-1, 1, 1, 2, 2],
+    [2, 1, 1, 2, 2],
+    [0.5, 1, 1, 2, 2],
+    [np.inf, 1, 1, 2, 2],
+    [1e300, 1, 1, 2, 2],
+]
+
+
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("ratio", [2, 0])
+def test_bad_box_is_nan_and_touches_nothing_else(mode, ratio):
+    features, rois, grad = arrays()
+    features = cupy.asarray(features)
+    good = rois[:3]
+    mixed = np.insert(np.repeat(good, 3, 0), np.arange(9), BAD_BOXES, 0)
+    call = Call(mode, ratio=ratio, scale=1.0)
+    options = {"mode": mode, "sampling_ratio": ratio}
+
+    output = pool(features, cupy.asarray(mixed), **options).get()
+    assert np.isnan(output[::2]).all()
+    want = pool(features, cupy.asarray(np.repeat(good, 3, 0)), **options).get()
+    np.testing.assert_array_equal(output[1::2], want)
+
+    grads = np.repeat(grad[:3], 3, 0)
+    mixed_grads = np.insert(grads, np.arange(9), 1, 0)
+    by_map, by_box = backward(
+        cupy.asarray(mixed_grads), cupy.asarray(mixed), features, ("features", "rois"), call=call
+    )
+    good_map, good_box = backward(
+        cupy.asarray(grads),
+        cupy.asarray(np.repeat(good, 3, 0)),
+        features,
+        ("features", "rois"),
+        call=call,
+    )
+    np.testing.assert_array_equal(by_map.get(), good_map.get())
+    assert np.isnan(by_box.get()[::2]).all()
+    np.testing.assert_array_equal(by_box.get()[1::2], good_box.get())
+
+
+def test_box_with_too_many_samples_is_nan():
+    features = cupy.asarray(arrays()[0])
+    box = cupy.asarray([[0, 0, 0, 1e18, 1]])
+    assert np.isnan(pool(features, box, sampling_ratio=0).get()).all()
+    assert not np.isnan(pool(features, box).get()).any()
+
+
+@pytest.mark.parametrize("box", BAD_BOXES)
+def test_validation_on_demand(box, monkeypatch):
+    features = cupy.asarray(arrays()[0])
+    monkeypatch.setenv("ROIALIGN_VALIDATE", "1")
+    pool(features, cupy.asarray([[0, 1, 1, 2, 2.0]]))
+    with pytest.raises(ValueError, match=r"^rois\[0"):
+        pool(features, cupy.asarray([box]))
+    monkeypatch.setenv("ROIALIGN_VALIDATE", "0")
+    assert np.isnan(pool(features, cupy.asarray([box])).get()).all()
+    monkeypatch.setenv("ROIALIGN_VALIDATE", "yes")
+    with pytest.raises(ValueError, match="ROIALIGN_VALIDATE must be 0 or 1, got 'yes'"):
+        pool(features, cupy.asarray([box]))
+
+
+@pytest.mark.parametrize("mode", ["avg", "max", "max_weighted"])
+@pytest.mark.parametrize("ratio", [1, 0])
+def test_only_what_is_read_counts(mode, ratio):
+    # On the centre of a cell and at the far border one cell is read, and infinities and NaN
+    # beside it must not show.
+    features = np.full((1, 1, 4, 4), np.nan)
+    features[..., 2, 1] = -3
+    features[..., 3, 3] = np.inf
+    boxes = cupy.asarray([[0, 1, 2, 1, 2], [0, 3.5, 3.5, 3.5, 3.5]], dtype=float)
+    convention = ra.Convention(pixel_offset=0.0, min_size=None if ratio else 1e-9)
+    output = ra.roi_align(
+        cupy.asarray(features), boxes, 1, convention=convention, sampling_ratio=ratio, mode=mode
+    ).get()
+    if ratio:
+        weighted = mode == "max_weighted"
+        np.testing.assert_array_equal(output.ravel(), [0 if weighted else -3, np.inf])
+    features[..., 2, 2] = 5
+    features[..., 3, 1:3] = 5
+    box = cupy.asarray([[0, 1.5, 2.5, 1.5, 2.5], [0, 1.5, 1.5, 1.5, 1.5]])
+    output = ra.roi_align(
+        cupy.asarray(features), box, 1, convention=convention, sampling_ratio=1, mode=mode
+    ).get()
+    assert not np.isnan(output[0]).any()
+    assert np.isnan(output[1]).all()
+
+
+def test_overflow_of_half_is_infinite():
+    features = cupy.full((1, 1, 2, 2), 65504, np.float16)
+    grad = cupy.full((4, 1, 1, 1), 65504, np.float16)
+    boxes = cupy.zeros((4, 5))
+    (gradient,) = backward(grad, boxes, features, call=Call(output_size=(1, 1), ratio=1))
+    assert np.isinf(gradient.get()).any()
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 7, 6), (2, 9, 7, 6), (2, 9, 0, 6), (2, 9, 7, 0)])
+@pytest.mark.parametrize("num_boxes", [0, 3])
+def test_empty_things(shape, num_boxes):
+    features = cupy.ones(shape, np.float32)
+    boxes = cupy.asarray(arrays()[1][:num_boxes])
+    output = pool(features, boxes)
+    assert output.shape == (num_boxes, shape[1], 2, 3)
+    if 0 in shape:
+        assert not output.get().any()
+    gradients = backward(cupy.ones(output.shape, np.float32), boxes, features, ("features", "rois"))
+    assert [gradient.shape for gradient in gradients] == [shape, (num_boxes, 4)]
+    if 0 in shape or not num_boxes:
+        assert not any(gradient.get().any() for gradient in gradients)
+
+
+def test_runs_on_the_current_stream():
+    features, rois, _ = map(cupy.asarray, arrays())
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        output = pool(features, rois)
+    stream.synchronize()
+    np.testing.assert_array_equal(output.get(), expected())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"features": np.ones((2, 9, 7, 6), np.int32)}, TypeError, r"\.astype\(np\.float32\)"),
+        ({"features": np.ones((9, 7, 6))}, ValueError, "features must have four axes"),
+        ({"rois": np.ones((3, 4))}, ValueError, r"rois must have the shape \(K, 5\)"),
+        ({"rois": np.ones((3, 5), bool)}, TypeError, "rois must be floats or integers"),
+        ({"out": np.ones((1, 9, 2, 3), np.float32)}, ValueError, "out must have the shape"),
+        ({"out": np.ones((16, 9, 2, 3))}, ValueError, "out must have the dtype float32"),
+    ],
+)
+def test_bad_arguments(change, error, text):
+    features, rois, _ = arrays()
+    arguments = {"features": features, "rois": rois} | change
+    with pytest.raises(error, match=text):
+        pool(**{name: cupy.asarray(value) for name, value in arguments.items()})
+
+
+def test_out_of_another_kind_or_on_top_of_an_input():
+    features, rois, _ = map(cupy.asarray, arrays())
+    with pytest.raises(TypeError, match="out must be a CuPy array, got ndarray"):
+        pool(features, rois, out=np.empty((16, 9, 2, 3), np.float32))
+    memory = cupy.zeros(2 * 9 * 7 * 6 + 16 * 9 * 2 * 3, np.float32)
+    apart = memory[2 * 9 * 7 * 6 :].reshape(16, 9, 2, 3)
+    inside = memory[2 * 9 * 7 * 6 - 1 : -1].reshape(16, 9, 2, 3)
+    features = memory[: 2 * 9 * 7 * 6].reshape(2, 9, 7, 6)
+    pool(features, rois, out=apart)
+    with pytest.raises(ValueError, match="out must not overlap features"):
+        pool(features, rois, out=inside)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"grad_output": np.ones((3, 9, 2, 3))}, ValueError, "grad_output must have the shape"),
+        ({"grad_output": np.ones((16, 9, 2, 3), int)}, TypeError, "grad_output must be float16"),
+        ({"features": np.ones((2, 9, 7, 7))}, ValueError, "shape input_shape"),
+        ({"out": np.ones((2, 9, 7, 7))}, ValueError, "out must have the shape"),
+    ],
+)
+def test_bad_gradient_arguments(change, error, text):
+    features, rois, grad = arrays()
+    arguments = {"grad_output": grad, "rois": rois, "features": features, "out": None} | change
+    arguments = {
+        name: None if value is None else cupy.asarray(value) for name, value in arguments.items()
+    }
+    with pytest.raises(error, match=text):
+        GPU.roi_align_backward(
+            input_shape=features.shape, spec=CALL.spec, wrt=("features",), **arguments
+        )
+
+
+def test_features_are_needed_where_they_are_read():
+    _, rois, grad = map(cupy.asarray, arrays())
+    for mode, wrt in (("max", "features"), ("avg", "rois")):
+        with pytest.raises(ValueError, match="features must be given"):
+            GPU.roi_align_backward(
+                grad, rois, (2, 9, 7, 6), Call(mode).spec, features=None, wrt=(wrt,), out=None
+            )

@@ -1,0 +1,64 @@
+"""How many instructions an output takes, counted on the host; the limits are in budget.toml."""
+
+import tomllib
+from pathlib import Path
+
+import cupy
+import numpy as np
+import pytest
+import roialign_cy as ra
+
+import plain_kernel
+from host.plugin import MACHINE
+
+LIMITS = tomllib.loads(Path(__file__).with_name("budget.toml").read_text())["instructions"]
+CALLS = {
+    "avg, ratio 2": ("avg", 2),
+    "max, ratio 2": ("max", 2),
+    "avg, adaptive (4 x 4 samples)": ("avg", 0),
+}
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((1, 256, 50, 76), dtype=np.float32)
+    corner = rng.uniform(0, 160, (8, 2))
+    extent = rng.uniform(22, 27, (8, 2)) * 8  # 4 samples to a seventh
+    rois = np.column_stack([np.zeros(8), corner, corner + extent]).astype(np.float32)
+    return cupy.asarray(features), cupy.asarray(rois)
+
+
+def count(pool):
+    """Instructions per output, and the output."""
+    MACHINE.check()
+    output = pool()
+    return MACHINE.instructions() / output.size, output.get()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_instructions_per_output(name, arrays):
+    assert CALLS.keys() == LIMITS.keys()
+    mode, ratio = CALLS[name]
+    instructions, _ = count(
+        lambda: ra.roi_align(
+            *arrays,
+            7,
+            convention="detectron2",
+            spatial_scale=1 / 8,
+            sampling_ratio=ratio,
+            mode=mode,
+        )
+    )
+    assert 0.8 * LIMITS[name] < instructions <= LIMITS[name]
+
+
+def test_plain_kernel_takes_three_times_as_many(arrays):
+    plain, expected = count(lambda: plain_kernel.roi_align(*arrays, (7, 7), 2, 1 / 8))
+    ours, output = count(
+        lambda: ra.roi_align(
+            *arrays, 7, convention="detectron2", spatial_scale=1 / 8, sampling_ratio=2
+        )
+    )
+    np.testing.assert_allclose(output, expected, rtol=0, atol=1e-4)
+    assert plain > 3 * ours

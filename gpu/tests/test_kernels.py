@@ -1,0 +1,95 @@
+"""What the kernels compile to: nothing odd, nothing spilled, registers within the budget."""
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nvrtc
+
+REGISTERS = tomllib.loads(Path(__file__).with_name("budget.toml").read_text())["registers"]
+VARIANTS = list(nvrtc.variants())
+
+each_architecture = pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+
+
+@cache
+def build(architecture):
+    return nvrtc.build(nvrtc.one_program(VARIANTS), architecture)
+
+
+@each_architecture
+def test_compiles_without_warnings(architecture):
+    figures, _, log = build(architecture)
+    assert figures.keys() == {variant.name for variant in VARIANTS}
+    assert log == ""
+
+
+@each_architecture
+def test_no_stack_and_no_spills(architecture):
+    figures, _, _ = build(architecture)
+    assert {name: f for name, f in figures.items() if f.stack or f.spills} == {}
+
+
+@each_architecture
+def test_registers_are_within_the_budget(architecture):
+    figures, _, _ = build(architecture)
+    over = {
+        variant.name: figures[variant.name].registers
+        for variant in VARIANTS
+        if figures[variant.name].registers > REGISTERS[variant.family]
+    }
+    assert over == {}
+
+
+def test_budget_is_tight_and_names_only_what_exists():
+    figures, _, _ = build(nvrtc.ARCHITECTURES[0])
+    used = {}
+    for variant in VARIANTS:
+        registers = figures[variant.name].registers
+        used[variant.family] = max(used.get(variant.family, 0), registers)
+    assert used.keys() == REGISTERS.keys()
+    assert {family for family, limit in REGISTERS.items() if used[family] < limit - 48} == set()
+
+
+@cache
+def instructions():
+    """The PTX instructions of every kernel by its name."""
+    parts = re.split(r"\.visible \.entry (\w+)\(", build(90)[1])[1:]
+    pattern = re.compile(r"^\s*(?:@!?%\w+\s+)?([a-z]\w*(?:\.\w+)+)\s", re.M)
+    return {name: pattern.findall(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+each_kernel = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+
+
+@each_kernel
+def test_no_atomics_and_no_cooperation(variant):
+    # No two threads write to one place: results are the same every time.
+    forbidden = ("atom", "red", "bar", "barrier", "shfl", "vote", "match")
+    assert [i for i in instructions()[variant.name] if i.split(".")[0] in forbidden] == []
+
+
+@each_kernel
+def test_no_approximations_and_no_contraction(variant):
+    listed = instructions()[variant.name]
+    assert [i for i in listed if "approx" in i or "full" in i] == []
+    # An integer's is fine; a float's would round other than the CPU does.
+    assert [i for i in listed if i.startswith("fma")] == []
+
+
+@each_kernel
+def test_values_are_worked_on_in_the_working_type(variant):
+    listed = instructions()[variant.name]
+    arithmetic = [i for i in listed if i.split(".")[0] in ("add", "sub", "mul")]
+    assert [i for i in arithmetic if i.endswith("f16")] == []
+    if variant.dtype is not np.float64 and variant.family.startswith("pool"):
+        # The geometry is in double, once per thread. Were values, each of the lanes would add
+        # its own instructions to it.
+        values = sum(i.endswith("f32") for i in arithmetic)
+        geometry = sum(i.endswith("f64") for i in arithmetic)
+        assert values >= 2 * nvrtc.LANES
+        assert geometry < 80

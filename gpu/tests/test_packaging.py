@@ -1,0 +1,134 @@
+"""What holds on a machine without CuPy, or without a device: in processes without host layer."""
+
+import inspect
+import os
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from roialign_cy.backends import API_VERSION, Backend
+from roialign_cy.backends._protocol import MEMBERS
+
+import roialign_cy_gpu
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+PACKAGE = Path(roialign_cy_gpu.__file__).parent
+NO_CUPY = "import sys; sys.modules['cupy'] = None"
+
+
+def run(*lines):
+    """Output of a program, on a machine without a device."""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    finished = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, env=environment
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_importing_does_not_import_cupy():
+    assert run("import sys, roialign_cy_gpu", "print('cupy' in sys.modules)") == "False\n"
+
+
+def test_entry_point_is_the_backend():
+    (point,) = entry_points(group="roialign_cy.backends", name="gpu")
+    assert point.load() is roialign_cy_gpu.BACKEND
+
+
+def test_backend_is_complete():
+    backend = roialign_cy_gpu.BACKEND
+    assert all(hasattr(backend, member) for member in MEMBERS)
+    assert backend.api_version == API_VERSION
+    for name in ("unavailable_reason", "cannot_run", "roi_align", "roi_align_backward"):
+        own, protocol = (
+            inspect.signature(getattr(kind, name)).parameters for kind in (type(backend), Backend)
+        )
+        assert [(p.name, p.kind) for p in own.values()] == [
+            (p.name, p.kind) for p in protocol.values()
+        ]
+
+
+def test_all_files_are_packaged():
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["roialign_cy_gpu"]
+    data = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
+    others = {p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    assert {path for path in others if path.suffix != ".py"} == data
+
+
+def test_extras_choose_the_wheel():
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert extras["cuda12x"] == ["cupy-cuda12x>=14,<15"]
+    assert extras["cuda13x"] == ["cupy-cuda13x>=14,<15"]
+
+
+REASONS = pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        (
+            NO_CUPY,
+            'CuPy does not import (import of cupy halted; None in sys.modules); pip install "r',
+        ),
+        ("", "CuPy finds no CUDA device"),
+    ],
+    ids=["no CuPy", "no device"],
+)
+
+
+@REASONS
+def test_reason_is_given(setting, reason):
+    output = run(
+        setting,
+        "import roialign_cy as ra",
+        "print('gpu' in ra.backends.names(), 'gpu' in ra.backends.available())",
+        "print(ra.backends.unavailable_reason('gpu'))",
+    )
+    assert output.startswith("True False\n" + reason)
+
+
+@REASONS
+def test_naming_it_raises_with_the_reason(setting, reason):
+    output = run(
+        setting,
+        "import numpy as np, roialign_cy as ra",
+        "try: ra.roi_align(np.ones((1, 1, 4, 4)), [[0, 1, 1, 3, 3]], 2, backend='gpu')",
+        "except ra.BackendUnavailableError as error: print(error)",
+    )
+    assert output.startswith(f"backend 'gpu' is unavailable: {reason}")
+
+
+@REASONS
+def test_numpy_goes_to_the_cpu_unless_it_is_named(setting, reason):
+    output = run(
+        setting,
+        "import numpy as np, roialign_cy as ra",
+        "print(ra.roi_align(np.ones((1, 1, 4, 4)), [[0, 1, 1, 3, 3]], 1).item())",
+    )
+    assert output == "1.0\n"
+
+
+def test_install_hint_names_both_extras():
+    for extra in PROJECT["project"]["optional-dependencies"].keys() - {"test"}:
+        assert f'"roialign-cy-gpu[{extra}]"' in roialign_cy_gpu.backend.INSTALL_HINT
+
+
+def test_numpy_stays_on_the_host_where_the_device_is():
+    # On the host layer, where there is one.
+    import numpy as np
+    import roialign_cy as ra
+    from roialign_cy.backends._registry import resolve
+
+    assert ra.backends.unavailable_reason("gpu") is None
+    assert resolve(None, np.ones(1)).name == "cpu"
+
+
+def test_cupy_goes_to_the_gpu_and_not_to_the_cpu():
+    import cupy
+    import roialign_cy as ra
+    from roialign_cy.backends._registry import resolve
+
+    assert resolve(None, cupy.ones(1)).name == "gpu"
+    with pytest.raises(TypeError, match="cannot go to backend 'cpu'"):
+        ra.roi_align(cupy.ones((1, 1, 4, 4)), [[0, 1, 1, 3, 3]], 2, backend="cpu")
