@@ -54,8 +54,9 @@ class Backend(Protocol):
     def roi_align(self, features: Any, rois: Any, spec: PoolSpec, out: Any | None) -> Any:
         """Pool ``features`` under ``rois`` into ``out``; with CuPy, where None, into a new array.
 
-        NumPy arguments are validated, and ``out`` is always there: ``features`` float16/32/64 of any strides, byte order and
-        alignment; ``rois`` (K, 5), floating, with finite boxes and batch indices in range;
+        NumPy arguments are validated, and ``out`` is always there: ``features`` float16/32/64 of
+        any strides, byte order and alignment; ``rois`` (K, 5), floating, with finite boxes and
+        batch indices in range;
         ``out`` of the right shape and dtype, overlapping neither.
         """
 
