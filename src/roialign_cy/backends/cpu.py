@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 ORDERS = ("tiled", "planar")
+BUFFER_BYTES = 16 << 20
+"""Output that is held back at a time where it cannot be written in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,7 @@ class CpuBackend:
         elif not is_plain(features):
             self._pool_image_by_image(features, rois, spec, out)
         elif not out.flags.aligned:
-            aligned = np.empty(out.shape, out.dtype)
-            self._pool(features, rois, spec, aligned)
-            out[...] = aligned
+            self._run_in_pieces(features, rois, np.arange(len(rois)), spec, out)
         else:
             self._run(features, rois, spec, out)
 
@@ -148,12 +148,25 @@ class CpuBackend:
         for index in np.unique(rois[:, 0]):
             image = features[int(index)][np.newaxis]
             image = image.astype(image.dtype.newbyteorder("="), order="C")
-            chosen = rois[:, 0] == index
-            boxes = rois[chosen]
+            boxes = rois.copy()
             boxes[:, 0] = 0
-            pooled = np.empty((len(boxes), *out.shape[1:]), out.dtype)
-            self._run(image, boxes, spec, pooled)
-            out[chosen] = pooled
+            self._run_in_pieces(image, boxes, np.flatnonzero(rois[:, 0] == index), spec, out)
+
+    def _run_in_pieces(
+        self,
+        features: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        chosen: NDArray[np.intp],
+        spec: PoolSpec,
+        out: NDArray[np.floating],
+    ) -> None:
+        """Pool the chosen boxes by way of a buffer of bounded size."""
+        boxes_per_piece = max(BUFFER_BYTES * len(out) // out.nbytes, 1)
+        for first in range(0, len(chosen), boxes_per_piece):
+            piece = chosen[first : first + boxes_per_piece]
+            pooled = np.empty((len(piece), *out.shape[1:]), out.dtype)
+            self._run(features, rois[piece], spec, pooled)
+            out[piece] = pooled
 
     def _run(
         self,

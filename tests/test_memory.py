@@ -1,0 +1,56 @@
+"""Memory beyond input and output is bounded, whatever the size of the map."""
+
+import subprocess
+import sys
+
+import pytest
+
+MIB = 1 << 20
+THREADS = 2
+SCRATCH = 32 * MIB  # of each thread
+TABLES = 24 * MIB  # a batch of boxes' tables, and the rest of the process
+
+# A map of 1 GiB whose pages are never written: reading them takes no memory of the process, so
+# that what its peak grows by is the library's own.
+PROGRAM = """
+import resource
+import numpy as np
+import roialign_cy as ra
+
+features = np.zeros({shape}, np.float32)
+rng = np.random.default_rng(0)
+corner = rng.uniform(0, 1000, (60, 2))
+rois = np.concatenate([np.zeros((60, 1)), corner, corner + rng.uniform(20, 3000, (60, 2))], axis=1)
+options = dict({options}, num_threads={threads})
+ra.roi_align(features[..., :8, :8] if {small} else features[:, :8, :8], rois[:4], 7, **options)
+out = np.zeros({out}, np.float32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+ra.roi_align(features, rois, 7, out=out, **options)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"convention": "detectron2"},
+        {"convention": "detectron2", "sampling_ratio": 2},
+        {"convention": "document"},
+        {"convention": "detectron2", "layout": "NHWC"},
+    ],
+    ids=["adaptive", "two samples", "document", "NHWC"],
+)
+def test_scratch_memory_stays_within_its_budget_on_a_huge_map(options):
+    is_nchw = options.get("layout", "NCHW") == "NCHW"
+    program = PROGRAM.format(
+        shape=(1, 16, 4000, 4000) if is_nchw else (1, 4000, 4000, 16),
+        out=(60, 16, 7, 7) if is_nchw else (60, 7, 7, 16),
+        options=options,
+        threads=THREADS,
+        small=is_nchw,
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert int(done.stdout) * 1024 <= THREADS * SCRATCH + TABLES
