@@ -124,12 +124,12 @@ def _check_numpy(features: Any, rois: Any, spec: PoolSpec, out: Any) -> tuple[An
     features = np.asarray(features)  # no subclasses: a matrix would index its own way
     _arrays.check_features(features, spec.layout)
     num_images, channels, _, _ = spec.feature_shape(features.shape)
-    rois = _arrays.check_rois(rois, num_images, spec)
-    shape = spec.output_shape(len(rois), channels)
+    boxes = _arrays.check_rois(rois, num_images, spec)
+    shape = spec.output_shape(len(boxes), channels)
     if out is None:
         out = _arrays.new_output(shape, features.dtype)
     else:
         _arrays.check_out(
             out, shape, features.dtype.newbyteorder("="), features=features, rois=rois
         )
-    return features, rois, out
+    return features, boxes, out

@@ -55,9 +55,7 @@ _FAULTS = {
 }
 
 
-def check_out(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: NDArray[Any] | None
-) -> None:
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: Any) -> None:
     """Raise unless ``out`` can be written with a result of that shape and dtype."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
@@ -68,7 +66,7 @@ def check_out(
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
     for name, array in inputs.items():
-        if array is not None and _share_memory(out, array):
+        if isinstance(array, np.ndarray) and _share_memory(out, array):
             raise ValueError(f"out must not overlap {name}, which it shares memory with")
 
 
