@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _arrays
-from ._spec import PoolSpec, make_spec
+from ._spec import PoolSpec, make_shape, make_spec, make_wrt, require_gradient
 from .backends import Backend, BackendUnavailableError
 from .backends._registry import resolve
 
@@ -111,6 +111,159 @@ def roi_align(
     if isinstance(features, np.ndarray):
         features, rois, out = _check_numpy(features, rois, spec, out)
     return chosen.roi_align(features, rois, spec, out)
+
+
+def roi_align_backward(
+    grad_output: Any,
+    rois: Any,
+    input_shape: tuple[int, int, int, int],
+    *,
+    features: Any | None = None,
+    wrt: str | tuple[str, ...] = "features",
+    convention: str | Convention = "document",
+    spatial_scale: float = 1.0,
+    sampling_ratio: int | tuple[int, int] | None = None,
+    mode: str | None = None,
+    layout: str = "NCHW",
+    backend: str | None = None,
+    num_threads: int | None = None,
+    out: Any | None = None,
+) -> Any:
+    """Gradient of a scalar by the features and by the boxes, from that by `roi_align`'s output.
+
+    Parameters
+    ----------
+    grad_output : ndarray of shape (K, C, rows, cols), or (K, rows, cols, C) with ``layout="NHWC"``
+        The gradient by the output, whose size it gives. Like the features of `roi_align`: NumPy
+        or CuPy, float16, float32 or float64, of any strides, byte order and alignment.
+    rois : array_like of shape (K, 5), or list of N array_like of shape (K_i, 4)
+        The boxes, as for `roi_align`.
+    input_shape : (int, int, int, int)
+        Shape of the features, in the given layout.
+    features : ndarray of shape ``input_shape``, optional
+        The maps, in the dtype of ``grad_output``. Needed for the maximum, and for the gradient
+        by the boxes.
+    wrt : {"features", "rois"} or tuple of them, default "features"
+        Which gradients to give.
+    convention, spatial_scale, sampling_ratio, mode, layout, backend, num_threads
+        As for `roi_align`. The mode "max_weighted" has no gradient.
+    out : ndarray, optional
+        Array of the result's shape and dtype to write to, where one gradient is asked for. What
+        it holds is overwritten. Any strides; must not overlap an input.
+
+    Returns
+    -------
+    ndarray, or tuple of ndarray in the order of a tuple ``wrt``
+        By the features: of shape ``input_shape``, in the dtype of ``grad_output``. By the boxes:
+        of shape (K, 4), by ``[x1, y1, x2, y2]`` per input unit, in the dtype of ``rois``
+        (float64 for integers). Neither depends on the number of threads, in any bit.
+
+    Raises
+    ------
+    ValueError, TypeError, BackendUnavailableError
+        As `roi_align`; also where ``features`` is needed and missing.
+
+    Notes
+    -----
+    The maximum sends its gradient to the first of its largest points, row by row. A point
+    outside the map can be that one, and then has none.
+
+    Derivatives by the position of a sample are those to its right (they jump at the cells), 0
+    where it is clamped to the border or outside the map. The number of samples, and whether one
+    is outside, count as constants; so does the far side of a box that the convention widens.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import roialign_cy as ra
+    >>> grad_output = np.ones((1, 1, 1, 1), np.float32)
+    >>> rois = [[0, 1, 1, 3, 3]]
+    >>> ra.roi_align_backward(grad_output, rois, (1, 1, 4, 4), convention="detectron2")
+    array([[[[0.  , 0.  , 0.  , 0.  ],
+             [0.  , 0.25, 0.25, 0.  ],
+             [0.  , 0.25, 0.25, 0.  ],
+             [0.  , 0.  , 0.  , 0.  ]]]], dtype=float32)
+    >>> features = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    >>> ra.roi_align_backward(
+    ...     grad_output, rois, (1, 1, 4, 4), features=features, wrt="rois", convention="mmcv"
+    ... )
+    array([[0.5, 2. , 0.5, 2. ]])
+    """
+    names = make_wrt(wrt)
+    chosen = resolve(backend, grad_output, "grad_output")
+    if isinstance(grad_output, np.ndarray):
+        grad_output = np.asarray(grad_output)
+        _arrays.check_features(grad_output, layout, "grad_output")
+    sections = _sections(grad_output, layout)
+    spec = make_spec(sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads)
+    require_gradient(spec.mode)
+    shape = make_shape(input_shape, grad_output.dtype.itemsize)
+    if features is None and spec.needs_features(names):
+        cause = "mode 'max'" if spec.mode == "max" else "wrt 'rois'"
+        raise ValueError(f"features must be given for {cause}, got None")
+    if out is not None and len(names) > 1:
+        raise ValueError(f"out must be None where wrt names several gradients, got {wrt!r}")
+    _require_runnable(chosen, spec)
+    if isinstance(grad_output, np.ndarray):
+        rois, features = _check_gradient(grad_output, rois, shape, spec, features, names, out)
+    results = chosen.roi_align_backward(
+        grad_output, rois, shape, spec, features=features, wrt=names, out=out
+    )
+    return results[0] if isinstance(wrt, str) else results
+
+
+def _sections(grad_output: Any, layout: str) -> tuple[int, int]:
+    """Output size of the call whose gradient this is."""
+    if grad_output.ndim != 4:
+        raise ValueError(f"grad_output must have four axes, got shape {grad_output.shape}")
+    rows, cols = grad_output.shape[1:3] if layout == "NHWC" else grad_output.shape[2:]
+    if rows == 0 or cols == 0:
+        raise ValueError(
+            f"grad_output must have a section or more ({layout}), got shape {grad_output.shape}"
+        )
+    return rows, cols
+
+
+def _check_gradient(
+    grad_output: Any,
+    rois: Any,
+    input_shape: tuple[int, int, int, int],
+    spec: PoolSpec,
+    features: Any | None,
+    wrt: tuple[str, ...],
+    out: Any | None,
+) -> tuple[Any, Any | None]:
+    """The boxes and features of a gradient, checked with all else."""
+    num_images, channels, _, _ = spec.feature_shape(input_shape)
+    dtype = grad_output.dtype.newbyteorder("=")
+    rois = _arrays.check_rois(rois, num_images, spec)
+    expected = spec.output_shape(len(rois), channels)
+    if grad_output.shape != expected:
+        raise ValueError(
+            f"grad_output must have the shape {expected} for these rois and input_shape, "
+            f"got {grad_output.shape}"
+        )
+    if features is not None:
+        if not isinstance(features, np.ndarray):
+            raise TypeError(f"features must be a NumPy array, got {type(features).__name__}")
+        features = np.asarray(features)
+        _arrays.check_features(features, spec.layout)
+        if features.shape != input_shape:
+            raise ValueError(
+                f"features must have the shape input_shape = {input_shape}, got {features.shape}"
+            )
+        if features.dtype.newbyteorder("=") != dtype:
+            raise TypeError(
+                f"features must have the dtype of grad_output, {dtype}, got {features.dtype}"
+            )
+    if out is not None:
+        inputs = {"grad_output": grad_output, "rois": rois, "features": features}
+        by_features = wrt == ("features",)
+        shape = input_shape if by_features else (len(rois), 4)
+        _arrays.check_out(
+            out, shape, dtype if by_features else rois.dtype.newbyteorder("="), **inputs
+        )
+    return rois, features
 
 
 def _require_runnable(backend: Backend, spec: PoolSpec) -> None:

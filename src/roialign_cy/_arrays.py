@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from ._spec import PoolSpec
 
 
-def check_features(features: NDArray[Any], layout: str) -> None:
+def check_features(features: NDArray[Any], layout: str, name: str = "features") -> None:
     """Raise unless ``features`` is a 4-D array of float16, float32 or float64."""
     dtype = features.dtype
     if dtype.char in "efd" and features.ndim == 4:
         return
     if dtype.kind in "iub":
         raise TypeError(
-            f"features must be float16, float32 or float64, got {dtype}: "
+            f"{name} must be float16, float32 or float64, got {dtype}: "
             "convert them with .astype(np.float32)"
         )
     if dtype.kind != "f" or dtype.itemsize > 8:
-        raise TypeError(f"features must be float16, float32 or float64, got {dtype}")
+        raise TypeError(f"{name} must be float16, float32 or float64, got {dtype}")
     if features.ndim != 4:
-        raise ValueError(f"features must have four axes ({layout}), got shape {features.shape}")
+        raise ValueError(f"{name} must have four axes ({layout}), got shape {features.shape}")
 
 
 def check_rois(rois: Any, num_images: int, spec: PoolSpec) -> NDArray[np.floating]:

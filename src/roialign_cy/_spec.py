@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from .conventions import (
 )
 
 LAYOUTS = ("NCHW", "NHWC")
+WRT = ("features", "rois")
+"""What there are gradients for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,10 @@ class PoolSpec:
             return num_rois, channels, rows, cols
         return num_rois, rows, cols, channels
 
+    def needs_features(self, wrt: tuple[str, ...]) -> bool:
+        """Whether these gradients depend on the features, and not on the boxes alone."""
+        return self.mode != "avg" or "rois" in wrt
+
     def feature_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         """(N, C, H, W) of a feature array of this layout."""
         if self.layout == "NCHW":
@@ -72,6 +79,42 @@ class PoolSpec:
         else:
             n, h, w, c = shape
         return n, c, h, w
+
+
+def make_wrt(wrt: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Check what gradients are asked for; always a tuple comes back."""
+    names = tuple(wrt) if isinstance(wrt, tuple | list) else (wrt,)
+    for name in names:
+        require_choice("wrt", name, WRT)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"wrt must name each gradient once, and at least one, got {wrt!r}")
+    return names
+
+
+def make_shape(input_shape: tuple[int, ...], itemsize: int) -> tuple[int, int, int, int]:
+    """Check the shape of the features that a gradient is for."""
+    try:
+        n, c, h, w = (operator.index(size) for size in input_shape)
+    except TypeError:
+        raise TypeError(f"input_shape must be four integers, got {input_shape!r}") from None
+    except ValueError:
+        raise ValueError(f"input_shape must be four integers, got {input_shape!r}") from None
+    shape = n, c, h, w
+    if min(shape) < 0:
+        raise ValueError(f"input_shape must not be negative, got {shape}")
+    # NumPy leaves out sizes of 0 when it asks whether an array can exist.
+    if math.prod(size for size in shape if size) * itemsize > sys.maxsize:
+        raise ValueError(f"input_shape must be the shape of an array that can exist, got {shape}")
+    return shape
+
+
+def require_gradient(mode: str) -> None:
+    """Raise unless the mode has gradients."""
+    if mode == "max_weighted":
+        raise ValueError(
+            "mode 'max_weighted' has no gradient (under a convention of ONNX's, 'max' means it); "
+            "'avg' and 'max' under another convention have one"
+        )
 
 
 def make_spec(

@@ -116,7 +116,7 @@ def use(name: str) -> Iterator[Backend]:
         _used.reset(token)
 
 
-def resolve(name: str | None, features: Any) -> Backend:
+def resolve(name: str | None, array: Any, argument: str = "features") -> Backend:
     """The backend of a call: the one named, else the one that the kind of array calls for."""
     named_by = "backend"
     if name is None:
@@ -126,11 +126,11 @@ def resolve(name: str | None, features: Any) -> Backend:
         named_by = ENVIRONMENT_VARIABLE
     if name is not None and not isinstance(name, str):
         require_choice(named_by, name, names())
-    return _resolve(name, named_by, type(features))  # type: ignore[arg-type]  # a type is hashable
+    return _resolve(name, named_by, type(array), argument)  # type: ignore[arg-type]  # a type is hashable
 
 
 @cache
-def _resolve(name: str | None, named_by: str, array_type: type) -> Backend:
+def _resolve(name: str | None, named_by: str, array_type: type, argument: str) -> Backend:
     """Cached where it succeeds: a call should cost no discovery."""
     kinds = _type_names(array_type)
     if name is not None:
@@ -139,13 +139,13 @@ def _resolve(name: str | None, named_by: str, array_type: type) -> Backend:
         name = next((BACKEND_OF_ARRAY[kind] for kind in kinds if kind in BACKEND_OF_ARRAY), None)
         if name is None:
             raise TypeError(
-                f"features must be a NumPy or CuPy array, got {_full_name(array_type)}; "
+                f"{argument} must be a NumPy or CuPy array, got {_full_name(array_type)}; "
                 "other kinds need a backend named that takes them"
             )
     backend = get(name)
     if not any(kind in backend.array_types for kind in kinds):
         raise TypeError(
-            f"features of type {_full_name(array_type)} cannot go to backend {name!r}, "
+            f"{argument} of type {_full_name(array_type)} cannot go to backend {name!r}, "
             f"which takes {', '.join(backend.array_types)}"
         )
     return backend
