@@ -27,6 +27,7 @@ cdef struct Span:
     double start        # of the box, in cells
     double bin          # extent of one section, in cells; negative in a reversed box
     Py_ssize_t samples  # per section
+    bint is_widened     # to the smallest extent
 
 
 cdef inline double coordinate(const char *roi, int column, int itemsize) noexcept nogil:
@@ -45,6 +46,11 @@ cdef inline double box_start(double low, const Geometry *g) noexcept nogil:
 cdef inline double box_extent(double low, double high, const Geometry *g) noexcept nogil:
     cdef double extent = (high * g.scale - g.offset) - (low * g.scale - g.offset)
     return g.min_size if extent < g.min_size and g.min_size >= 0 else extent
+
+
+cdef inline bint is_widened(double low, double high, const Geometry *g) noexcept nogil:
+    cdef double extent = (high * g.scale - g.offset) - (low * g.scale - g.offset)
+    return extent < g.min_size and g.min_size >= 0
 
 
 cdef inline double extent_in_own_dtype(double low, double high, const Geometry *g) noexcept nogil:

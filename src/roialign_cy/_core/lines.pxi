@@ -15,6 +15,7 @@ cdef struct Request:
     int high_column
     int mode
     bint single         # the working type is float32
+    bint with_slopes    # fill near and far, too
 
 
 cdef Span make_span(const char *roi, const Request *request, const Geometry *g) noexcept nogil:
@@ -24,6 +25,7 @@ cdef Span make_span(const char *roi, const Request *request, const Geometry *g) 
     cdef double count
     span.start = box_start(low, g)
     span.bin = box_extent(low, high, g) / <double>request.bins
+    span.is_widened = is_widened(low, high, g)
     span.samples = request.ratio
     if request.ratio == 0:
         count = adaptive_count(extent_in_own_dtype(low, high, g), request.bins, g)
@@ -118,11 +120,16 @@ cdef struct Sample:
     Py_ssize_t cell     # the lower of its two cells
     double fraction     # weight of the upper one; 0 if there is none
     Py_ssize_t stretch  # samples of one stretch see the map change linearly between them
+    bint is_clamped
+    double near         # change of the position per input unit of the box's near and far side
+    double far
 
 
 cdef inline Sample locate(double position, Py_ssize_t size) noexcept nogil:
     cdef Sample sample
     cdef double last = <double>(size - 1)
+    sample.near = sample.far = 0.0
+    sample.is_clamped = True
     if position >= last:
         sample.cell = size - 1
         sample.fraction = 0.0
@@ -133,6 +140,7 @@ cdef inline Sample locate(double position, Py_ssize_t size) noexcept nogil:
         sample.fraction = 0.0
         sample.stretch = -1  # clamped: constant here, linear from 0 on
         return sample
+    sample.is_clamped = False
     sample.cell = <Py_ssize_t>position
     sample.fraction = position - <double>sample.cell
     if sample.fraction < NEGLIGIBLE:
@@ -141,19 +149,58 @@ cdef inline Sample locate(double position, Py_ssize_t size) noexcept nogil:
     return sample
 
 
-cdef void add_tap(
+cdef inline void differentiate(
+    Sample *sample, const Span *span, Py_ssize_t section, Py_ssize_t j, const Request *request,
+    const Geometry *g,
+) noexcept nogil:
+    """Find how the sample moves with the sides of the box: by its place between them."""
+    cdef Py_ssize_t i = j if span.bin >= 0 else span.samples - 1 - j
+    cdef double within
+    if g.interior:
+        within = (<double>i + 1.0) / (<double>span.samples + 1.0)
+    else:
+        within = (<double>i + 0.5) / <double>span.samples
+    sample.near = g.scale
+    if not span.is_widened:
+        sample.far = (<double>section + within) / <double>request.bins * g.scale
+        sample.near = g.scale - sample.far
+
+
+cdef Py_ssize_t add_tap(
     Axis *axis, Cursor *at, Py_ssize_t line_first, Py_ssize_t cell, double weight
 ) noexcept nogil:
-    """Add to the line that is being made; its cells ascend, and only its last two can recur."""
+    """Add to the line that is being made; its cells ascend, and only its last two can recur.
+
+    Returns the tap.
+    """
     cdef Py_ssize_t t = at.tap - 1
     while t >= line_first and t >= at.tap - 2:
         if axis.cell[t] == cell:
             axis.weight[t] += weight
-            return
+            return t
         t -= 1
-    axis.cell[at.tap] = cell
-    axis.weight[at.tap] = weight
+    t = at.tap
+    axis.cell[t] = cell
+    axis.weight[t] = weight
+    if axis.near != NULL:
+        axis.near[t] = axis.far[t] = 0.0
     at.tap += 1
+    return t
+
+
+cdef inline void add_sample(
+    Axis *axis, Cursor *at, Py_ssize_t line_first, const Sample *sample
+) noexcept nogil:
+    cdef Py_ssize_t t = add_tap(axis, at, line_first, sample.cell, 1.0 - sample.fraction)
+    cdef bint is_sloped = axis.near != NULL and not sample.is_clamped
+    if is_sloped:
+        axis.near[t] -= sample.near
+        axis.far[t] -= sample.far
+    if sample.fraction > 0 or is_sloped:  # from the right: also where the fraction is 0
+        t = add_tap(axis, at, line_first, sample.cell + 1, sample.fraction)
+    if is_sloped:
+        axis.near[t] += sample.near
+        axis.far[t] += sample.far
 
 
 cdef void close_line(
@@ -164,7 +211,14 @@ cdef void close_line(
     cdef double weight
     for t in range(line_first, at.tap):
         weight = axis.weight[t] / divisor
-        if weight == 0 or (single and <float>weight == 0):
+        if single and <float>weight == 0:
+            weight = 0.0
+        if axis.near != NULL:
+            axis.near[kept] = axis.near[t] / divisor
+            axis.far[kept] = axis.far[t] / divisor
+        if weight == 0 and (
+            axis.near == NULL or (axis.near[kept] == 0 and axis.far[kept] == 0)
+        ):
             continue
         axis.weight[kept] = weight
         axis.cell[kept] = axis.cell[t]
@@ -184,11 +238,11 @@ cdef void close_line(
     at.line += 1
 
 
-cdef void single_sample_line(Axis *axis, Cursor *at, Sample sample, bint single) noexcept nogil:
+cdef void single_sample_line(
+    Axis *axis, Cursor *at, const Sample *sample, bint single
+) noexcept nogil:
     cdef Py_ssize_t line_first = at.tap
-    add_tap(axis, at, line_first, sample.cell, 1.0 - sample.fraction)
-    if sample.fraction > 0:
-        add_tap(axis, at, line_first, sample.cell + 1, sample.fraction)
+    add_sample(axis, at, line_first, sample)
     close_line(axis, at, line_first, 1.0, single)
 
 
@@ -201,56 +255,73 @@ cdef void reverse_lines(Axis *axis, Py_ssize_t begin, Py_ssize_t end) noexcept n
         end -= 1
 
 
-cdef Py_ssize_t fill_section(
+cdef void fill_section(
     Axis *axis, Cursor *at, const Span *span, Py_ssize_t section, const Request *request,
-    bint interior,
+    const Geometry *g, Py_ssize_t begin, Py_ssize_t end,
 ) noexcept nogil:
-    """Make the lines of one section, low end first; returns its number of samples in the map."""
-    cdef Py_ssize_t begin, end, j
+    """Make the lines of one section, low end first, of its samples begin .. end in the map."""
+    cdef Py_ssize_t j
     cdef Py_ssize_t line_first = at.tap
     cdef Sample sample, previous
     cdef bint is_pending = False
-    inside_samples(span, section, request.size, interior, &begin, &end)
     if begin >= end:
-        return 0
+        return
     if request.mode == AVG:
         for j in range(begin, end):
-            sample = locate(ascending_position(span, section, j, interior), request.size)
-            add_tap(axis, at, line_first, sample.cell, 1.0 - sample.fraction)
-            if sample.fraction > 0:
-                add_tap(axis, at, line_first, sample.cell + 1, sample.fraction)
+            sample = locate(ascending_position(span, section, j, g.interior), request.size)
+            if request.with_slopes:
+                differentiate(&sample, span, section, j, request, g)
+            add_sample(axis, at, line_first, &sample)
         close_line(axis, at, line_first, <double>span.samples, request.single)
-        return end - begin
+        return
     for j in range(begin, end):
-        sample = locate(ascending_position(span, section, j, interior), request.size)
+        sample = locate(ascending_position(span, section, j, g.interior), request.size)
+        if request.with_slopes:
+            differentiate(&sample, span, section, j, request, g)
         # Within a stretch the map is linear along this axis, and so is the weight of either
         # neighbour: only its ends can be the largest, weighted or not.
         if j > begin and sample.stretch == previous.stretch:
             is_pending = True
         else:
             if is_pending:
-                single_sample_line(axis, at, previous, request.single)
+                single_sample_line(axis, at, &previous, request.single)
             is_pending = False
-            single_sample_line(axis, at, sample, request.single)
+            single_sample_line(axis, at, &sample, request.single)
         previous = sample
     if is_pending:
-        single_sample_line(axis, at, previous, request.single)
-    return end - begin
+        single_sample_line(axis, at, &previous, request.single)
+
+
+cdef inline char outside_of(
+    const Span *span, Py_ssize_t begin, Py_ssize_t end
+) noexcept nogil:
+    """Which samples are outside, when those inside are begin .. end from the low end."""
+    cdef bint before = begin > 0
+    cdef bint after = end < span.samples
+    if span.samples == 0:
+        return 0
+    if begin >= end:
+        return OUTSIDE_BEFORE
+    if span.bin < 0:
+        before, after = after, before
+    return (OUTSIDE_BEFORE if before else 0) | (OUTSIDE_AFTER if after else 0)
 
 
 cdef void fill_axis(
-    Axis *axis, Py_ssize_t box, Cursor at, const Span *span, const Request *request, bint interior
+    Axis *axis, Py_ssize_t box, Cursor at, const Span *span, const Request *request,
+    const Geometry *g,
 ) noexcept nogil:
-    cdef Py_ssize_t p, section, bin_index, inside
+    cdef Py_ssize_t p, section, bin_index, begin, end
     at.first_distinct = at.distinct
     axis.distinct_begin[box] = at.distinct
     for p in range(request.bins):
         section = p if span.bin >= 0 else request.bins - 1 - p
         bin_index = box * request.bins + section
+        inside_samples(span, section, request.size, g.interior, &begin, &end)
         axis.line_begin[bin_index] = at.line
-        inside = fill_section(axis, &at, span, section, request, interior)
+        fill_section(axis, &at, span, section, request, g, begin, end)
         axis.line_end[bin_index] = at.line
-        axis.outside[bin_index] = inside < span.samples
+        axis.outside[bin_index] = outside_of(span, begin, end)
         if span.bin < 0:  # lines are in the order of the samples, for whoever asks which is first
             reverse_lines(axis, axis.line_begin[bin_index], at.line)
     axis.distinct_end[box] = at.distinct

@@ -11,16 +11,26 @@ cdef enum Mode:
     MAX_WEIGHTED = 2
 
 
+cdef enum:
+    # Bits of Axis.outside, in the order of the samples. No sample is inside: the first.
+    OUTSIDE_BEFORE = 1
+    OUTSIDE_AFTER = 2
+
+
 cdef struct Axis:
     Py_ssize_t bins             # sections along this axis
     Py_ssize_t *line_begin      # [box * bins + section]: its lines are line_begin .. line_end
     Py_ssize_t *line_end
-    char *outside               # [box * bins + section]: 1 if a sample lies outside the map
+    char *outside               # [box * bins + section]: which samples lie outside the map
     Py_ssize_t *tap_begin       # [line]: its taps are tap_begin .. tap_end
     Py_ssize_t *tap_end
     Py_ssize_t *cell            # [tap]
     Py_ssize_t *slot            # [tap]: place of the cell among the distinct cells of the box
-    double *weight              # [tap], never 0 in the working type
+    double *weight              # [tap], never 0 in the working type (but see `near`)
+    # [tap]: what its weight changes by per input unit of the box's near and far side. NULL unless
+    # asked for; then there are taps of weight 0 too, of cells that only come into play.
+    double *near
+    double *far
     Py_ssize_t *distinct        # cells that the box reads, ascending
     Py_ssize_t *distinct_begin  # [box]: its cells are distinct_begin .. distinct_end
     Py_ssize_t *distinct_end

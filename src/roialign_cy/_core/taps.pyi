@@ -16,4 +16,5 @@ class Taps:
         spec: PoolSpec,
         single: bool,
         num_threads: int,
+        with_slopes: bool = False,
     ) -> Taps: ...

@@ -13,6 +13,7 @@ from .geometry cimport (
     box_start,
     coordinate,
     extent_in_own_dtype,
+    is_widened,
     make_geometry,
     sample_position,
 )
@@ -41,7 +42,8 @@ cdef void *take(Arena *arena, Py_ssize_t count, size_t itemsize) noexcept nogil:
 
 
 cdef void place_axis(
-    Arena *arena, Axis *axis, Py_ssize_t boxes, Py_ssize_t bins, const Cursor *total
+    Arena *arena, Axis *axis, Py_ssize_t boxes, Py_ssize_t bins, const Cursor *total,
+    bint with_slopes,
 ) noexcept nogil:
     axis.bins = bins
     axis.line_begin = <Py_ssize_t *>take(arena, boxes * bins, sizeof(Py_ssize_t))
@@ -52,6 +54,10 @@ cdef void place_axis(
     axis.cell = <Py_ssize_t *>take(arena, total.tap, sizeof(Py_ssize_t))
     axis.slot = <Py_ssize_t *>take(arena, total.tap, sizeof(Py_ssize_t))
     axis.weight = <double *>take(arena, total.tap, sizeof(double))
+    axis.near = axis.far = NULL
+    if with_slopes:
+        axis.near = <double *>take(arena, total.tap, sizeof(double))
+        axis.far = <double *>take(arena, total.tap, sizeof(double))
     axis.distinct = <Py_ssize_t *>take(arena, total.distinct, sizeof(Py_ssize_t))
     axis.distinct_begin = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
     axis.distinct_end = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
@@ -129,8 +135,8 @@ cdef Py_ssize_t measure(Job *job, Py_ssize_t most, Place *places) noexcept nogil
 
 
 cdef void place_tables(const Job *job, Py_ssize_t boxes, Arena *arena) noexcept nogil:
-    place_axis(arena, &job.tables.y, boxes, job.y.bins, &job.y_total)
-    place_axis(arena, &job.tables.x, boxes, job.x.bins, &job.x_total)
+    place_axis(arena, &job.tables.y, boxes, job.y.bins, &job.y_total, job.y.with_slopes)
+    place_axis(arena, &job.tables.x, boxes, job.x.bins, &job.x_total, job.x.with_slopes)
     job.tables.image = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
     job.tables.order = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
 
@@ -139,8 +145,8 @@ cdef void fill_box(const Job *job, Py_ssize_t k, const Place *place, Rank *rank)
     cdef const char *roi = job.rois + k * job.stride
     cdef Tables *tables = job.tables
     tables.image[k] = <Py_ssize_t>coordinate(roi, 0, job.geometry.rois_itemsize)
-    fill_axis(&tables.y, k, place.y, &place.y_span, &job.y, job.geometry.interior)
-    fill_axis(&tables.x, k, place.x, &place.x_span, &job.x, job.geometry.interior)
+    fill_axis(&tables.y, k, place.y, &place.y_span, &job.y, &job.geometry)
+    fill_axis(&tables.x, k, place.x, &place.x_span, &job.x, &job.geometry)
     rank.image = tables.image[k]
     rank.row = 0
     if tables.y.distinct_end[k] > tables.y.distinct_begin[k]:
@@ -149,7 +155,8 @@ cdef void fill_box(const Job *job, Py_ssize_t k, const Place *place, Rank *rank)
 
 
 cdef Job make_job(
-    spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t width, bint single, Tables *tables
+    spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t width, bint single,
+    bint with_slopes, Tables *tables,
 ):
     cdef Job job
     job.geometry = make_geometry(spec, rois.itemsize)
@@ -162,6 +169,7 @@ cdef Job make_job(
     tables.mode = {"avg": AVG, "max": MAX, "max_weighted": MAX_WEIGHTED}[spec.mode]
     job.y.mode = job.x.mode = tables.mode
     job.y.single = job.x.single = single
+    job.y.with_slopes = job.x.with_slopes = with_slopes
     return job
 
 
@@ -170,14 +178,14 @@ cdef class Taps:
 
     def __cinit__(
         self, rois, Py_ssize_t first, Py_ssize_t height, Py_ssize_t width, spec, bint single,
-        int num_threads,
+        int num_threads, bint with_slopes=False,
     ):
         cdef Py_buffer view
         cdef Job job
         self.first = first
         PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
         try:
-            job = make_job(spec, &view, height, width, single, &self.tables)
+            job = make_job(spec, &view, height, width, single, with_slopes, &self.tables)
             job.rois = <const char *>view.buf + first * view.strides[0]
             job.stride = view.strides[0]
             self.build(&job, min(view.shape[0] - first, MOST_BOXES), num_threads)

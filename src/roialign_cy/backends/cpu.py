@@ -114,8 +114,118 @@ class CpuBackend:
         wrt: tuple[str, ...],
         out: NDArray[np.floating] | None,
     ) -> tuple[NDArray[np.floating], ...]:
-        """Not there yet."""
-        raise NotImplementedError("the CPU backend has no gradients yet")
+        """Gradients by the features and by the boxes; see `Backend.roi_align_backward`."""
+        if spec.layout == "NHWC":
+            grad_output = grad_output.transpose(0, 3, 1, 2)
+            features = None if features is None else features.transpose(0, 3, 1, 2)
+        grads, maps = _plain(grad_output), None
+        if features is not None and spec.needs_features(wrt):
+            maps = _plain(features)
+        results = []
+        for name in wrt:
+            if name == "features":
+                result = np.empty(input_shape, grads.dtype) if out is None else out
+                placed = result.transpose(0, 3, 1, 2) if spec.layout == "NHWC" else result
+                self._spread(grads, rois, maps, spec, placed)
+            else:
+                result = np.empty((len(rois), 4), rois.dtype) if out is None else out
+                assert maps is not None
+                with np.errstate(over="ignore"):
+                    result[...] = self._box_gradient(grads, rois, maps, spec)
+            results.append(result)
+        return tuple(results)
+
+    def _spread(
+        self,
+        grads: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        features: NDArray[np.floating] | None,
+        spec: PoolSpec,
+        out: NDArray[np.floating],
+    ) -> None:
+        """Gradient by the features, all arrays' axes in the order (N or K, C, rows, cols)."""
+        if grads.size == 0 or out.size == 0:
+            out[...] = 0
+        elif out.dtype == np.float16:
+            # Summed in float32, one image at a time, always: in float16 every sum would round.
+            total = np.empty((1, *out.shape[1:]), np.float32)
+            for index, image in enumerate(out):
+                chosen = rois[:, 0] == index
+                if not chosen.any():
+                    image[...] = 0
+                    continue
+                boxes = rois[chosen]
+                boxes[:, 0] = 0
+                maps = None if features is None else features[index : index + 1]
+                self._run_spread(grads[chosen], boxes, maps, spec, total)
+                with np.errstate(over="ignore"):
+                    image[...] = total[0]
+        elif not out.flags.aligned:
+            aligned = np.empty(out.shape, out.dtype)
+            self._run_spread(grads, rois, features, spec, aligned)
+            out[...] = aligned
+        else:
+            self._run_spread(grads, rois, features, spec, out)
+
+    def _box_gradient(
+        self,
+        grads: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        features: NDArray[np.floating],
+        spec: PoolSpec,
+    ) -> NDArray[np.float64]:
+        """Gradient by the boxes, arrays' axes in the order (N or K, C, rows, cols)."""
+        out = np.zeros((len(rois), 4))
+        if grads.size == 0 or features.size == 0:
+            return out
+        height, width = features.shape[2:]
+        in_float64 = features.dtype.itemsize == 8
+        kernels = self._kernels("float64" if in_float64 else "float32")
+        num_threads = threads.effective_num_threads(spec.num_threads)
+        first = 0
+        while first < len(rois):
+            taps = Taps(rois, first, height, width, spec, not in_float64, num_threads, True)
+            kernels.box_gradient(
+                grads,
+                features,
+                out,
+                taps,
+                num_threads,
+                self._tuning.order,
+                self._tuning.parallel,
+                self._tuning.splits,
+            )
+            first = taps.last
+        return out
+
+    def _run_spread(
+        self,
+        grads: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        features: NDArray[np.floating] | None,
+        spec: PoolSpec,
+        out: NDArray[np.floating],
+    ) -> None:
+        """Hand native, aligned arrays to the core, boxes in batches of bounded memory."""
+        height, width = out.shape[2:]
+        in_float64 = out.dtype.itemsize == 8
+        kernels = self._kernels("float64" if in_float64 else "float32")
+        num_threads = threads.effective_num_threads(spec.num_threads)
+        first = 0
+        while first < len(rois):
+            taps = Taps(rois, first, height, width, spec, not in_float64, num_threads)
+            kernels.spread(
+                grads,
+                features if spec.mode == "max" else None,
+                out,
+                taps,
+                first > 0,
+                num_threads,
+                self._tuning.order,
+                self._tuning.parallel,
+                self._tuning.splits,
+            )
+            first = taps.last
 
     def _pool(
         self,
@@ -198,6 +308,11 @@ class CpuBackend:
 
     def _kernels(self, working_type: str) -> ModuleType:
         return variants.load(self.variant, working_type)
+
+
+def _plain(array: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The array, or a copy of it that compiled code can read."""
+    return array if is_plain(array) else array.astype(array.dtype.newbyteorder("="))
 
 
 BACKEND = CpuBackend()

@@ -10,7 +10,16 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from roialign_cy._core.half cimport float_to_half, half_to_float
-from roialign_cy._core.taps cimport AVG, MAX, MAX_WEIGHTED, Axis, Mode, Taps
+from roialign_cy._core.taps cimport (
+    AVG,
+    MAX,
+    MAX_WEIGHTED,
+    OUTSIDE_AFTER,
+    OUTSIDE_BEFORE,
+    Axis,
+    Mode,
+    Taps,
+)
 
 cdef enum:
     LANES = 16  # channels that are worked on together
@@ -23,3 +32,10 @@ include "tiled.pxi"
 include "planar.pxi"
 include "plan.pxi"
 include "forward.pxi"
+include "readers.pxi"
+include "back_desk.pxi"
+include "spread.pxi"
+include "spread_maximum.pxi"
+include "spread_planar.pxi"
+include "box_gradient.pxi"
+include "backward.pxi"

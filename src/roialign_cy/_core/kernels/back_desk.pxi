@@ -1,0 +1,112 @@
+# How a gradient is cut into tasks, and the memory that a task works in.
+
+
+cdef struct BackPlan:
+    Order order
+    Py_ssize_t channels     # of a task, at most
+    Py_ssize_t bands        # of rows of the map, each a task of its own
+    Py_ssize_t ring_rows
+    Py_ssize_t distinct_x
+    Py_ssize_t terms
+    Py_ssize_t group        # rows of sections at a time
+    Py_ssize_t splits       # of the boxes of one image (gradient by the boxes)
+    bint by_boxes           # which gradient it is
+    Py_ssize_t distinct_y
+
+
+cdef struct Patch:
+    # A task: what it writes, and the boxes of that image.
+    Py_ssize_t image
+    Py_ssize_t first_channel
+    Py_ssize_t channels
+    Py_ssize_t first_row
+    Py_ssize_t last_row     # exclusive
+    Py_ssize_t begin
+    Py_ssize_t end
+
+
+cdef struct BackDesk:
+    # Carved from the scratch memory of a thread. The planar order uses few of these.
+    real *ring              # rows of the gradient
+    real *packed            # rows of the features, where the maximum is sought
+    real *cells             # gradients of the sections at hand
+    real *lines             # what rows of sections add, at the distinct columns of a box
+    real *best
+    int *row_point          # where the largest point of a section is: its line along y and x
+    int *col_point
+    Py_ssize_t *row_line    # the same in the planar order: the lines of the tables, -1 for none
+    Py_ssize_t *col_line
+    real *nothing           # a cell of zeros
+    real *crossed           # columns combined, at the distinct rows of a box
+    real *sums              # derivatives by the near side, times the gradient; then the far side
+    real *far
+    Py_ssize_t *live        # of each section along an axis that reads anything, two offsets
+    Py_ssize_t *live_grad
+    const real **source
+    real *weight
+    Py_ssize_t *column      # of each distinct column of the box, its offset in a row of the ring
+    Py_ssize_t *feature_column
+    Py_ssize_t *row_start   # of each row of sections at hand, its offset in `grads`
+    real **row              # of each row of the map, its column 0 in the ring
+    real **feature_row
+    Py_ssize_t *low         # of each row of the map, the columns that are added to: low .. high
+    Py_ssize_t *high
+    # Of the sections at hand, by what lies on the desk or in the array:
+    const real *grads
+    Py_ssize_t grad_row
+    Py_ssize_t grad_col
+    Py_ssize_t opened       # rows before this one are in the ring or past
+    Py_ssize_t closed       # rows before this one are written
+    Py_ssize_t fetched      # rows of features before this one are packed
+
+
+cdef Py_ssize_t lay_back_desk(
+    BackDesk *desk, char *memory, const Call *call, const BackPlan *plan
+) noexcept nogil:
+    """As `lay_desk`."""
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t cell = sizeof(real)
+    cdef Py_ssize_t lanes = 1
+    cdef Py_ssize_t line = min(plan.distinct_x, <Py_ssize_t>STRETCH)
+    cdef Py_ssize_t rows = 0, sought = 0, ring = 0, sums = 0, crossed = 0
+    if plan.order == TILED:
+        cell *= LANES
+        lanes = LANES
+        line = plan.distinct_x
+        rows = call.height
+        ring = plan.ring_rows * call.width
+    if call.mode == MAX:
+        sought = call.x.bins * lanes
+    if plan.by_boxes:
+        sums = max(call.y.bins, call.x.bins, 2)
+        if plan.order == TILED and call.mode == AVG:
+            crossed = plan.distinct_y * call.x.bins
+    desk.ring = <real *>carve(memory, &at, 0 if plan.by_boxes else ring * cell)
+    desk.packed = <real *>carve(
+        memory, &at, ring * cell if plan.by_boxes or call.mode == MAX else 0
+    )
+    desk.nothing = <real *>carve(memory, &at, LANES * sizeof(real))
+    desk.crossed = <real *>carve(memory, &at, crossed * cell)
+    desk.sums = <real *>carve(memory, &at, 2 * sums * cell)
+    desk.far = <real *>carve(memory, &at, plan.terms * sizeof(real))
+    desk.live = <Py_ssize_t *>carve(
+        memory, &at, max(sums, plan.distinct_y) * sizeof(Py_ssize_t)
+    )
+    desk.live_grad = <Py_ssize_t *>carve(memory, &at, sums * sizeof(Py_ssize_t))
+    desk.cells = <real *>carve(memory, &at, plan.group * call.x.bins * cell)
+    desk.lines = <real *>carve(memory, &at, plan.group * line * cell)
+    desk.best = <real *>carve(memory, &at, sought * sizeof(real))
+    desk.row_point = <int *>carve(memory, &at, sought * sizeof(int))
+    desk.col_point = <int *>carve(memory, &at, sought * sizeof(int))
+    desk.row_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
+    desk.col_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
+    desk.source = <const real **>carve(memory, &at, plan.terms * sizeof(void *))
+    desk.weight = <real *>carve(memory, &at, plan.terms * sizeof(real))
+    desk.column = <Py_ssize_t *>carve(memory, &at, line * sizeof(Py_ssize_t))
+    desk.feature_column = <Py_ssize_t *>carve(memory, &at, line * sizeof(Py_ssize_t))
+    desk.row_start = <Py_ssize_t *>carve(memory, &at, plan.group * sizeof(Py_ssize_t))
+    desk.row = <real **>carve(memory, &at, rows * sizeof(void *))
+    desk.feature_row = <real **>carve(memory, &at, rows * sizeof(void *))
+    desk.low = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))
+    desk.high = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))
+    return at

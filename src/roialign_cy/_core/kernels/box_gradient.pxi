@@ -1,0 +1,546 @@
+# The gradient by the boxes. A sample moves with the sides of its box, and the taps with it: their
+# derivatives by the near and the far side, called slopes here, stand in the tables beside them.
+#
+# The order of the sums is part of the result here as well. Of a mean: for each row of sections the
+# derivatives along x are summed over its sections, and the rows then; along y, for each column of
+# sections over its rows, and the columns then; the slopes of a line count four at a time. Of a
+# maximum: row by row of sections, by the line of the point along y, then by section. Then channels
+# are added in double precision: the LANES of a block, then the blocks.
+
+cdef struct BoxGradient:
+    Call call               # its `out` is the gradient by the output, which is only read here
+    double *out             # [box][4]: by x1, y1, x2, y2
+    double *of_blocks       # [box][block of LANES channels][4]
+    Py_ssize_t blocks
+
+
+cdef inline void add_slopes(
+    const real *const *source, const real *near, const real *far, Py_ssize_t terms,
+    const Py_ssize_t *offset, const real *grads, const Py_ssize_t *grad_offset, Py_ssize_t count,
+    real *near_sums, real *far_sums,
+) noexcept nogil:
+    """``near_sums[j] += (sum of near[t] * source[t][offset[j]]) * grads[grad_offset[j]]``.
+
+    The same for the far side; for 1 to 4 terms, a constant where this is called.
+    """
+    cdef const real *a = source[0]
+    cdef const real *b = source[1 if terms > 1 else 0]
+    cdef const real *c = source[2 if terms > 2 else 0]
+    cdef const real *d = source[3 if terms > 3 else 0]
+    cdef real na = near[0], fa = far[0]
+    cdef real nb = near[1 if terms > 1 else 0], fb = far[1 if terms > 1 else 0]
+    cdef real nc = near[2 if terms > 2 else 0], fc = far[2 if terms > 2 else 0]
+    cdef real nd = near[3 if terms > 3 else 0], fd = far[3 if terms > 3 else 0]
+    cdef real by_near[LANES]
+    cdef real by_far[LANES]
+    cdef const real *g
+    cdef Py_ssize_t i, j, o
+    for j in range(count):
+        o = offset[j]
+        g = grads + grad_offset[j]
+        for i in range(LANES):
+            by_near[i] = na * a[o + i]
+            by_far[i] = fa * a[o + i]
+            if terms > 1:
+                by_near[i] = by_near[i] + nb * b[o + i]
+                by_far[i] = by_far[i] + fb * b[o + i]
+            if terms > 2:
+                by_near[i] = by_near[i] + nc * c[o + i]
+                by_far[i] = by_far[i] + fc * c[o + i]
+            if terms > 3:
+                by_near[i] = by_near[i] + nd * d[o + i]
+                by_far[i] = by_far[i] + fd * d[o + i]
+            by_near[i] = near_sums[i] + by_near[i] * g[i]
+            by_far[i] = far_sums[i] + by_far[i] * g[i]
+        for i in range(LANES):
+            near_sums[i] = by_near[i]
+        for i in range(LANES):
+            far_sums[i] = by_far[i]
+        near_sums += LANES
+        far_sums += LANES
+
+
+cdef void add_all_slopes(
+    const BackDesk *desk, Py_ssize_t terms, const real *grads, Py_ssize_t count, real *near_sums,
+    real *far_sums,
+) noexcept nogil:
+    """The same for the terms on the desk, any number, at the sections that are listed there."""
+    cdef Py_ssize_t t = 0, few
+    while t < terms:
+        few = min(terms - t, <Py_ssize_t>4)
+        if few == 4:
+            add_slopes(
+                desk.source + t, desk.weight + t, desk.far + t, 4, desk.live, grads,
+                desk.live_grad, count, near_sums, far_sums,
+            )
+        elif few == 3:
+            add_slopes(
+                desk.source + t, desk.weight + t, desk.far + t, 3, desk.live, grads,
+                desk.live_grad, count, near_sums, far_sums,
+            )
+        elif few == 2:
+            add_slopes(
+                desk.source + t, desk.weight + t, desk.far + t, 2, desk.live, grads,
+                desk.live_grad, count, near_sums, far_sums,
+            )
+        else:
+            add_slopes(
+                desk.source + t, desk.weight + t, desk.far + t, 1, desk.live, grads,
+                desk.live_grad, count, near_sums, far_sums,
+            )
+        t += few
+
+
+cdef Py_ssize_t slopes_of(
+    const Axis *axis, Py_ssize_t line, const real *start, Py_ssize_t stride, BackDesk *desk
+) noexcept nogil:
+    """Put the slopes of a line on the desk; its cells lie ``stride`` apart by their slots."""
+    cdef Py_ssize_t t, terms = 0
+    for t in range(axis.tap_begin[line], axis.tap_end[line]):
+        if axis.near[t] != 0 or axis.far[t] != 0:
+            desk.source[terms] = start + axis.slot[t] * stride
+            desk.weight[terms] = <real>axis.near[t]
+            desk.far[terms] = <real>axis.far[t]
+            terms += 1
+    return terms
+
+
+cdef Py_ssize_t list_live(
+    const Axis *axis, Py_ssize_t box, Py_ssize_t stride, Py_ssize_t grad_stride, BackDesk *desk
+) noexcept nogil:
+    """List the sections along an axis that read anything; returns how many."""
+    cdef Py_ssize_t p, count = 0
+    for p in range(axis.bins):
+        if axis.line_begin[box * axis.bins + p] < axis.line_end[box * axis.bins + p]:
+            desk.live[count] = p * stride
+            desk.live_grad[count] = p * grad_stride
+            count += 1
+    return count
+
+
+cdef void add_up(real *sums, Py_ssize_t count) noexcept nogil:
+    """Add cells ``1 .. count`` to the first."""
+    cdef Py_ssize_t j
+    for j in range(1, count):
+        add_cell(sums + j * LANES, 1, sums)
+
+
+cdef void keep_side(
+    const BoxGradient *gradient, const Patch *patch, Py_ssize_t box, int side, const real *sums
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double total = 0
+    for i in range(patch.channels):
+        total += <double>sums[i]
+    place_of(gradient, patch, box)[side] = total
+
+
+cdef inline double *place_of(
+    const BoxGradient *gradient, const Patch *patch, Py_ssize_t box
+) noexcept nogil:
+    return gradient.of_blocks + (box * gradient.blocks + patch.first_channel // LANES) * 4
+
+
+cdef void differentiate_tiled(
+    const BoxGradient *gradient, const BackPlan *plan, const Patch *patch, BackDesk *desk
+) noexcept nogil:
+    """Differentiate by the boxes of one task."""
+    cdef const Call *call = &gradient.call
+    cdef const Array *features = &call.features
+    cdef bint fetches = not lies_packed(features, call.itemsize, patch.channels)
+    cdef Py_ssize_t i, box, d, y, x0, first, last, col = LANES
+    desk.fetched = 0
+    if fetches:
+        find_columns(call, patch, desk)
+        place_rows(desk.feature_row, call.height, desk.packed, plan.ring_rows, call.width)
+    else:
+        col = features.col // <Py_ssize_t>sizeof(real)
+        for y in range(call.height):
+            desk.feature_row[y] = <real *>(
+                features.data + patch.image * features.image
+                + patch.first_channel * features.channel + y * features.row
+            )
+    for i in range(patch.begin, patch.end):
+        box = call.order[i]
+        if not reaches(call, patch, box):
+            continue
+        if fetches:
+            first = call.y.distinct[call.y.distinct_begin[box]]
+            last = call.y.distinct[call.y.distinct_end[box] - 1] + 1
+            fetch_rows(call, patch, desk, first, last)
+        x0 = call.x.distinct_begin[box]
+        for d in range(x0, call.x.distinct_end[box]):
+            desk.feature_column[d - x0] = call.x.distinct[d] * col
+        take_grads(call, patch, desk, box, 0, call.y.bins)
+        if call.mode == AVG:
+            differentiate_means_by_x(gradient, patch, desk, box)
+            differentiate_means_by_y(gradient, patch, desk, box)
+        else:
+            differentiate_maxima(gradient, patch, desk, box)
+
+
+cdef void differentiate_means_by_x(
+    const BoxGradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t box
+) noexcept nogil:
+    cdef const Call *call = &gradient.call
+    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
+    cdef Py_ssize_t r, p, line, terms, live
+    cdef real *far_sums
+    for r in range(call.y.bins):
+        line = call.y.line_begin[box * call.y.bins + r]
+        if line < call.y.line_end[box * call.y.bins + r]:
+            terms = terms_of(call.y, line, desk.feature_row, desk.source, desk.weight)
+            mix(
+                desk.source, desk.weight, terms, desk.feature_column, columns,
+                desk.lines + r * columns * LANES, LANES,
+            )
+    live = list_live(call.y, box, columns * LANES, desk.grad_row, desk)
+    far_sums = desk.sums + live * LANES
+    memset(desk.sums, 0, 2 * live * LANES * sizeof(real))
+    for p in range(call.x.bins):
+        line = call.x.line_begin[box * call.x.bins + p]
+        if line < call.x.line_end[box * call.x.bins + p]:
+            terms = slopes_of(call.x, line, desk.lines, LANES, desk)
+            add_all_slopes(
+                desk, terms, desk.grads + p * desk.grad_col, live, desk.sums, far_sums
+            )
+    add_up(desk.sums, live)
+    add_up(far_sums, live)
+    keep_side(gradient, patch, box, 0, desk.sums)
+    keep_side(gradient, patch, box, 2, far_sums)
+
+
+cdef void differentiate_means_by_y(
+    const BoxGradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t box
+) noexcept nogil:
+    cdef const Call *call = &gradient.call
+    cdef const Py_ssize_t *row = call.y.distinct + call.y.distinct_begin[box]
+    cdef Py_ssize_t rows = call.y.distinct_end[box] - call.y.distinct_begin[box]
+    cdef Py_ssize_t stride = call.x.bins * LANES
+    cdef Py_ssize_t r, p, d, t, line, terms, live
+    cdef const real *start = desk.feature_row[row[0]]
+    cdef real *far_sums
+    for d in range(rows):
+        desk.live[d] = desk.feature_row[row[d]] - start
+    for p in range(call.x.bins):
+        line = call.x.line_begin[box * call.x.bins + p]
+        if line == call.x.line_end[box * call.x.bins + p]:
+            continue
+        terms = 0
+        for t in range(call.x.tap_begin[line], call.x.tap_end[line]):
+            if <real>call.x.weight[t] != 0:
+                desk.source[terms] = start + desk.feature_column[call.x.slot[t]]
+                desk.weight[terms] = <real>call.x.weight[t]
+                terms += 1
+        mix(
+            desk.source, desk.weight, terms, desk.live, rows, desk.crossed + p * LANES, stride
+        )
+    live = list_live(call.x, box, LANES, desk.grad_col, desk)
+    far_sums = desk.sums + live * LANES
+    memset(desk.sums, 0, 2 * live * LANES * sizeof(real))
+    for r in range(call.y.bins):
+        line = call.y.line_begin[box * call.y.bins + r]
+        if line < call.y.line_end[box * call.y.bins + r]:
+            terms = slopes_of(call.y, line, desk.crossed, stride, desk)
+            add_all_slopes(
+                desk, terms, desk.grads + r * desk.grad_row, live, desk.sums, far_sums
+            )
+    add_up(desk.sums, live)
+    add_up(far_sums, live)
+    keep_side(gradient, patch, box, 1, desk.sums)
+    keep_side(gradient, patch, box, 3, far_sums)
+
+
+cdef void differentiate_maxima(
+    const BoxGradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t box
+) noexcept nogil:
+    cdef const Call *call = &gradient.call
+    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
+    cdef Py_ssize_t r, p, y_line, x_line, y_bin, x_bin, terms
+    cdef int side
+    cdef real sums[4 * LANES]
+    memset(sums, 0, sizeof(sums))
+    for r in range(call.y.bins):
+        y_bin = box * call.y.bins + r
+        find_largest(call, desk, box, r)
+        for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
+            terms = terms_of(call.y, y_line, desk.feature_row, desk.source, desk.weight)
+            mix(
+                desk.source, desk.weight, terms, desk.feature_column, columns, desk.lines, LANES
+            )
+            for p in range(call.x.bins):
+                x_bin = box * call.x.bins + p
+                for x_line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
+                    differentiate_point(
+                        call, desk, y_line, x_line, desk.grads + desk.row_start[r]
+                        + p * desk.grad_col, desk.row_point + p * LANES,
+                        desk.col_point + p * LANES, <int>(y_line - call.y.line_begin[y_bin]),
+                        <int>(x_line - call.x.line_begin[x_bin]), sums,
+                    )
+    for side in range(4):
+        keep_side(gradient, patch, box, side, sums + side * LANES)
+
+
+cdef inline void add_chosen(
+    const real *a, const real *b, real near_a, real near_b, real far_a, real far_b,
+    const real *grads, const int *row_point, const int *col_point, int row, int col,
+    real *near_sums, real *far_sums,
+) noexcept nogil:
+    """Add the slope between two cells, in the channels whose largest point is this one."""
+    cdef real near[LANES]
+    cdef real far[LANES]
+    cdef real by_near[LANES]
+    cdef real by_far[LANES]
+    cdef int here[LANES]
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        near[i] = near_sums[i]
+        far[i] = far_sums[i]
+        here[i] = (row_point[i] == row) & (col_point[i] == col)
+    for i in range(LANES):
+        by_near[i] = near[i] + (near_a * a[i] + near_b * b[i]) * grads[i]
+        by_far[i] = far[i] + (far_a * a[i] + far_b * b[i]) * grads[i]
+    for i in range(LANES):
+        near[i] = by_near[i] if here[i] else near[i]
+        far[i] = by_far[i] if here[i] else far[i]
+    for i in range(LANES):
+        near_sums[i] = near[i]
+    for i in range(LANES):
+        far_sums[i] = far[i]
+
+
+cdef void differentiate_point(
+    const Call *call, BackDesk *desk, Py_ssize_t y_line, Py_ssize_t x_line, const real *grads,
+    const int *row_point, const int *col_point, int row, int col, real *sums,
+) noexcept nogil:
+    """Add the derivatives of a point to ``sums``: by x1, y1, x2, y2, LANES of each."""
+    cdef Py_ssize_t t = call.x.tap_begin[x_line], terms, k
+    cdef const real *source[2]
+    cdef real weight[2]
+    cdef real crossed[2 * LANES]
+    if call.x.tap_end[x_line] - t == 2 and (call.x.near[t] != 0 or call.x.far[t] != 0):
+        add_chosen(
+            desk.lines + call.x.slot[t] * LANES, desk.lines + call.x.slot[t + 1] * LANES,
+            <real>call.x.near[t], <real>call.x.near[t + 1],
+            <real>call.x.far[t], <real>call.x.far[t + 1],
+            grads, row_point, col_point, row, col, sums, sums + 2 * LANES,
+        )
+    t = call.y.tap_begin[y_line]
+    if call.y.tap_end[y_line] - t == 2 and (call.y.near[t] != 0 or call.y.far[t] != 0):
+        for k in range(2):
+            terms = terms_along_row(
+                call, x_line, desk.feature_row[call.y.cell[t + k]], desk, source, weight
+            )
+            if terms == 2:
+                cross(source[0], source[1], weight[0], weight[1], 2, crossed + k * LANES)
+            else:
+                cross(source[0], source[0], weight[0], 0, 1, crossed + k * LANES)
+        add_chosen(
+            crossed, crossed + LANES, <real>call.y.near[t], <real>call.y.near[t + 1],
+            <real>call.y.far[t], <real>call.y.far[t + 1],
+            grads, row_point, col_point, row, col, sums + LANES, sums + 3 * LANES,
+        )
+
+
+cdef inline Py_ssize_t terms_along_row(
+    const Call *call, Py_ssize_t x_line, const real *row, const BackDesk *desk,
+    const real **source, real *weight,
+) noexcept nogil:
+    cdef Py_ssize_t t, terms = 0
+    for t in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
+        if <real>call.x.weight[t] != 0:
+            source[terms] = row + desk.feature_column[call.x.slot[t]]
+            weight[terms] = <real>call.x.weight[t]
+            terms += 1
+    return terms
+
+
+cdef inline void cross(
+    const real *a, const real *b, real wa, real wb, Py_ssize_t terms, real *out
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        out[i] = wa * a[i]
+        if terms > 1:
+            out[i] = out[i] + wb * b[i]
+
+
+# The planar order: sums in the same order, one channel at a time and nothing kept. For maps that
+# the tiled order has no memory for.
+
+
+cdef void differentiate_planar(
+    const BoxGradient *gradient, const Patch *patch, BackDesk *desk
+) noexcept nogil:
+    cdef const Call *call = &gradient.call
+    cdef Py_ssize_t i, channel, box
+    cdef const char *cells
+    cdef const char *grads
+    for i in range(patch.begin, patch.end):
+        box = call.order[i]
+        if not reaches(call, patch, box):
+            continue
+        for channel in range(patch.first_channel, patch.first_channel + patch.channels):
+            cells = (
+                call.features.data + patch.image * call.features.image
+                + channel * call.features.channel
+            )
+            grads = (
+                call.out.data + (call.first_box + box) * call.out.image
+                + channel * call.out.channel
+            )
+            if call.mode == AVG:
+                differentiate_plane_of_means(
+                    call, desk, box, cells, grads, place_of(gradient, patch, box)
+                )
+            else:
+                differentiate_plane_of_maxima(
+                    call, desk, box, cells, grads, place_of(gradient, patch, box)
+                )
+
+
+cdef inline real sum_along(
+    const Axis *axis, Py_ssize_t line, const char *cells, Py_ssize_t stride, int itemsize
+) noexcept nogil:
+    """What a line reads of one row or column of the map, in the arithmetic of `mix`."""
+    cdef Py_ssize_t t
+    cdef real value = 0
+    cdef bint has_value = False
+    for t in range(axis.tap_begin[line], axis.tap_end[line]):
+        if <real>axis.weight[t] == 0:
+            continue
+        if has_value:
+            value = value + <real>axis.weight[t] * load(cells + axis.cell[t] * stride, itemsize)
+        else:
+            value = <real>axis.weight[t] * load(cells + axis.cell[t] * stride, itemsize)
+        has_value = True
+    return value
+
+
+cdef void differentiate_plane_along(
+    const Call *call, const Axis *along, Py_ssize_t along_stride, Py_ssize_t along_grad,
+    const Axis *across, Py_ssize_t across_stride, Py_ssize_t across_grad, BackDesk *desk,
+    Py_ssize_t box, const char *cells, const char *grads, double *near_total, double *far_total,
+) noexcept nogil:
+    """Add the derivatives along one axis, that of ``along``."""
+    cdef real *far_sums = desk.sums + across.bins
+    cdef Py_ssize_t p, q, t, end, few, line, across_line
+    cdef real by_near, by_far, value, grad
+    cdef real near_sum = 0, far_sum = 0
+    cdef bint has_sum = False
+    memset(desk.sums, 0, 2 * across.bins * sizeof(real))
+    for p in range(along.bins):
+        line = along.line_begin[box * along.bins + p]
+        if line == along.line_end[box * along.bins + p]:
+            continue
+        end = along.tap_begin[line]
+        while end < along.tap_end[line]:
+            t = end
+            few = 0
+            while end < along.tap_end[line] and few < 4:
+                if along.near[end] != 0 or along.far[end] != 0:
+                    few += 1
+                end += 1
+            if few == 0:
+                break
+            for q in range(across.bins):
+                across_line = across.line_begin[box * across.bins + q]
+                if across_line == across.line_end[box * across.bins + q]:
+                    continue
+                grad = load(grads + p * along_grad + q * across_grad, call.itemsize)
+                sum_slopes(
+                    along, t, end, across, across_line, cells, along_stride, across_stride,
+                    call.itemsize, &by_near, &by_far,
+                )
+                desk.sums[q] = desk.sums[q] + by_near * grad
+                far_sums[q] = far_sums[q] + by_far * grad
+    for q in range(across.bins):
+        if across.line_begin[box * across.bins + q] == across.line_end[box * across.bins + q]:
+            continue
+        near_sum = near_sum + desk.sums[q] if has_sum else desk.sums[q]
+        far_sum = far_sum + far_sums[q] if has_sum else far_sums[q]
+        has_sum = True
+    near_total[0] += <double>near_sum
+    far_total[0] += <double>far_sum
+
+
+cdef void sum_slopes(
+    const Axis *along, Py_ssize_t begin, Py_ssize_t end, const Axis *across,
+    Py_ssize_t across_line, const char *cells, Py_ssize_t along_stride, Py_ssize_t across_stride,
+    int itemsize, real *by_near, real *by_far,
+) noexcept nogil:
+    """Sum the slopes of taps ``begin .. end`` of a line, where it crosses another."""
+    cdef Py_ssize_t t
+    cdef real value
+    cdef bint has_value = False
+    for t in range(begin, end):
+        if along.near[t] == 0 and along.far[t] == 0:
+            continue
+        value = sum_along(
+            across, across_line, cells + along.cell[t] * along_stride, across_stride, itemsize
+        )
+        if has_value:
+            by_near[0] = by_near[0] + <real>along.near[t] * value
+            by_far[0] = by_far[0] + <real>along.far[t] * value
+        else:
+            by_near[0] = <real>along.near[t] * value
+            by_far[0] = <real>along.far[t] * value
+        has_value = True
+
+
+cdef void differentiate_plane_of_means(
+    const Call *call, BackDesk *desk, Py_ssize_t box, const char *cells, const char *grads,
+    double *sides,
+) noexcept nogil:
+    differentiate_plane_along(
+        call, call.x, call.features.col, call.out.col, call.y, call.features.row, call.out.row,
+        desk, box, cells, grads, sides, sides + 2,
+    )
+    differentiate_plane_along(
+        call, call.y, call.features.row, call.out.row, call.x, call.features.col, call.out.col,
+        desk, box, cells, grads, sides + 1, sides + 3,
+    )
+
+
+cdef void differentiate_plane_of_maxima(
+    const Call *call, BackDesk *desk, Py_ssize_t box, const char *cells, const char *grads,
+    double *sides,
+) noexcept nogil:
+    cdef Py_ssize_t r, p, y_bin, y_line, side
+    cdef real sums[4]
+    cdef real grad
+    memset(sums, 0, sizeof(sums))
+    for r in range(call.y.bins):
+        y_bin = box * call.y.bins + r
+        find_largest_of_row(call, desk, box, r, cells)
+        for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
+            for p in range(call.x.bins):
+                if desk.row_line[p] != y_line:
+                    continue
+                grad = load(grads + r * call.out.row + p * call.out.col, call.itemsize)
+                add_slopes_of_point(
+                    call.x, desk.col_line[p], call.y, y_line, cells, call.features.col,
+                    call.features.row, call.itemsize, grad, sums, sums + 2,
+                )
+                add_slopes_of_point(
+                    call.y, y_line, call.x, desk.col_line[p], cells, call.features.row,
+                    call.features.col, call.itemsize, grad, sums + 1, sums + 3,
+                )
+    for side in range(4):
+        sides[side] += <double>sums[side]
+
+
+cdef void add_slopes_of_point(
+    const Axis *along, Py_ssize_t line, const Axis *across, Py_ssize_t across_line,
+    const char *cells, Py_ssize_t along_stride, Py_ssize_t across_stride, int itemsize, real grad,
+    real *near_sum, real *far_sum,
+) noexcept nogil:
+    cdef Py_ssize_t t = along.tap_begin[line]
+    cdef real by_near, by_far
+    if along.tap_end[line] - t == 2 and (along.near[t] != 0 or along.far[t] != 0):
+        sum_slopes(
+            along, t, t + 2, across, across_line, cells, along_stride, across_stride, itemsize,
+            &by_near, &by_far,
+        )
+        near_sum[0] = near_sum[0] + by_near * grad
+        far_sum[0] = far_sum[0] + by_far * grad

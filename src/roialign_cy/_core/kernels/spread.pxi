@@ -1,0 +1,344 @@
+# The gradient by the features, LANES channels of one image at a time: the tiled order reversed. A
+# ring holds the rows of the gradient that the boxes at hand add to. A row is zeroed when it opens
+# and written out when no later box reaches it.
+#
+# The order in which a cell's terms are added is the result. It is that of the boxes in the tables,
+# in a box that of the sections' rows, and what one row of sections adds to a cell is summed first,
+# by its columns. Nothing else (threads, bands, groups, layout, loop order) may enter into it.
+
+
+cdef struct Gradient:
+    Call call               # its `out` is the gradient by the output, which is only read here
+    Array map               # the gradient by the features, in the working type
+    bint go_on              # whether it holds the sums of boxes before these
+    Readers y               # of means
+    Readers x
+
+
+cdef inline void add_few(
+    const real *const *source, const real *weight, Py_ssize_t terms,
+    const Py_ssize_t *offset, Py_ssize_t count, real *out,
+) noexcept nogil:
+    """``out[offset[j]] += weight[t] * source[t][j]``, t after t, for 1 to 4 terms.
+
+    ``terms`` is a constant where this is called.
+    """
+    cdef const real *a = source[0]
+    cdef const real *b = source[1 if terms > 1 else 0]
+    cdef const real *c = source[2 if terms > 2 else 0]
+    cdef const real *d = source[3 if terms > 3 else 0]
+    cdef real wa = weight[0]
+    cdef real wb = weight[1 if terms > 1 else 0]
+    cdef real wc = weight[2 if terms > 2 else 0]
+    cdef real wd = weight[3 if terms > 3 else 0]
+    cdef real acc[LANES]
+    cdef Py_ssize_t i, j
+    cdef real *cell
+    for j in range(count):
+        cell = out + offset[j]
+        for i in range(LANES):
+            acc[i] = cell[i] + wa * a[j * LANES + i]
+            if terms > 1:
+                acc[i] = acc[i] + wb * b[j * LANES + i]
+            if terms > 2:
+                acc[i] = acc[i] + wc * c[j * LANES + i]
+            if terms > 3:
+                acc[i] = acc[i] + wd * d[j * LANES + i]
+        for i in range(LANES):
+            cell[i] = acc[i]
+
+
+cdef void add_rows(
+    const real *const *source, const real *weight, Py_ssize_t terms,
+    const Py_ssize_t *offset, Py_ssize_t count, real *out,
+) noexcept nogil:
+    """The same for any number of terms."""
+    cdef Py_ssize_t t = 0
+    while terms - t >= 4:
+        add_few(source + t, weight + t, 4, offset, count, out)
+        t += 4
+    if terms - t == 1:
+        add_few(source + t, weight + t, 1, offset, count, out)
+    elif terms - t == 2:
+        add_few(source + t, weight + t, 2, offset, count, out)
+    elif terms - t == 3:
+        add_few(source + t, weight + t, 3, offset, count, out)
+
+
+cdef void zero_cells(
+    const Array *map, char *start, Py_ssize_t channels, Py_ssize_t begin, Py_ssize_t end
+) noexcept nogil:
+    """Write zeros into columns ``begin .. end`` of the row that starts there."""
+    cdef Py_ssize_t i, x
+    cdef char *plane
+    if begin >= end:
+        return
+    if map.channel == <Py_ssize_t>sizeof(real):
+        for x in range(begin, end):
+            memset(start + x * map.col, 0, channels * sizeof(real))
+        return
+    for i in range(channels):
+        plane = start + i * map.channel
+        if map.col == <Py_ssize_t>sizeof(real):
+            memset(plane + begin * map.col, 0, (end - begin) * sizeof(real))
+        else:
+            for x in range(begin, end):
+                (<real *>(plane + x * map.col))[0] = 0
+
+
+cdef inline char *row_in_map(
+    const Gradient *gradient, const Patch *patch, Py_ssize_t y
+) noexcept nogil:
+    return (
+        gradient.map.data + patch.image * gradient.map.image
+        + patch.first_channel * gradient.map.channel + y * gradient.map.row
+    )
+
+
+cdef void open_rows(
+    const Gradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t first,
+    Py_ssize_t last,
+) noexcept nogil:
+    """Have rows ``first .. last`` of the gradient in the ring, where they are not."""
+    cdef const Array *map = &gradient.map
+    cdef Py_ssize_t y
+    cdef real *cells
+    desk.opened = max(desk.opened, first)
+    for y in range(desk.opened, last):
+        if desk.low[y] >= desk.high[y]:
+            continue
+        cells = desk.row[y] + desk.low[y] * LANES
+        if gradient.go_on:
+            pack_cells(
+                row_in_map(gradient, patch, y) + desk.low[y] * map.col, map.channel, map.col,
+                sizeof(real), patch.channels, desk.high[y] - desk.low[y], cells,
+            )
+        else:
+            memset(cells, 0, (desk.high[y] - desk.low[y]) * LANES * sizeof(real))
+    desk.opened = max(desk.opened, last)
+
+
+cdef void close_rows(
+    const Gradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t last
+) noexcept nogil:
+    """Write the rows before ``last`` out: no box that is still to come reaches them."""
+    cdef const Array *map = &gradient.map
+    cdef Py_ssize_t y, low, high
+    cdef char *start
+    for y in range(desk.closed, last):
+        low, high = desk.low[y], desk.high[y]
+        start = row_in_map(gradient, patch, y)
+        if low < high:
+            unpack_cells(
+                desk.row[y] + low * LANES, 1, high - low, patch.channels, start + low * map.col,
+                map.channel, (high - low) * map.col, map.col, sizeof(real),
+            )
+        else:
+            low = high = 0
+        if not gradient.go_on:
+            zero_cells(map, start, patch.channels, 0, low)
+            zero_cells(map, start, patch.channels, high, gradient.call.width)
+    desk.closed = max(desk.closed, last)
+
+
+cdef void fetch_rows(
+    const Call *call, const Patch *patch, BackDesk *desk, Py_ssize_t first, Py_ssize_t last
+) noexcept nogil:
+    """Have rows ``first .. last`` of the features packed."""
+    cdef const Array *features = &call.features
+    cdef Py_ssize_t y
+    desk.fetched = max(desk.fetched, first)
+    for y in range(desk.fetched, last):
+        if desk.low[y] < desk.high[y]:
+            pack_cells(
+                features.data + patch.image * features.image
+                + patch.first_channel * features.channel + y * features.row
+                + desk.low[y] * features.col,
+                features.channel, features.col, call.itemsize, patch.channels,
+                desk.high[y] - desk.low[y], desk.feature_row[y] + desk.low[y] * LANES,
+            )
+    desk.fetched = max(desk.fetched, last)
+
+
+cdef inline bint reaches(
+    const Call *call, const Patch *patch, Py_ssize_t box
+) noexcept nogil:
+    """Whether a box reads anything, and between the first and the last row of the task."""
+    cdef Py_ssize_t begin = call.y.distinct_begin[box], end = call.y.distinct_end[box]
+    return (
+        begin < end
+        and call.x.distinct_begin[box] < call.x.distinct_end[box]
+        and call.y.distinct[begin] < patch.last_row
+        and call.y.distinct[end - 1] >= patch.first_row
+    )
+
+
+cdef void find_columns(const Call *call, const Patch *patch, BackDesk *desk) noexcept nogil:
+    """For each row of the map, the span of columns that the boxes of the task read."""
+    cdef Py_ssize_t i, box, d, y, low, high
+    for y in range(call.height):
+        desk.low[y] = call.width
+        desk.high[y] = 0
+    for i in range(patch.begin, patch.end):
+        box = call.order[i]
+        if not reaches(call, patch, box):
+            continue
+        low = call.x.distinct[call.x.distinct_begin[box]]
+        high = call.x.distinct[call.x.distinct_end[box] - 1] + 1
+        for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
+            y = call.y.distinct[d]
+            desk.low[y] = min(desk.low[y], low)
+            desk.high[y] = max(desk.high[y], high)
+
+
+cdef void place_rows(
+    real **row, Py_ssize_t height, real *ring, Py_ssize_t ring_rows, Py_ssize_t width
+) noexcept nogil:
+    """Row y of the map lies in slot y modulo ring_rows."""
+    cdef Py_ssize_t y, slot = 0
+    for y in range(height):
+        row[y] = ring + slot * width * LANES
+        slot += 1
+        if slot == ring_rows:
+            slot = 0
+
+
+cdef inline bint lies_packed(const Array *array, int itemsize, Py_ssize_t channels) noexcept nogil:
+    """Whether LANES channels lie side by side in the array itself."""
+    return (
+        channels == LANES
+        and itemsize == <int>sizeof(real)
+        and array.channel == <Py_ssize_t>sizeof(real)
+    )
+
+
+cdef void take_grads(
+    const Call *call, const Patch *patch, BackDesk *desk, Py_ssize_t box, Py_ssize_t first,
+    Py_ssize_t rows,
+) noexcept nogil:
+    """Have the gradients of some rows of sections as cells of LANES channels."""
+    cdef const Array *out = &call.out
+    cdef Py_ssize_t r
+    cdef const char *start = (
+        out.data + (call.first_box + box) * out.image + patch.first_channel * out.channel
+        + first * out.row
+    )
+    if lies_packed(out, call.itemsize, patch.channels):
+        desk.grads = <const real *>start
+        desk.grad_row = out.row // <Py_ssize_t>sizeof(real)
+        desk.grad_col = out.col // <Py_ssize_t>sizeof(real)
+    else:
+        desk.grads = desk.cells
+        desk.grad_col = LANES
+        desk.grad_row = call.x.bins * LANES
+        if out.row == call.x.bins * out.col:
+            pack_cells(
+                start, out.channel, out.col, call.itemsize, patch.channels, rows * call.x.bins,
+                desk.cells,
+            )
+        else:
+            for r in range(rows):
+                pack_cells(
+                    start + r * out.row, out.channel, out.col, call.itemsize, patch.channels,
+                    call.x.bins, desk.cells + r * desk.grad_row,
+                )
+    for r in range(rows):
+        desk.row_start[r] = r * desk.grad_row
+
+
+cdef void spread_tiled(
+    const Gradient *gradient, const BackPlan *plan, const Patch *patch, BackDesk *desk
+) noexcept nogil:
+    """Sum the gradient of one task."""
+    cdef const Call *call = &gradient.call
+    cdef const Array *features = &call.features
+    cdef bint in_place = lies_packed(&gradient.map, sizeof(real), patch.channels)
+    cdef bint fetches = call.mode == MAX and not lies_packed(
+        features, call.itemsize, patch.channels
+    )
+    cdef Py_ssize_t i, box, d, y, x0, first, last, rows
+    cdef Py_ssize_t map_col = LANES, feature_col = LANES
+    desk.opened = desk.closed = patch.first_row
+    desk.fetched = 0
+    memset(desk.nothing, 0, LANES * sizeof(real))
+    if in_place:
+        map_col = gradient.map.col // <Py_ssize_t>sizeof(real)
+        for y in range(patch.first_row, patch.last_row):
+            desk.row[y] = <real *>row_in_map(gradient, patch, y)
+            if not gradient.go_on:
+                zero_cells(&gradient.map, <char *>desk.row[y], LANES, 0, call.width)
+    else:
+        place_rows(desk.row, call.height, desk.ring, plan.ring_rows, call.width)
+    if fetches:
+        place_rows(desk.feature_row, call.height, desk.packed, plan.ring_rows, call.width)
+    elif call.mode == MAX:
+        feature_col = features.col // <Py_ssize_t>sizeof(real)
+        for y in range(call.height):
+            desk.feature_row[y] = <real *>(
+                features.data + patch.image * features.image
+                + patch.first_channel * features.channel + y * features.row
+            )
+    if fetches or not in_place:
+        find_columns(call, patch, desk)
+    for i in range(patch.begin, patch.end):
+        box = call.order[i]
+        if not reaches(call, patch, box):
+            continue
+        first = call.y.distinct[call.y.distinct_begin[box]]
+        last = call.y.distinct[call.y.distinct_end[box] - 1] + 1
+        if fetches:
+            fetch_rows(call, patch, desk, first, last)
+        if not in_place:
+            # Boxes ascend by their first row, and none is taller than the ring.
+            first = max(first, patch.first_row)
+            close_rows(gradient, patch, desk, first)
+            open_rows(gradient, patch, desk, first, min(last, patch.last_row))
+        x0 = call.x.distinct_begin[box]
+        for d in range(x0, call.x.distinct_end[box]):
+            desk.column[d - x0] = call.x.distinct[d] * map_col
+            desk.feature_column[d - x0] = call.x.distinct[d] * feature_col
+        first = 0
+        while first < call.y.bins:
+            rows = min(plan.group, call.y.bins - first)
+            take_grads(call, patch, desk, box, first, rows)
+            if call.mode == AVG:
+                spread_means(gradient, patch, desk, box, first, rows)
+            else:
+                spread_maxima(call, patch, desk, box, first, rows)
+            first += rows
+    if not in_place:
+        close_rows(gradient, patch, desk, patch.last_row)
+
+
+cdef void spread_means(
+    const Gradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t box,
+    Py_ssize_t first, Py_ssize_t rows,
+) noexcept nogil:
+    cdef const Call *call = &gradient.call
+    cdef const Readers *readers = &gradient.x
+    cdef Py_ssize_t x0 = call.x.distinct_begin[box]
+    cdef Py_ssize_t columns = call.x.distinct_end[box] - x0
+    cdef Py_ssize_t d, t, terms, y, begin
+    cdef real *lines = desk.lines
+    # Column outside, rows inside: the weights are set up once for all rows of the group.
+    for d in range(columns):
+        begin = readers.begin[x0 + d]
+        terms = readers.end[x0 + d] - begin
+        for t in range(terms):
+            desk.source[t] = desk.grads + readers.section[begin + t] * desk.grad_col
+        mix(
+            desk.source, readers.weight + begin, terms, desk.row_start, rows,
+            lines + d * LANES, columns * LANES,
+        )
+    readers = &gradient.y
+    for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
+        y = call.y.distinct[d]
+        if y < patch.first_row or y >= patch.last_row:
+            continue
+        terms = 0
+        for t in range(readers.begin[d], readers.end[d]):
+            if readers.section[t] >= first and readers.section[t] < first + rows:
+                desk.source[terms] = lines + (readers.section[t] - first) * columns * LANES
+                desk.weight[terms] = readers.weight[t]
+                terms += 1
+        add_rows(desk.source, desk.weight, terms, desk.column, columns, desk.row[y])

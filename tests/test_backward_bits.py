@@ -1,0 +1,139 @@
+"""One gradient, one result: the same bits whatever computes it, in whatever order.
+
+The calls are large enough to be shared out among threads.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import pytest
+from test_bits import (
+    AUTOMATIC,
+    MOST_THREADS,
+    WAYS,
+    Way,
+    _eight_threads,  # noqa: F401  fixtures
+    _own_registry,  # noqa: F401
+    assert_same_bits,
+    inputs,
+    options_of,
+    random_call,
+)
+
+import roialign_cy as ra
+from roialign_cy._core import taps, variants
+from roialign_cy.backends.cpu import CpuBackend
+
+MODES = ["avg", "max"]
+WRT = ["features", "rois"]
+
+
+@dataclass(frozen=True)
+class Backwards:
+    """A way to compute a gradient."""
+
+    way: Way
+
+    def gradient(self, grads, rois, features, wrt, **options):
+        """Differentiate, channels first whatever the layout."""
+        ra.backends.register(CpuBackend("this way", self.way.variant, self.way.tuning))
+        options |= {"backend": "this way", "num_threads": self.way.num_threads}
+        is_last = self.way.layout == "NHWC"
+        if is_last:
+            arrays = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (grads, features))
+            grads, features = arrays
+        gradient = ra.roi_align_backward(
+            grads, rois, features.shape, features=features, wrt=wrt, layout=self.way.layout,
+            **options,
+        )  # fmt: skip
+        return np.moveaxis(gradient, -1, 1) if is_last and wrt == "features" else gradient
+
+
+@cache
+def grads_of(dtype, channels):
+    grads = np.random.default_rng(9).standard_normal((60, channels, 7, 5)).astype(dtype)
+    grads.flags.writeable = False
+    return grads
+
+
+def gradient_of(way, wrt, mode, dtype, channels):
+    features, rois = inputs(dtype, channels)
+    grads = grads_of(dtype, channels)
+    return Backwards(way).gradient(grads, rois, features, wrt, **options_of(mode))
+
+
+@cache
+def expected(wrt, mode, dtype, channels):
+    return gradient_of(Way(), wrt, mode, dtype, channels)
+
+
+@pytest.mark.parametrize("channels", [1, 5, 17, 64])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("wrt", WRT)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_every_way_gives_the_same_bits(way, wrt, mode, dtype, channels):
+    gradient = gradient_of(way, wrt, mode, dtype, channels)
+    assert_same_bits(gradient, expected(wrt, mode, dtype, channels))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("wrt", WRT)
+def test_what_is_compared_is_the_gradient(wrt, mode):
+    features, rois = inputs("float64", 5)
+    gradient = expected(wrt, mode, "float64", 5)
+    reference = ra.roi_align_backward(
+        grads_of("float64", 5), rois, features.shape, features=features, wrt=wrt,
+        backend="reference", **options_of(mode),
+    )  # fmt: skip
+    np.testing.assert_allclose(gradient, reference, rtol=0, atol=1e-10)
+    assert len(np.unique(gradient)) > 100
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_call_gives_the_same_bits_on_every_variant_and_number_of_threads(seed):
+    features, rois, options = random_call(seed)
+    sizes = options.pop("output_size")
+    if options["convention"].startswith("onnx"):
+        options["mode"] = "avg"
+    shape = (len(rois), features.shape[1], *sizes)
+    grads = np.random.default_rng(seed).standard_normal(shape).astype(features.dtype)
+    for wrt in WRT:
+        arguments = grads, rois, features, wrt
+        first = Backwards(Way(tuning=AUTOMATIC)).gradient(*arguments, **options)
+        for variant in variants.promised():
+            for layout, num_threads in ("NCHW", 1), ("NCHW", MOST_THREADS), ("NHWC", MOST_THREADS):
+                way = Way(variant, num_threads, layout, AUTOMATIC)
+                assert_same_bits(Backwards(way).gradient(*arguments, **options), first)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("order", ["tiled", "planar"])
+def test_boxes_of_several_batches_are_all_added(order, mode):
+    # 10 x 10 sections of 20 000 boxes are more than one batch of tables holds.
+    rng = np.random.default_rng(0)
+    features = rng.integers(-9, 9, (2, 4, 20, 20)).astype(np.float32)
+    near = rng.integers(-4, 20, (20_000, 2))
+    rois = np.column_stack([rng.integers(0, 2, 20_000), near, near + 10]).astype(np.float32)
+    grads = rng.integers(-3, 4, (20_000, 4, 10, 10)).astype(np.float32)
+    options = {"convention": ra.Convention(pixel_offset=0), "mode": mode, "sampling_ratio": 1}
+    tables = taps.Taps(rois, 0, 20, 20, spec_of(options), True, 1)
+    assert tables.last < len(rois)
+    way = Way(num_threads=2, tuning=replace(AUTOMATIC, order=order))
+    together = Backwards(way).gradient(grads, rois, features, "features", **options)
+    half = tables.last
+    apart = [
+        Backwards(way).gradient(grads[part], rois[part], features, "features", **options)
+        for part in (slice(0, half), slice(half, None))
+    ]
+    np.testing.assert_array_equal(together, apart[0] + apart[1])  # of integers: exact
+    assert together.any()
+
+
+def spec_of(options):
+    from roialign_cy._spec import make_spec
+
+    return make_spec(
+        10, options["convention"], 1.0, options["sampling_ratio"], options["mode"], "NCHW", None
+    )
