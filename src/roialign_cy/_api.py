@@ -236,8 +236,8 @@ def _check_gradient(
     """The boxes and features of a gradient, checked with all else."""
     num_images, channels, _, _ = spec.feature_shape(input_shape)
     dtype = grad_output.dtype.newbyteorder("=")
-    rois = _arrays.check_rois(rois, num_images, spec)
-    expected = spec.output_shape(len(rois), channels)
+    boxes = _arrays.check_rois(rois, num_images, spec)
+    expected = spec.output_shape(len(boxes), channels)
     if grad_output.shape != expected:
         raise ValueError(
             f"grad_output must have the shape {expected} for these rois and input_shape, "
@@ -259,11 +259,11 @@ def _check_gradient(
     if out is not None:
         inputs = {"grad_output": grad_output, "rois": rois, "features": features}
         by_features = wrt == ("features",)
-        shape = input_shape if by_features else (len(rois), 4)
+        shape = input_shape if by_features else (len(boxes), 4)
         _arrays.check_out(
-            out, shape, dtype if by_features else rois.dtype.newbyteorder("="), **inputs
+            out, shape, dtype if by_features else boxes.dtype.newbyteorder("="), **inputs
         )
-    return rois, features
+    return boxes, features
 
 
 def _require_runnable(backend: Backend, spec: PoolSpec) -> None:
