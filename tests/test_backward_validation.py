@@ -42,7 +42,7 @@ def gradient(**changes):
         ({"grad_output": GRADS[:, :, :0]}, ValueError, "grad_output must have a section or more"),
         ({"grad_output": GRADS.astype(int)}, TypeError, "grad_output must be float16, float32 or"),
         ({"grad_output": GRADS.tolist()}, TypeError, "grad_output must be a NumPy or CuPy array"),
-        ({"rois": ROIS + [0, np.nan, 0, 0, 0]}, ValueError, r"rois\[0\] must be finite"),
+        ({"rois": ROIS + np.array([0, np.nan, 0, 0, 0])}, ValueError, r"rois\[0\] must be finite"),
         ({"rois": ROIS[:, 1:]}, ValueError, "rois must have the shape"),
         ({"features": FEATURES[:1]}, ValueError, "features must have the shape input_shape"),
         ({"features": FEATURES.astype(np.float64)}, TypeError, "the dtype of grad_output, float32"),
