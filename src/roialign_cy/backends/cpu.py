@@ -13,6 +13,7 @@ from ..boxes import is_plain
 from ._protocol import API_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
     from numpy.typing import NDArray
@@ -178,24 +179,8 @@ class CpuBackend:
         out = np.zeros((len(rois), 4))
         if grads.size == 0 or features.size == 0:
             return out
-        height, width = features.shape[2:]
-        in_float64 = features.dtype.itemsize == 8
-        kernels = self._kernels("float64" if in_float64 else "float32")
-        num_threads = threads.effective_num_threads(spec.num_threads)
-        first = 0
-        while first < len(rois):
-            taps = Taps(rois, first, height, width, spec, not in_float64, num_threads, True)
-            kernels.box_gradient(
-                grads,
-                features,
-                out,
-                taps,
-                num_threads,
-                self._tuning.order,
-                self._tuning.parallel,
-                self._tuning.splits,
-            )
-            first = taps.last
+        for kernels, taps, options in self._batches(features, rois, spec, with_slopes=True):
+            kernels.box_gradient(grads, features, out, taps, *options)
         return out
 
     def _run_spread(
@@ -207,25 +192,9 @@ class CpuBackend:
         out: NDArray[np.floating],
     ) -> None:
         """Hand native, aligned arrays to the core, boxes in batches of bounded memory."""
-        height, width = out.shape[2:]
-        in_float64 = out.dtype.itemsize == 8
-        kernels = self._kernels("float64" if in_float64 else "float32")
-        num_threads = threads.effective_num_threads(spec.num_threads)
-        first = 0
-        while first < len(rois):
-            taps = Taps(rois, first, height, width, spec, not in_float64, num_threads)
-            kernels.spread(
-                grads,
-                features if spec.mode == "max" else None,
-                out,
-                taps,
-                first > 0,
-                num_threads,
-                self._tuning.order,
-                self._tuning.parallel,
-                self._tuning.splits,
-            )
-            first = taps.last
+        maps = features if spec.mode == "max" else None
+        for kernels, taps, options in self._batches(out, rois, spec):
+            kernels.spread(grads, maps, out, taps, taps.first > 0, *options)
 
     def _pool(
         self,
@@ -286,24 +255,29 @@ class CpuBackend:
         out: NDArray[np.floating],
     ) -> None:
         """Hand native, aligned arrays to the core, boxes in batches of bounded memory."""
-        height, width = features.shape[2:]
-        in_float64 = features.dtype.itemsize == 8
+        for kernels, taps, options in self._batches(features, rois, spec):
+            kernels.forward(features, out, taps, *options)
+
+    def _batches(
+        self,
+        maps: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        spec: PoolSpec,
+        with_slopes: bool = False,
+    ) -> Iterator[tuple[ModuleType, Taps, tuple[int, str | None, bool | None, int | None]]]:
+        """Kernels, tables and options of each batch of boxes on maps of that shape and type."""
+        height, width = maps.shape[2:]
+        in_float64 = maps.dtype.itemsize == 8
         kernels = self._kernels("float64" if in_float64 else "float32")
+        tuning = self._tuning
         num_threads = threads.effective_num_threads(spec.num_threads)
-        if self._tuning.parallel is False:
+        if tuning.parallel is False:
             num_threads = 1
+        options = (num_threads, tuning.order, tuning.parallel, tuning.splits)
         first = 0
         while first < len(rois):
-            taps = Taps(rois, first, height, width, spec, not in_float64, num_threads)
-            kernels.forward(
-                features,
-                out,
-                taps,
-                num_threads,
-                self._tuning.order,
-                self._tuning.parallel,
-                self._tuning.splits,
-            )
+            taps = Taps(rois, first, height, width, spec, not in_float64, num_threads, with_slopes)
+            yield kernels, taps, options
             first = taps.last
 
     def _kernels(self, working_type: str) -> ModuleType:
