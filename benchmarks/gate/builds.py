@@ -1,0 +1,62 @@
+"""Builds versions of the library side by side, for the gate alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ..callgrind import VARIANT
+from . import git
+
+# Runs a version's own setup.py on fewer extensions: of the kernels, only those that are measured.
+# A build is a third of the whole then.
+_SETUP = """
+import runpy
+import sys
+import setuptools
+
+kernels = sys.argv.pop(1)
+setup = setuptools.setup
+
+def setup_of_few(*, ext_modules, **options):
+    few = [e for e in ext_modules if ".kernels." not in e.name or e.name.endswith(kernels)]
+    setup(ext_modules=few, **options)
+
+setuptools.setup = setup_of_few
+runpy.run_path("setup.py", run_name="__main__")
+"""
+KERNELS = f"{VARIANT}_float32"
+
+
+class BuildError(Exception):
+    """A version does not build; the text has the compiler's last words."""
+
+
+def build(root: Path, tree: str, cache: Path) -> Path:
+    """Build a tree, unless the cache has it, and give the folder to import it from."""
+    folder = cache / f"{tree}-{KERNELS}"
+    if not folder.exists():
+        unfinished = cache / f"{folder.name}.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        git.export(root, tree, unfinished)
+        _build_extensions(unfinished)
+        unfinished.rename(folder)
+    return folder / "src"
+
+
+def _build_extensions(folder: Path) -> None:
+    jobs = len(os.sched_getaffinity(0))
+    # Line directives: callgrind then finds the .pxi file that an instruction was written in.
+    command = ["-q", "build_ext", "--inplace", f"--parallel={jobs}", "--cython-line-directives"]
+    done = subprocess.run(
+        [sys.executable, "-c", _SETUP, KERNELS, *command],
+        cwd=folder,
+        env=os.environ | {"CFLAGS": "-g"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise BuildError(f"{folder.name} does not build:\n{done.stderr[-4000:]}")

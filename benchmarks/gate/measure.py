@@ -1,0 +1,96 @@
+"""Measures two builds: instructions first, then the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .. import callgrind
+from ..callgrind import VARIANT, environment
+from . import clock
+from .verdict import PartRise, Rules, TimeRatio, compare_counts, compare_times
+
+ROUNDS = 11
+"""Samples of a case and version; twice as many when a slower one is measured again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that was measured.
+
+    Attributes
+    ----------
+    counts : list of PartRise
+    times : list of TimeRatio
+        The second measurement where there were two.
+    absent : dict
+        Name of a case -> why it was not compared.
+    """
+
+    counts: list[PartRise] = field(default_factory=list)
+    times: list[TimeRatio] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def slower(self) -> list[PartRise | TimeRatio]:
+        """What blocks."""
+        return [one for one in (*self.counts, *self.times) if one.outcome == "slower"]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was counted, or nothing timed."""
+        return not self.counts or not self.times
+
+
+def compare_instructions(
+    findings: Findings, base: Path, head: Path, cases: Iterable[str], rules: Rules
+) -> None:
+    """Count the cases in both builds."""
+    old = callgrind.count(cases, base)
+    new = callgrind.count(cases, head)
+    for name, reason in new.absent.items():
+        if name in old.instructions:
+            raise RuntimeError(f"{name} runs in base and not in head: {reason}")
+    findings.absent.update(old.absent | new.absent)
+    findings.counts.extend(compare_counts(old.instructions, new.instructions, rules))
+
+
+def compare_clock(
+    findings: Findings,
+    base: Path,
+    head: Path,
+    cases: Iterable[str],
+    rules: Rules,
+    say: Callable[[str], None],
+) -> None:
+    """Time the cases in both builds; those that seem slower a second time."""
+    sources = {"base": base, "head": head}
+    with clock.versions(sources, _timing_environment, callgrind.ROOT) as versions:
+        able = []
+        for case in cases:
+            reason = versions.prepare(case)
+            if reason is None:
+                able.append(case)
+            else:
+                findings.absent.setdefault(case, reason)
+        first = _ratios(versions, able, ROUNDS, rules)
+        doubtful = [case for case, one in first.items() if one.outcome == "slower"]
+        if doubtful:
+            say(f"measured again: {', '.join(doubtful)}")
+            first |= _ratios(versions, doubtful, 2 * ROUNDS, rules)
+        findings.times.extend(first.values())
+
+
+def _ratios(
+    versions: clock.Versions, cases: list[str], rounds: int, rules: Rules
+) -> dict[str, TimeRatio]:
+    samples = versions.time(cases, rounds)
+    return {
+        case: compare_times(samples["base", case], samples["head", case], case, rules)
+        for case in cases
+    }
+
+
+def _timing_environment(source: Path) -> Mapping[str, str]:
+    return environment(source, VARIANT)
