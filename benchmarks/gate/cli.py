@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--base",
         required=True,
-        help=f"revision to compare with, or {PREVIOUS!r}: what was before the last change of the core",
+        help=f"revision to compare with, or {PREVIOUS!r}: the one before the core last changed",
     )
     parser.add_argument("--head", help="revision to judge; by default the files here")
     parser.add_argument(

@@ -45,7 +45,7 @@ class Injection:
         AnchorError
             If the function is not defined exactly once.
         """
-        definition = re.compile(rf"^(?:cdef [^\n(=]*?|def ){self.function}\(", re.MULTILINE)
+        definition = re.compile(rf"^(?:cdef [^\n(=]*|def )\b{self.function}\(", re.MULTILINE)
         found = []
         for path in sorted(package.rglob("*.p*")):
             if path.suffix in {".py", ".pyx", ".pxi"}:
