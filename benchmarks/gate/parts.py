@@ -12,7 +12,8 @@ from collections import Counter
 
 from ..callgrind import Origin
 
-PART_OF_FILE = {"pack.pxi": "packing", "transpose.h": "packing"}
+PACKING = "packing"
+PART_OF_FILE = {"pack.pxi": PACKING, "transpose.h": PACKING}
 """Source files of the kernel modules that are a part of their own."""
 PART_OF_MODULE = {"boxcheck": "argument checks"}
 """Modules of the core that are called otherwise than they are named."""
