@@ -11,23 +11,7 @@ from pathlib import Path
 from ..callgrind import VARIANT
 from . import git
 
-# Runs a version's own setup.py on fewer extensions: of the kernels, only those that are measured.
-# A build is a third of the whole then.
-_SETUP = """
-import runpy
-import sys
-import setuptools
-
-kernels = sys.argv.pop(1)
-setup = setuptools.setup
-
-def setup_of_few(*, ext_modules, **options):
-    few = [e for e in ext_modules if ".kernels." not in e.name or e.name.endswith(kernels)]
-    setup(ext_modules=few, **options)
-
-setuptools.setup = setup_of_few
-runpy.run_path("setup.py", run_name="__main__")
-"""
+_SETUP = Path(__file__).with_name("setup_of_few.py")
 KERNELS = f"{VARIANT}_float32"
 
 
@@ -52,7 +36,7 @@ def _build_extensions(folder: Path) -> None:
     # Line directives: callgrind then finds the .pxi file that an instruction was written in.
     command = ["-q", "build_ext", "--inplace", f"--parallel={jobs}", "--cython-line-directives"]
     done = subprocess.run(
-        [sys.executable, "-c", _SETUP, KERNELS, *command],
+        [sys.executable, str(_SETUP), KERNELS, *command],
         cwd=folder,
         env=os.environ | {"CFLAGS": "-g"},
         capture_output=True,
