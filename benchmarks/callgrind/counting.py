@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -98,7 +99,7 @@ def environment(source: Path | None, variant: str) -> dict[str, str]:
     kept = {
         name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ
     }
-    folders = [str(ROOT)] if source is None else [str(source), str(ROOT)]
+    folders = [str(source or _installed()), str(ROOT)]
     return kept | {
         "PYTHONPATH": os.pathsep.join(folders),
         "PYTHONHASHSEED": "0",
@@ -107,6 +108,13 @@ def environment(source: Path | None, variant: str) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "ROIALIGN_CPU": variant,
     }
+
+
+def _installed() -> Path:
+    found = importlib.util.find_spec("roialign_cy")
+    if found is None or found.origin is None:
+        raise RuntimeError("roialign_cy is not installed")
+    return Path(found.origin).parents[1]
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None) -> str:

@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"nothing to compare with: {error}")
         return NO_BASE
     _say(f"base {base}, head {options.head or 'the files here'}, variant {VARIANT}")
-    rules = Rules(options.most_rise, options.most_ratio)
+    accepted = git.accepted(ROOT, base, options.head)
+    if accepted:
+        _say(f"accepted as slower, by commits since: {', '.join(sorted(accepted))}")
+    rules = Rules(options.most_rise, options.most_ratio, accepted)
     try:
         with tempfile.TemporaryDirectory() as folder:
             findings = run(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from ..callgrind import ROOT
 from ..calls import PreparedCall
 from ..compare import timing
 from ..compare.disturbance import Disturbance
@@ -67,7 +68,7 @@ class Versions:
 
 @contextmanager
 def versions(
-    sources: Mapping[str, Path], environment: Callable[[Path], Mapping[str, str]], root: Path
+    sources: Mapping[str, Path], environment: Callable[[Path], Mapping[str, str]]
 ) -> Iterator[Versions]:
     """Start a process for each version, from the folder that it is imported from."""
     workers: dict[str, subprocess.Popen[str]] = {}
@@ -75,7 +76,7 @@ def versions(
         for version, source in sources.items():
             workers[version] = subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.worker"],
-                cwd=root,
+                cwd=ROOT,
                 env=dict(environment(source)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -15,6 +15,10 @@ SOURCES = (*CORE, "pyproject.toml", "README.md", "LICENSE")
 """What the extensions are built from."""
 
 
+TRAILER = "Accepts-slower"
+"""Of a commit's message: names a part or a case that the commit makes slower on purpose."""
+
+
 class NoBaseError(Exception):
     """There is no earlier version to compare with; the text says why."""
 
@@ -85,6 +89,13 @@ def previous(root: Path, head: str | None) -> str:
             "the history here does not reach back to before the last change of the core"
             + (": this is a shallow clone" if _is_shallow(root) else "")
         ) from None
+
+
+def accepted(root: Path, base: str, head: str | None) -> frozenset[str]:
+    """Give the parts and cases that commits since ``base`` say they make slower on purpose."""
+    trailers = f"--format=%(trailers:key={TRAILER},valueonly)"
+    log = _git(root, "log", trailers, f"{base}..{head or 'HEAD'}", "--")
+    return frozenset(line.strip() for line in log.splitlines() if line.strip())
 
 
 def export(root: Path, tree: str, folder: Path) -> None:

@@ -94,7 +94,7 @@ def _body(text: str, inside_signature: int) -> int:
 
 INJECTIONS = (
     Injection("taps", "fill_box", 200, "taps", "avg"),
-    Injection("packing", "pack_cells", 300, "packing", "avg"),
+    Injection("packing", "pack_cells", 100, "packing", "avg"),
     Injection("avg kernel", "average_box", 500, parts.KERNELS, "avg"),
     Injection("max kernel", "maximum_box", 3000, parts.KERNELS, "max"),
     Injection("backward of avg", "spread_means", 1000, parts.KERNELS, "avg-by-features"),

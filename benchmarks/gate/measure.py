@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def compare_clock(
 ) -> None:
     """Time the cases in both builds; those that seem slower a second time."""
     sources = {"base": base, "head": head}
-    with clock.versions(sources, _timing_environment, callgrind.ROOT) as versions:
+    with clock.versions(sources, _timing_environment) as versions:
         able = []
         for case in cases:
             reason = versions.prepare(case)
@@ -74,16 +74,23 @@ def compare_clock(
                 able.append(case)
             else:
                 findings.absent.setdefault(case, reason)
-        first = _ratios(versions, able, ROUNDS, rules)
-        doubtful = [case for case, one in first.items() if one.outcome == "slower"]
-        if doubtful:
-            say(f"measured again: {', '.join(doubtful)}")
-            first |= _ratios(versions, doubtful, 2 * ROUNDS, rules)
-        findings.times.extend(first.values())
+        findings.times.extend(ratios(versions, able, rules, say))
 
 
-def _ratios(
-    versions: clock.Versions, cases: list[str], rounds: int, rules: Rules
+def ratios(
+    versions: clock.Versions, cases: Sequence[str], rules: Rules, say: Callable[[str], None]
+) -> list[TimeRatio]:
+    """Time prepared cases; those that seem slower are measured again, and that counts."""
+    found = _measure(versions, cases, ROUNDS, rules)
+    doubtful = [case for case, one in found.items() if one.outcome == "slower"]
+    if doubtful:
+        say(f"measured again: {', '.join(doubtful)}")
+        found |= _measure(versions, doubtful, 2 * ROUNDS, rules)
+    return list(found.values())
+
+
+def _measure(
+    versions: clock.Versions, cases: Sequence[str], rounds: int, rules: Rules
 ) -> dict[str, TimeRatio]:
     samples = versions.time(cases, rounds)
     return {

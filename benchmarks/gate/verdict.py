@@ -30,10 +30,12 @@ FLOOR_S = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the command line can change."""
+    """What can be asked for otherwise."""
 
     most_rise: float = MOST_RISE
     most_ratio: float = MOST_RATIO
+    accepted: frozenset[str] = frozenset()
+    """Parts and cases that are made slower on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class PartRise:
     ----------
     culprit : str
         Source file and function that rose most.
-    outcome : {"", "moved", "slower"}
+    outcome : {"", "moved", "accepted", "slower"}
         "moved" is a rise in a case that became cheaper as a whole.
     """
 
@@ -69,7 +71,7 @@ class TimeRatio:
     ----------
     chance : float
         Probability of samples that differ so much, or more, without a cause.
-    outcome : {"", "slower", "too short", "too few"}
+    outcome : {"", "too short", "too few", "accepted", "slower"}
         "too few" samples to be sure of anything.
     """
 
@@ -90,7 +92,7 @@ def compare_counts(
 ) -> list[PartRise]:
     """Compare the instructions of the cases that both have, part by part."""
     rises = []
-    for case in base.keys() & head.keys():
+    for case in (case for case in base if case in head):
         before, after = by_part(base[case]), by_part(head[case])
         is_dearer = head[case].total() > base[case].total()
         for part in sorted(before.keys() | after.keys()):
@@ -99,6 +101,8 @@ def compare_counts(
             outcome = ""
             if rise > max(rules.most_rise * old.total(), FEWEST_INSTRUCTIONS):
                 outcome = "slower" if is_dearer else "moved"
+                if rules.accepted & {case, part}:
+                    outcome = "accepted"
             rises.append(
                 PartRise(case, part, old.total(), new.total(), _culprit(old, new), outcome)
             )
@@ -129,5 +133,5 @@ def compare_times(base: Samples, head: Samples, case: str, rules: Rules) -> Time
     elif base.median < FLOOR_S:
         outcome = "too short"
     elif head.median / base.median > rules.most_ratio and chance < SIGNIFICANCE:
-        outcome = "slower"
+        outcome = "accepted" if case in rules.accepted else "slower"
     return TimeRatio(case, base.median, head.median, chance, outcome)
