@@ -23,24 +23,22 @@ cdef inline void mix_few(
     cdef Py_ssize_t i, j, o
     for j in range(count):
         o = offset[j]
-        if terms == 2 and not go_on:
-            # With two plain products in one loop, gcc takes them for interchangeable and gathers
-            # its vectors element by element.
+        # A loop to a term: gcc takes products in one loop for interchangeable, and gathers its
+        # vectors element by element.
+        for i in range(LANES):
+            acc[i] = wa * a[o + i]
+        if go_on:
             for i in range(LANES):
-                acc[i] = wa * a[o + i]
+                acc[i] = out[i] + acc[i]
+        if terms > 1:
             for i in range(LANES):
                 acc[i] = acc[i] + wb * b[o + i]
-        else:
+        if terms > 2:
             for i in range(LANES):
-                acc[i] = wa * a[o + i]
-                if go_on:
-                    acc[i] = out[i] + acc[i]
-                if terms > 1:
-                    acc[i] = acc[i] + wb * b[o + i]
-                if terms > 2:
-                    acc[i] = acc[i] + wc * c[o + i]
-                if terms > 3:
-                    acc[i] = acc[i] + wd * d[o + i]
+                acc[i] = acc[i] + wc * c[o + i]
+        if terms > 3:
+            for i in range(LANES):
+                acc[i] = acc[i] + wd * d[o + i]
         for i in range(LANES):
             out[i] = acc[i]
         out += out_stride
