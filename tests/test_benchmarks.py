@@ -107,6 +107,7 @@ def is_slow(benchmark):
     return benchmark is bench_instructions.Instructions  # runs valgrind each time: a test below
 
 
+@pytest.mark.peers  # of which those that are installed take part
 @pytest.mark.parametrize(
     ("benchmark", "method"), [one for one in CLASSES if not is_slow(one.values[0])]
 )
