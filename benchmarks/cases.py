@@ -46,7 +46,7 @@ class Case:
         return replace(self, workload=replace(self.workload, channels=channels))
 
 
-_P4 = replace(WORKLOADS["fpn-p4"], channels=128)
+_P4 = replace(WORKLOADS["fpn-p4"], channels=64)
 _ADAPTIVE = replace(WORKLOADS["large-adaptive"], channels=64)
 _DOCUMENT = replace(WORKLOADS["document-7x7"], channels=64, height=100, width=152)
 _NHWC = replace(WORKLOADS["nhwc"], channels=64, height=100, width=152)
