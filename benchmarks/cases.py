@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from .calls import PreparedCall
 
 COUNTED_CHANNELS = 32
-"""Channels of a call whose instructions are counted, some fifty times slower than it runs: two
-blocks of those that the kernels work on together."""
+COUNTED_BOXES = 128
+"""Size of a call whose instructions are counted, which takes some fifty times as long as it runs:
+two blocks of the channels that the kernels work on together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,10 @@ class Case:
 
     def to_count(self) -> Case:
         """Reduce it to what is counted in a second."""
-        channels = min(self.workload.channels, COUNTED_CHANNELS)
-        return replace(self, workload=replace(self.workload, channels=channels))
+        workload = self.workload
+        boxes = replace(workload.boxes, count=min(workload.boxes.count, COUNTED_BOXES))
+        channels = min(workload.channels, COUNTED_CHANNELS)
+        return replace(self, workload=replace(workload, channels=channels, boxes=boxes))
 
 
 _P4 = replace(WORKLOADS["fpn-p4"], channels=64)
