@@ -5,7 +5,10 @@ import itertools
 import math
 import pkgutil
 import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import benchmarks
 import numpy as np
@@ -178,6 +181,29 @@ def test_kernel_instructions_are_counted(variant):
     chosen = {"variant": variant, "case": "small-avg"}
     _, counted = run(bench_instructions.Instructions, "track_kernels", chosen)
     assert 1000 < counted < 100_000
+
+
+# asv imports everything below its folder.
+IMPORT_ALL = """
+import pkgutil, sys, importlib
+import benchmarks, roialign_cy
+before = roialign_cy.backends.names()
+for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."):
+    importlib.import_module(module.name)
+assert roialign_cy.backends.names() == before
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_every_module_imports_with_numpy_alone_and_does_nothing():
+    root = Path(benchmarks.__file__).parents[1]
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL], cwd=root, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    (line,) = run.stdout.splitlines()
+    others = "asv asv_runner cupy matplotlib onnx onnxruntime openvino rich scipy setuptools torch"
+    assert not {*line.split()} & {*others.split()}
 
 
 def test_names_and_parameters_are_strings():

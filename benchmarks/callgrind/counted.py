@@ -11,7 +11,7 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 
-from ..cases import CASES
+from ..cases import CASES, LACKING
 
 WARM_UP_CALLS = 16
 """By then caches are filled and Python (3.11 on) has specialised the bytecode of a call."""
@@ -28,8 +28,8 @@ def main(arguments: Sequence[str]) -> None:
         try:
             call = case.prepare().run
             call()
-        except (AttributeError, NotImplementedError) as error:  # an older version lacks it
-            print(f"{name}: {error}", flush=True)  # noqa: T201
+        except LACKING as error:
+            print(f"{name}: {error!r}", flush=True)  # noqa: T201
             continue
         _count(requests, call, name)
 

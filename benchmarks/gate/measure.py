@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from .. import callgrind
@@ -47,8 +49,8 @@ def compare_instructions(
     findings: Findings, base: Path, head: Path, cases: Iterable[str], rules: Rules
 ) -> None:
     """Count the cases in both builds."""
-    old = callgrind.count(cases, base)
-    new = callgrind.count(cases, head)
+    with ThreadPoolExecutor(2) as pool:  # counts do not mind company
+        old, new = pool.map(partial(callgrind.count, cases), (base, head))
     for name, reason in new.absent.items():
         if name in old.instructions:
             raise RuntimeError(f"{name} runs in base and not in head: {reason}")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..cases import CASES
+from ..cases import CASES, LACKING
 from ..compare import disturbance
 
 
@@ -27,8 +27,8 @@ def serve() -> None:
             try:
                 calls[name] = CASES[name].prepare().run
                 calls[name]()
-            except (AttributeError, NotImplementedError) as error:  # an older version lacks it
-                answer = str(error)
+            except LACKING as error:
+                answer = repr(error)
         elif request == "run":
             calls[name]()
         else:
