@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..cases import CASES, LACKING
 
@@ -23,27 +23,23 @@ def main(arguments: Sequence[str]) -> None:
     requests = ctypes.PyDLL(library)
     if not requests.is_counting_possible():
         raise SystemExit("this program counts only under valgrind")
+    calls = {}
     for name in names:
-        case = CASES[name].to_count()
         try:
-            call = case.prepare().run
-            call()
+            calls[name] = CASES[name].to_count().prepare().run
+            for _ in range(WARM_UP_CALLS):
+                calls[name]()
         except LACKING as error:
             print(f"{name}: {error!r}", flush=True)  # noqa: T201
-            continue
-        _count(requests, call, name)
-
-
-def _count(requests: ctypes.PyDLL, call: Callable[[], object], name: str) -> None:
-    for _ in range(WARM_UP_CALLS):
-        call()
-    title = name.encode()
+            calls.pop(name, None)
     gc.collect()
     gc.disable()
-    requests.start_counting()
-    call()
-    requests.stop_counting(title)
-    gc.enable()
+    titles = {name: name.encode() for name in calls}
+    requests.start_instrumentation()  # after all warming up, which it would slow down
+    for name, call in calls.items():
+        requests.start_counting()
+        call()
+        requests.stop_counting(titles[name])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class BuildError(Exception):
 
 def build(root: Path, tree: str, cache: Path) -> Path:
     """Build a tree, unless the cache has it, and give the folder to import it from."""
-    folder = cache / f"{tree}-{KERNELS}"
+    folder = cache / f"{git.sources_key(root, tree)}-{KERNELS}"
     if not folder.exists():
         unfinished = cache / f"{folder.name}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)

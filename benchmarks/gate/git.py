@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import tempfile
@@ -96,6 +97,12 @@ def accepted(root: Path, base: str, head: str | None) -> frozenset[str]:
     trailers = f"--format=%(trailers:key={TRAILER},valueonly)"
     log = _git(root, "log", trailers, f"{base}..{head or 'HEAD'}", "--")
     return frozenset(line.strip() for line in log.splitlines() if line.strip())
+
+
+def sources_key(root: Path, tree: str) -> str:
+    """Give a name to what a tree is built from, whatever else is in it."""
+    listing = _git(root, "ls-tree", tree, "--", *CORE, "pyproject.toml")
+    return hashlib.sha1(listing.encode(), usedforsecurity=False).hexdigest()
 
 
 def export(root: Path, tree: str, folder: Path) -> None:
