@@ -7,6 +7,7 @@ all of that again when it is measured once more.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ SIGNIFICANCE = 0.01
 """Of a one-sided Mann-Whitney test. Both of two measurements have to pass it."""
 FLOOR_S = 0.001
 """Calls below this are not judged by the clock: their instructions are."""
+
+_CYTHON_PREFIX = "__pyx_f_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,17 @@ def _culprit(old: Counter[Origin], new: Counter[Origin]) -> str:
     for origin, instructions in old.items():
         change[origin.file, origin.function] -= instructions
     ((file, function), _), *_ = change.most_common(1)
-    # Cython's prefix, which spells the module out.
-    _, _, name = function.partition("'")[0].rpartition("float32_")
-    return f"{file}: {name or function}"
+    return f"{file}: {_plain_name(function)}"
+
+
+def _plain_name(symbol: str) -> str:
+    """Give a function's name without what Cython, gcc and callgrind write around it."""
+    name = re.split(r"[.']", symbol)[0]
+    if name.startswith(_CYTHON_PREFIX):
+        name = name.removeprefix(_CYTHON_PREFIX)
+        while length := re.match(r"\d+", name):  # of a part of the module's name, which follows
+            name = name[length.end() + int(length[0]) + 1 :]
+    return name
 
 
 def compare_times(base: Samples, head: Samples, case: str, rules: Rules) -> TimeRatio:
