@@ -190,7 +190,7 @@ class Remeasured:
         self.asked = []
 
     def time(self, cases, rounds):
-        self.asked.append((tuple(cases), rounds))
+        self.asked.append((*cases, rounds))
         head = 0.020 if len(self.asked) <= self.times_slower else 0.010
         found = {("base", case): samples(0.010) for case in cases}
         return found | {("head", case): samples(head if case == "avg" else 0.010) for case in cases}
@@ -202,10 +202,16 @@ def test_only_what_is_slower_twice_blocks(times_slower, outcome):
     versions = Remeasured(times_slower)
     ratios = measure.ratios(versions, ["avg", "max"], RULES, say=lambda text: None)
     assert {one.case: one.outcome for one in ratios} == {"avg": outcome, "max": ""}
-    asked = [(("avg", "max"), measure.ROUNDS)]
-    if times_slower:
-        asked.append((("avg",), 2 * measure.ROUNDS))
-    assert versions.asked == asked
+    again = [("avg", 2 * measure.ROUNDS)] if times_slower else []
+    assert versions.asked == [("avg", measure.ROUNDS), *again, ("max", measure.ROUNDS)]
+
+
+def test_the_clock_stops_when_its_time_is_up(monkeypatch):
+    pytest.importorskip("scipy", reason="the test of significance is scipy's")
+    monkeypatch.setattr(measure, "MOST_CLOCK_S", -1)
+    said = []
+    assert measure.ratios(Remeasured(0), ["avg", "max"], RULES, said.append) == []
+    assert said == ["no time left for the clock on avg, max"]
 
 
 RISE = verdict.PartRise("avg", "kernels", 1000, 2000, "mix.pxi: mix", "slower")
