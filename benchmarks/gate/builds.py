@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +22,7 @@ def build(root: Path, tree: str, cache: Path) -> Path:
     """Build a tree, unless the cache has it, and give the folder to import it from."""
     folder = cache / f"{git.sources_key(root, tree)}-{KERNELS}"
     if not folder.exists():
-        unfinished = cache / f"{folder.name}.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = cache / f"{folder.name}.{os.getpid()}"
         git.export(root, tree, unfinished)
         _build_extensions(unfinished)
         unfinished.rename(folder)
