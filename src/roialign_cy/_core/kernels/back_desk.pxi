@@ -39,14 +39,12 @@ cdef struct BackDesk:
     real *nothing           # a cell of zeros
     real *crossed           # columns combined, at the distinct rows of a box
     real *sums              # derivatives by the near side, times the gradient; then the far side
-    real *far
+    real *far               # of each term of slopes, that by the far side
     Py_ssize_t *live        # of each section along an axis that reads anything, two offsets
     Py_ssize_t *live_grad
-    const real **source
-    real *weight
+    Term *term              # of the sum at hand
     Py_ssize_t *column      # of each distinct column of the box, its offset in a row of the ring
     Py_ssize_t *feature_column
-    Py_ssize_t *row_start   # of each row of sections at hand, its offset in `grads`
     real **row              # of each row of the map, its column 0 in the ring
     real **feature_row
     Py_ssize_t *low         # of each row of the map, the columns that are added to: low .. high
@@ -100,11 +98,9 @@ cdef Py_ssize_t lay_back_desk(
     desk.col_point = <int *>carve(memory, &at, sought * sizeof(int))
     desk.row_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
     desk.col_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
-    desk.source = <const real **>carve(memory, &at, plan.terms * sizeof(void *))
-    desk.weight = <real *>carve(memory, &at, plan.terms * sizeof(real))
+    desk.term = <Term *>carve(memory, &at, plan.terms * sizeof(Term))
     desk.column = <Py_ssize_t *>carve(memory, &at, line * sizeof(Py_ssize_t))
     desk.feature_column = <Py_ssize_t *>carve(memory, &at, line * sizeof(Py_ssize_t))
-    desk.row_start = <Py_ssize_t *>carve(memory, &at, plan.group * sizeof(Py_ssize_t))
     desk.row = <real **>carve(memory, &at, rows * sizeof(void *))
     desk.feature_row = <real **>carve(memory, &at, rows * sizeof(void *))
     desk.low = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))

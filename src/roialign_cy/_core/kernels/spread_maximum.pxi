@@ -2,16 +2,26 @@
 
 
 cdef inline Py_ssize_t terms_of(
-    const Axis *axis, Py_ssize_t line, real *const *row, const real **source, real *weight
+    const Axis *axis, Py_ssize_t line, real *const *row, Term *term
 ) noexcept nogil:
-    """The rows that a line reads, with their weights."""
+    """The rows that a line reads, with their weights; places count from the first row listed."""
     cdef Py_ssize_t t, terms = 0
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
         if <real>axis.weight[t] != 0:
-            source[terms] = row[axis.cell[t]]
-            weight[terms] = <real>axis.weight[t]
+            term[terms].place = row[axis.cell[t]] - row[0]
+            term[terms].weight = <real>axis.weight[t]
             terms += 1
     return terms
+
+
+cdef void interpolate_features(
+    const Call *call, const BackDesk *desk, Py_ssize_t line, Py_ssize_t columns, real *out
+) noexcept nogil:
+    """Combine the rows of one line of the features at the distinct columns of the box."""
+    cdef Py_ssize_t terms = terms_of(call.y, line, desk.feature_row, desk.term)
+    mix_listed(
+        desk.feature_row[0], desk.term, terms, desk.feature_column, columns, out, LANES
+    )
 
 
 cdef inline void keep_first_larger(
@@ -74,15 +84,12 @@ cdef void find_largest(
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t y_bin = box * call.y.bins + row
     cdef Py_ssize_t begin = call.y.line_begin[y_bin]
-    cdef Py_ssize_t y_line, x_line, x_begin, x_bin, p, terms
+    cdef Py_ssize_t y_line, x_line, x_begin, x_bin, p
     cdef bint starts, is_first
     cdef real *best
     cdef int *row_point
     for y_line in range(begin, call.y.line_end[y_bin]):
-        terms = terms_of(call.y, y_line, desk.feature_row, desk.source, desk.weight)
-        mix(
-            desk.source, desk.weight, terms, desk.feature_column, columns, desk.lines, LANES
-        )
+        interpolate_features(call, desk, y_line, columns, desk.lines)
         starts = y_line == begin
         for p in range(call.x.bins):
             x_bin = box * call.x.bins + p
@@ -168,12 +175,7 @@ cdef inline void choose(
 
 
 cdef inline void add_cell(const real *value, real weight, real *out) noexcept nogil:
-    cdef real acc[LANES]
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        acc[i] = out[i] + weight * value[i]
-    for i in range(LANES):
-        out[i] = acc[i]
+    put(out, plus(take(out), times(value, weight)))
 
 
 cdef void spread_maxima(
@@ -183,7 +185,6 @@ cdef void spread_maxima(
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t r, p, y_line, x_line, y_bin, x_bin, t
     cdef real chosen[LANES]
-    cdef const real *lines = desk.lines
     for r in range(rows):
         y_bin = box * call.y.bins + first + r
         if not section_reaches(call.y, y_bin, patch):
@@ -195,7 +196,7 @@ cdef void spread_maxima(
                 x_bin = box * call.x.bins + p
                 for x_line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
                     choose(
-                        desk.grads + desk.row_start[r] + p * desk.grad_col,
+                        desk.grads + r * desk.grad_row + p * desk.grad_col,
                         desk.row_point + p * LANES, desk.col_point + p * LANES,
                         <int>(y_line - call.y.line_begin[y_bin]),
                         <int>(x_line - call.x.line_begin[x_bin]), desk.nothing, chosen,
@@ -207,9 +208,10 @@ cdef void spread_maxima(
             for t in range(call.y.tap_begin[y_line], call.y.tap_end[y_line]):
                 if call.y.cell[t] < patch.first_row or call.y.cell[t] >= patch.last_row:
                     continue
-                desk.weight[0] = <real>call.y.weight[t]
-                add_few(
-                    &lines, desk.weight, 1, desk.column, columns, desk.row[call.y.cell[t]]
+                desk.term.place = 0
+                desk.term.weight = <real>call.y.weight[t]
+                add_lines(
+                    desk.lines, desk.term, 1, desk.column, columns, desk.row[call.y.cell[t]]
                 )
 
 
