@@ -32,11 +32,10 @@ cdef struct BackDesk:
     real *cells             # gradients of the sections at hand
     real *lines             # what rows of sections add, at the distinct columns of a box
     real *best
-    int *row_point          # where the largest point of a section is: its line along y and x
-    int *col_point
+    flag *row_point         # where the largest point of a section is: its line along y and x
+    flag *col_point
     Py_ssize_t *row_line    # the same in the planar order: the lines of the tables, -1 for none
     Py_ssize_t *col_line
-    real *nothing           # a cell of zeros
     real *crossed           # columns combined, at the distinct rows of a box
     real *sums              # derivatives by the near side, times the gradient; then the far side
     real *far               # of each term of slopes, that by the far side
@@ -83,7 +82,6 @@ cdef Py_ssize_t lay_back_desk(
     desk.packed = <real *>carve(
         memory, &at, ring * cell if plan.by_boxes or call.mode == MAX else 0
     )
-    desk.nothing = <real *>carve(memory, &at, LANES * sizeof(real))
     desk.crossed = <real *>carve(memory, &at, crossed * cell)
     desk.sums = <real *>carve(memory, &at, 2 * sums * cell)
     desk.far = <real *>carve(memory, &at, plan.terms * sizeof(real))
@@ -94,8 +92,8 @@ cdef Py_ssize_t lay_back_desk(
     desk.cells = <real *>carve(memory, &at, plan.group * call.x.bins * cell)
     desk.lines = <real *>carve(memory, &at, plan.group * line * cell)
     desk.best = <real *>carve(memory, &at, sought * sizeof(real))
-    desk.row_point = <int *>carve(memory, &at, sought * sizeof(int))
-    desk.col_point = <int *>carve(memory, &at, sought * sizeof(int))
+    desk.row_point = <flag *>carve(memory, &at, sought * sizeof(flag))
+    desk.col_point = <flag *>carve(memory, &at, sought * sizeof(flag))
     desk.row_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
     desk.col_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
     desk.term = <Term *>carve(memory, &at, plan.terms * sizeof(Term))

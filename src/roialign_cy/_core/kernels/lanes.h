@@ -27,12 +27,17 @@ typedef REAL piece __attribute__((vector_size(PIECE_BYTES)));
 typedef piece loose_piece __attribute__((aligned(sizeof(REAL)), may_alias));
 typedef __typeof__(__builtin_choose_expr(sizeof(REAL) == 4, 0, 0LL)) flag; /* as wide as REAL */
 typedef flag piece_mask __attribute__((vector_size(PIECE_BYTES)));    /* all bits set where true */
+typedef piece_mask loose_piece_mask __attribute__((aligned(sizeof(flag)), may_alias));
+#define MASK(comparison) (comparison)
 #define UNROLLED _Pragma("GCC unroll 16")
 #else
 #define PIECE_REALS 1
 typedef REAL piece;
 typedef REAL loose_piece;
-typedef int piece_mask;
+typedef int flag;
+typedef flag piece_mask;
+typedef flag loose_piece_mask;
+#define MASK(comparison) (-(comparison))
 #define UNROLLED
 #endif
 
@@ -44,7 +49,7 @@ typedef struct {
 
 typedef struct {
     piece_mask v[PIECES];
-} lanes_mask;
+} lanes_mask; /* or small whole numbers */
 
 #define EACH_PIECE UNROLLED for (int j = 0; j < PIECES; j++)
 
@@ -64,12 +69,12 @@ static inline lanes all_lanes(REAL value) {
     return x;
 }
 
-/* w * cell */
-static inline lanes times(const REAL *cell, REAL w) {
-    lanes x = take(cell);
+static inline lanes scaled(lanes x, REAL w) {
     EACH_PIECE x.v[j] = w * x.v[j];
     return x;
 }
+
+static inline lanes times(const REAL *cell, REAL w) { return scaled(take(cell), w); }
 
 static inline lanes plus(lanes a, lanes b) {
     EACH_PIECE a.v[j] = a.v[j] + b.v[j];
@@ -82,7 +87,7 @@ static inline lanes product(lanes a, lanes b) {
 }
 
 static inline piece chosen_piece(piece_mask m, piece a, piece b) {
-#if PIECE_BYTES + 0
+#if PIECE_BYTES + 0 /* generic vectors */
     return (piece)((m & (piece_mask)a) | (~m & (piece_mask)b));
 #else
     return m ? a : b;
@@ -91,7 +96,7 @@ static inline piece chosen_piece(piece_mask m, piece a, piece b) {
 
 /* The larger of two numbers; of a number and a NaN, b. */
 static inline lanes larger_lanes(lanes a, lanes b) {
-    EACH_PIECE a.v[j] = chosen_piece(a.v[j] > b.v[j], a.v[j], b.v[j]);
+    EACH_PIECE a.v[j] = chosen_piece(MASK(a.v[j] > b.v[j]), a.v[j], b.v[j]);
     return a;
 }
 
@@ -103,7 +108,7 @@ static inline piece_mask unordered_piece(piece a, piece b) {
     }
     return r;
 #else
-    return (a != a) | (b != b);
+    return MASK((a != a) | (b != b));
 #endif
 }
 
@@ -111,6 +116,22 @@ static inline lanes_mask no_lanes(void) {
     lanes_mask m;
     EACH_PIECE m.v[j] = (piece_mask){0};
     return m;
+}
+
+static inline lanes_mask all_numbers(flag value) {
+    lanes_mask m;
+    EACH_PIECE m.v[j] = value - (piece_mask){0};
+    return m;
+}
+
+static inline lanes_mask take_mask(const flag *cell) {
+    lanes_mask m;
+    EACH_PIECE m.v[j] = *(const loose_piece_mask *)(cell + j * PIECE_REALS);
+    return m;
+}
+
+static inline void put_mask(flag *cell, lanes_mask m) {
+    EACH_PIECE *(loose_piece_mask *)(cell + j * PIECE_REALS) = m.v[j];
 }
 
 static inline lanes_mask or_nan(lanes_mask m, lanes a, lanes b) {
@@ -124,14 +145,41 @@ static inline lanes chosen(lanes_mask m, lanes a, lanes b) {
     return a;
 }
 
+/* m where the mask is set, n elsewhere */
+static inline lanes_mask chosen_numbers(lanes_mask mask, lanes_mask m, lanes_mask n) {
+    EACH_PIECE m.v[j] = (mask.v[j] & m.v[j]) | (~mask.v[j] & n.v[j]);
+    return m;
+}
+
+/* Where both pairs of numbers are equal. */
+static inline lanes_mask both_equal(lanes_mask m, flag n, lanes_mask p, flag q) {
+    EACH_PIECE m.v[j] = MASK(m.v[j] == n) & MASK(p.v[j] == q);
+    return m;
+}
+
+static inline int is_any(lanes_mask m) {
+    flag any = 0;
+    for (int j = 1; j < PIECES; j++) m.v[0] |= m.v[j];
+#if PIECE_BYTES + 0
+    for (int i = 0; i < PIECE_REALS; i++) any |= m.v[0][i];
+#else
+    any = m.v[0];
+#endif
+    return any != 0;
+}
+
+/* Where a is larger than b, or is a NaN and b none. */
+static inline lanes_mask is_larger(lanes a, lanes b) {
+    lanes_mask m;
+    EACH_PIECE {
+        piece_mask is_nan = unordered_piece(a.v[j], a.v[j]);
+        m.v[j] = MASK(a.v[j] > b.v[j]) | (is_nan & ~unordered_piece(b.v[j], b.v[j]));
+    }
+    return m;
+}
+
 /* 0 where an element is less */
 static inline lanes not_negative(lanes a) {
-    EACH_PIECE {
-#if PIECE_BYTES + 0
-        a.v[j] = chosen_piece(a.v[j] < (piece){0}, (piece){0}, a.v[j]);
-#else
-        a.v[j] = a.v[j] < 0 ? 0 : a.v[j];
-#endif
-    }
+    EACH_PIECE a.v[j] = chosen_piece(MASK(a.v[j] < (piece){0}), (piece){0}, a.v[j]);
     return a;
 }

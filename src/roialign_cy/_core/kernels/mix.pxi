@@ -9,9 +9,11 @@ cdef extern from "lanes.h" nogil:
         pass
     ctypedef struct lanes_mask:
         pass
+    ctypedef int flag  # as wide as real
     lanes take(const real *cell)
     void put(real *cell, lanes x)
     lanes all_lanes(real value)
+    lanes scaled(lanes x, real weight)
     lanes times(const real *cell, real weight)
     lanes plus(lanes a, lanes b)
     lanes product(lanes a, lanes b)
@@ -20,6 +22,13 @@ cdef extern from "lanes.h" nogil:
     lanes_mask or_nan(lanes_mask mask, lanes a, lanes b)
     lanes chosen(lanes_mask mask, lanes a, lanes b)
     lanes not_negative(lanes a)
+    lanes_mask all_numbers(flag value)
+    lanes_mask take_mask(const flag *cell)
+    void put_mask(flag *cell, lanes_mask mask)
+    lanes_mask chosen_numbers(lanes_mask mask, lanes_mask m, lanes_mask n)
+    lanes_mask is_larger(lanes a, lanes b)
+    lanes_mask both_equal(lanes_mask m, flag n, lanes_mask p, flag q)
+    bint is_any(lanes_mask mask)
 
 
 cdef enum:

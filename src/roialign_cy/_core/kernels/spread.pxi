@@ -244,7 +244,6 @@ cdef void spread_tiled(
     cdef Py_ssize_t map_col = LANES, feature_col = LANES
     desk.opened = desk.closed = patch.first_row
     desk.fetched = 0
-    memset(desk.nothing, 0, LANES * sizeof(real))
     if in_place:
         map_col = gradient.map.col // <Py_ssize_t>sizeof(real)
         for y in range(patch.first_row, patch.last_row):
