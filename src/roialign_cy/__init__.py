@@ -4,6 +4,7 @@ from . import backends, boxes
 from ._api import roi_align, roi_align_backward
 from ._config import __version__, show_config
 from ._core.threads import get_num_threads, set_num_threads
+from ._explain import Explanation, explain
 from .backends import BackendUnavailableError
 from .conventions import CONVENTIONS, Convention
 
@@ -11,9 +12,11 @@ __all__ = [
     "CONVENTIONS",
     "BackendUnavailableError",
     "Convention",
+    "Explanation",
     "__version__",
     "backends",
     "boxes",
+    "explain",
     "get_num_threads",
     "roi_align",
     "roi_align_backward",

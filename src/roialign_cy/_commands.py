@@ -69,7 +69,7 @@ def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
     from ._demo_picture import save_picture  # here: Matplotlib takes a second to import
 
     try:
-        save_picture(output, photograph, features, pooled)
+        save_picture(output, photograph, demo.explain_box(features, demo.CHANNELS.index("red")))
     except (OSError, ValueError) as error:  # ValueError: a format unknown to Matplotlib
         raise _BadFileError(f"cannot write {str(output)!r}: {error}") from error
     click.echo(f"picture: {output}")
