@@ -1,7 +1,7 @@
 """RoI Align for NumPy and CuPy: the document's definition and every other project's convention."""
 
 from . import backends, boxes
-from ._api import roi_align, roi_align_backward
+from ._api import roi_align, roi_align_backward, roi_pool
 from ._config import __version__, show_config
 from ._core.threads import get_num_threads, set_num_threads
 from ._explain import Explanation, explain
@@ -20,6 +20,7 @@ __all__ = [
     "get_num_threads",
     "roi_align",
     "roi_align_backward",
+    "roi_pool",
     "set_num_threads",
     "show_config",
 ]

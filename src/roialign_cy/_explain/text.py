@@ -158,7 +158,7 @@ def table(it: Explanation, section: tuple[int, int] | None, digits: int) -> Tabl
                 "\n".join(map(text, it.points[row, col, i, j].tolist())),
                 "\n".join(", ".join(map(text, sorted(pair))) for pair in near[[0, 3]].T.tolist()),
                 *(f"{text(q)}\n{text(w)}" for q, w in zip(*terms, strict=True)),
-                text(it.values[row, col, i, j]),
+                text(it.values[row, col, i, j].item()),
             )
         made.add_row(
             name(row, col),
