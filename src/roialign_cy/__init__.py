@@ -4,7 +4,7 @@ from . import backends, boxes
 from ._api import roi_align, roi_align_backward, roi_pool
 from ._config import __version__, show_config
 from ._core.threads import get_num_threads, set_num_threads
-from ._explain import Explanation, explain
+from ._explain import Explanation, compare_conventions, explain
 from .backends import BackendUnavailableError
 from .conventions import CONVENTIONS, Convention
 
@@ -16,6 +16,7 @@ __all__ = [
     "__version__",
     "backends",
     "boxes",
+    "compare_conventions",
     "explain",
     "get_num_threads",
     "roi_align",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .compare import compare_conventions
 from .numbers import Explanation, explain
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "compare_conventions", "explain"]

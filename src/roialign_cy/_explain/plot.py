@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .numbers import Explanation
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""As `Explanation.box`."""
+Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 BOX = "#ffd43b"
 ACCENT = "#e8590c"
@@ -79,9 +83,9 @@ def leading_point(it: Explanation, row: int, col: int) -> tuple[int, int]:
     return int(i), int(j)
 
 
-def shades_of(*explanations: Explanation) -> Normalize:
-    """One scale of colours for maps and outputs: the finite values of the maps."""
-    values = np.concatenate([np.ravel(it.map[np.isfinite(it.map)]) for it in explanations])
+def shades_of(it: Explanation) -> Normalize:
+    """One scale of colours for the map and the output: the finite values of the map."""
+    values = it.map[np.isfinite(it.map)]
     if not values.size:
         return Normalize(0, 1)
     low, high = float(values.min()), float(values.max())
@@ -95,19 +99,11 @@ def draw_map(
     point: tuple[int, int] | None,
     shades: Normalize,
     type_size: float = 10.5,
-    with_legend: bool = True,
 ) -> None:
     """Draw the cells around the box, its sections and points, and what one point reads."""
-    _draw_cells(axes, it, shades)
-    x_limits, y_limits = _view(it)
-    axes.set_xlim(*x_limits)
-    axes.set_ylim(*y_limits)
+    draw_cells(axes, it, shades, view(it, it.box), type_size)
     draw_box(axes, it, section, markersize=type_size * 0.62)
-    centres = _centres(it, x_limits, y_limits)
-    if len(centres) <= 4 * _MOST_LABELLED_CELLS:
-        axes.plot(
-            *centres.T, "o", markersize=3.5, color="white", markeredgecolor=INK, markeredgewidth=0.8
-        )
+    centres = _centres_in_view(axes, it)
     if len(centres) <= _MOST_LABELLED_CELLS:
         read = [] if point is None else it.neighbours[(*section, *point)].tolist()
         upper = read[:2]  # their values go where no arrow is
@@ -115,58 +111,99 @@ def draw_map(
             _write_value(axes, it, centre, shades, type_size * 0.8, centre in read, centre in upper)
     if point is not None and not it.is_outside(*section, *point):
         _draw_arrows(axes, it, section, point)
+    axes.set_title(_map_title(it), fontsize=type_size * 1.1, color=INK, loc="left")
+    _draw_legend(axes, it, type_size)
+
+
+def draw_cells(
+    axes: Axes, it: Explanation, shades: Normalize, limits: Limits, type_size: float
+) -> None:
+    """Draw the cells of the map within those limits, with their centres."""
+    height, width = it.map.shape
+    extent = (
+        (0, width, 0, height)
+        if it.coordinates == "document"
+        else (-0.5, width - 0.5, height - 0.5, -0.5)
+    )
+    # In float64, because Matplotlib's resampling overflows float16.
+    axes.imshow(
+        it.map.astype(np.float64),
+        extent=extent,
+        cmap=COLOURS,
+        norm=shades,
+        interpolation="nearest",
+    )
+    axes.set_facecolor("#e9ecef")  # what is outside the map
+    axes.set_xlim(*limits[0])
+    axes.set_ylim(*limits[1])
+    centres = _centres_in_view(axes, it)
+    if len(centres) <= 4 * _MOST_LABELLED_CELLS:
+        axes.plot(
+            *centres.T, "o", markersize=3.5, color="white", markeredgecolor=INK, markeredgewidth=0.8
+        )
     axes.tick_params(labelsize=type_size, color=INK, labelcolor=INK)
     name_axes(axes, it, "cells", type_size)
-    axes.set_title(_map_title(it), fontsize=type_size * 1.1, color=INK, loc="left")
-    if with_legend:
-        _draw_legend(axes, it, type_size)
+
+
+def draw_rectangle(
+    axes: Axes,
+    it: Explanation,
+    box: Box,
+    colour: str,
+    linewidth: float = 1.3,
+    linestyle: str = "-",
+    zorder: int = 2,
+    outlined: bool = False,
+) -> None:
+    """Draw the outline of a box in the explanation's coordinates."""
+    x, y, width, height = box
+    axes.add_patch(
+        Rectangle(
+            (x, y),
+            width,
+            -height if it.coordinates == "document" else height,
+            fill=False,
+            edgecolor=colour,
+            linewidth=linewidth,
+            linestyle=linestyle,
+            zorder=zorder,
+            path_effects=OUTLINE if outlined else None,
+        )
+    )
 
 
 def draw_box(
     axes: Axes,
     it: Explanation,
-    section: tuple[int, int],
+    section: tuple[int, int] | None,
     scale: float = 1.0,
     markersize: float = 6.5,
 ) -> None:
-    """Draw the box with its sections and points; the section in focus stands out.
+    """Draw the box with its sections and points; a section in focus stands out.
 
     ``scale`` is what a cell measures on these axes.
     """
     x, y, width, height = (side * scale for side in it.box)
-    up = -1 if it.coordinates == "document" else 1  # towards the next row of sections
     rows, cols = it.output.shape
-    across, down = width / cols, up * height / rows
-    for row, col in sorted(np.ndindex(rows, cols), key=lambda at: at == section):
+    across, down = width / cols, height / rows
+    step = -down if it.coordinates == "document" else down
+    for row, col in np.ndindex(rows, cols):
         is_focus = (row, col) == section
-        axes.add_patch(
-            Rectangle(
-                (x + across * col, y + down * row),
-                across,
-                down,
-                fill=False,
-                edgecolor=ACCENT if is_focus else BOX,
-                linewidth=2.6 if is_focus else 1.3,
-                zorder=3 if is_focus else 2,
-            )
+        draw_rectangle(
+            axes,
+            it,
+            (x + across * col, y + step * row, across, down),
+            ACCENT if is_focus else BOX,
+            linewidth=2.6 if is_focus else 1.3,
+            zorder=3 if is_focus else 2,
         )
-    axes.add_patch(
-        Rectangle(
-            (x, y),
-            width,
-            up * height,
-            fill=False,
-            edgecolor=BOX,
-            linewidth=2.6,
-            zorder=2,
-            path_effects=OUTLINE,
-        )
-    )
+    draw_rectangle(axes, it, (x, y, width, height), BOX, linewidth=2.6, outlined=True)
     if it.values.size > _MOST_POINTS_DRAWN:
         return
     is_outside = np.isnan(it.neighbours[..., 0, 0])
     in_focus = np.zeros(it.values.shape, bool)
-    in_focus[section] = True
+    if section is not None:
+        in_focus[section] = True
     for chosen, colour in ((~in_focus, BOX), (in_focus, ACCENT)):
         for at, face in ((chosen & ~is_outside, colour), (chosen & is_outside, "none")):
             axes.plot(
@@ -183,41 +220,46 @@ def draw_box(
 def draw_output(
     axes: Axes,
     it: Explanation,
-    section: tuple[int, int] | None,
+    section: tuple[int, int],
     shades: Normalize,
     type_size: float = 10.5,
-    title: str | None = None,
 ) -> None:
-    """Draw the output, in numbers where they fit; a section stands out."""
-    rows, cols = it.output.shape
+    """Draw the output of an explanation; a section stands out."""
+    draw_values(axes, it, it.output, shades, type_size)
+    first = 1 if it.coordinates == "document" else 0
+    corner = (section[1] + first - 0.5, section[0] + first - 0.5)
+    axes.add_patch(
+        Rectangle(corner, 1, 1, fill=False, edgecolor=ACCENT, linewidth=3.5, clip_on=False)
+    )
+    title = "Output: the mean" if it.spec.mode == "avg" else "Output: the max"
+    axes.set_title(title, fontsize=type_size * 1.1, color=INK, loc="left")
+
+
+def draw_values(
+    axes: Axes, it: Explanation, values: NDArray[np.floating], shades: Normalize, type_size: float
+) -> None:
+    """Draw the output of this or another pooling of the box, in numbers where they fit."""
+    rows, cols = values.shape
     first = 1 if it.coordinates == "document" else 0
     extent = (first - 0.5, first + cols - 0.5, first + rows - 0.5, first - 0.5)
-    axes.imshow(it.output.astype(np.float64), extent=extent, cmap=COLOURS, norm=shades)
-    if it.output.size <= _MOST_LABELLED_SECTIONS:
-        for (row, col), value in np.ndenumerate(it.output):
+    axes.imshow(values.astype(np.float64), extent=extent, cmap=COLOURS, norm=shades)
+    if values.size <= _MOST_LABELLED_SECTIONS:
+        for (row, col), value in np.ndenumerate(values):
             axes.text(
                 col + first,
                 row + first,
                 value_text(float(value)),
-                fontsize=type_size * (1.35 if it.output.size <= 16 else 0.9),
+                fontsize=type_size * (1.35 if values.size <= 16 else 0.9),
                 color=ink_on(float(value), shades),
                 ha="center",
                 va="center",
             )
-    if section is not None:
-        corner = (section[1] + first - 0.5, section[0] + first - 0.5)
-        axes.add_patch(
-            Rectangle(corner, 1, 1, fill=False, edgecolor=ACCENT, linewidth=3.5, clip_on=False)
-        )
     axes.set_xticks(range(first, first + cols))
     axes.set_yticks(range(first, first + rows))
     axes.tick_params(labelsize=type_size, color=INK, labelcolor=INK)
     across, down = ("section i →", "← section j") if first else ("column →", "← row")
     axes.set_xlabel(across, fontsize=type_size, color=INK)
     axes.set_ylabel(down, fontsize=type_size, color=INK)
-    if title is None:
-        title = "Output: the mean" if it.spec.mode == "avg" else "Output: the max"
-    axes.set_title(title, fontsize=type_size * 1.1, color=INK, loc="left")
 
 
 def name_axes(axes: Axes, it: Explanation, unit: str, type_size: float) -> None:
@@ -281,34 +323,18 @@ def _sum_of_products(it: Explanation, at: tuple[int, int, int, int], terms_in_li
     return f"Where the arrows meet:\n{text} {before}{value_text(it.values[at])}"
 
 
-def _draw_cells(axes: Axes, it: Explanation, shades: Normalize) -> None:
-    height, width = it.map.shape
-    extent = (
-        (0, width, 0, height)
-        if it.coordinates == "document"
-        else (-0.5, width - 0.5, height - 0.5, -0.5)
-    )
-    # In float64 and without resampling: a float16 map overflows in Matplotlib's.
-    axes.imshow(
-        it.map.astype(np.float64),
-        extent=extent,
-        cmap=COLOURS,
-        norm=shades,
-        interpolation="nearest",
-    )
-    axes.set_facecolor("#e9ecef")  # what is outside the map
-
-
-def _view(it: Explanation) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Limits of x and of y (as drawn, from the bottom up) around the box, to whole cells."""
-    x, y, width, height = it.box
+def view(it: Explanation, *boxes: Box) -> Limits:
+    """Limits of x and of y (as drawn, from the bottom up) around boxes, to whole cells."""
     size_y, size_x = it.map.shape
     is_document = it.coordinates == "document"
     edge = 0.0 if is_document else -0.5
-    far_y = y - height if is_document else y + height
+    xs = [side for x, _, width, _ in boxes for side in (x, x + width)]
+    ys = [
+        side for _, y, _, height in boxes for side in (y, y - height if is_document else y + height)
+    ]
 
-    def limits(near: float, far: float, size: int) -> tuple[float, float]:
-        low, high = sorted((near, far))
+    def limits(sides: list[float], size: int) -> tuple[float, float]:
+        low, high = min(sides), max(sides)
         first = np.floor(low - _MARGIN - edge) + edge
         last = np.ceil(high + _MARGIN - edge) + edge
         # Little is to be seen where there is no map, and nothing unless the box reaches there;
@@ -318,19 +344,16 @@ def _view(it: Explanation) -> tuple[tuple[float, float], tuple[float, float]]:
         last = max(min(last, edge + size + beyond_last), edge + 1)
         return float(first), float(last)
 
-    low, high = limits(y, far_y, size_y)
-    return limits(x, x + width, size_x), ((low, high) if is_document else (high, low))
+    low, high = limits(ys, size_y)
+    return limits(xs, size_x), ((low, high) if is_document else (high, low))
 
 
-def _centres(
-    it: Explanation, x_limits: tuple[float, float], y_limits: tuple[float, float]
-) -> NDArray[np.float64]:
-    """Centres of the cells that are in view."""
+def _centres_in_view(axes: Axes, it: Explanation) -> NDArray[np.float64]:
     height, width = it.map.shape
     shift = 0.5 if it.coordinates == "document" else 0.0
     x, y = np.arange(width) + shift, np.arange(height) + shift
-    x = x[(x > x_limits[0]) & (x < x_limits[1])]
-    y = y[(y > min(y_limits)) & (y < max(y_limits))]
+    (left, right), (bottom, top) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+    x, y = x[(x > left) & (x < right)], y[(y > bottom) & (y < top)]
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 

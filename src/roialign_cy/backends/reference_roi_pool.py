@@ -25,6 +25,13 @@ def rounded(value: float) -> int:
     return whole
 
 
+def box_cells(near: np.floating[Any], far: np.floating[Any], scale: float) -> tuple[int, int]:
+    """Return the first cell of a box along one axis, and how many it has."""
+    number = type(near)
+    first, last = (rounded(float(side * number(scale))) for side in (near, far))
+    return first, max(last - first + 1, 1)  # both ends belong to it
+
+
 def section_cells(
     near: np.floating[Any], far: np.floating[Any], sections: int, size: int, scale: float
 ) -> list[range]:
@@ -32,8 +39,7 @@ def section_cells(
     # Rounding at every step to the type of the box, as elsewhere: a product that is nearly an
     # integer would else be cut elsewhere than by others, and take in another cell.
     number = type(near)
-    first, last = (rounded(float(side * number(scale))) for side in (near, far))
-    length = max(last - first + 1, 1)  # both ends belong to it
+    first, length = box_cells(near, far, scale)
     largest = float(np.finfo(number).max)
     section = number(min(float(length), largest)) / number(sections)
     cells = []
