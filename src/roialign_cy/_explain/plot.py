@@ -39,6 +39,7 @@ OUTLINE = (withStroke(linewidth=3.5, foreground=INK),)  # keeps white and yellow
 
 _SIZE = (11.0, 4.9)  # inches
 _MOST_LABELLED_CELLS = 110
+_MOST_CENTRES = 440  # past that an arrow between two of them is no longer one
 _MOST_LABELLED_SECTIONS = 50
 _MOST_POINTS_DRAWN = 4000
 _MARGIN = 1.0  # cells around the box
@@ -105,12 +106,11 @@ def draw_map(
     draw_box(axes, it, section, markersize=type_size * 0.62)
     centres = _centres_in_view(axes, it)
     if len(centres) <= _MOST_LABELLED_CELLS:
-        read = [] if point is None else it.neighbours[(*section, *point)].tolist()
-        upper = read[:2]  # their values go where no arrow is
+        read, upper = ([], []) if point is None else _cells_read(it, (*section, *point))
         for centre in centres.tolist():
             _write_value(axes, it, centre, shades, type_size * 0.8, centre in read, centre in upper)
-    if point is not None and not it.is_outside(*section, *point):
-        _draw_arrows(axes, it, section, point)
+    if point is not None and len(centres) <= _MOST_CENTRES:
+        _draw_arrows(axes, it, (*section, *point))
     axes.set_title(_map_title(it), fontsize=type_size * 1.1, color=INK, loc="left")
     _draw_legend(axes, it, type_size)
 
@@ -137,7 +137,7 @@ def draw_cells(
     axes.set_xlim(*limits[0])
     axes.set_ylim(*limits[1])
     centres = _centres_in_view(axes, it)
-    if len(centres) <= 4 * _MOST_LABELLED_CELLS:
+    if len(centres) <= _MOST_CENTRES:
         axes.plot(
             *centres.T, "o", markersize=3.5, color="white", markeredgecolor=INK, markeredgewidth=0.8
         )
@@ -320,7 +320,7 @@ def _sum_of_products(it: Explanation, at: tuple[int, int, int, int], terms_in_li
         for first in range(0, len(products), terms_in_line)
     ]
     text = (sign.rstrip() + "\n").join(lines)
-    return f"Where the arrows meet:\n{text} {before}{value_text(it.values[at])}"
+    return f"The point, cells by weights:\n{text} {before}{value_text(it.values[at])}"
 
 
 def view(it: Explanation, *boxes: Box) -> Limits:
@@ -390,19 +390,26 @@ def _write_value(
     )
 
 
-def _draw_arrows(
-    axes: Axes, it: Explanation, section: tuple[int, int], point: tuple[int, int]
-) -> None:
+def _cells_read(
+    it: Explanation, at: tuple[int, int, int, int]
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Centres of the cells that a point reads: all of them, and those of the upper row."""
+    cells = list(zip(it.neighbours[at].tolist(), it.weights[at], strict=True))
+    return [cell for cell, weight in cells if weight], [
+        cell for cell, weight in cells[:2] if weight
+    ]
+
+
+def _draw_arrows(axes: Axes, it: Explanation, at: tuple[int, int, int, int]) -> None:
     """Draw an arrow from each cell that the point reads."""
-    at = (*section, *point)
     target = read_at(it, *at)
-    for cell, weight in zip(it.neighbours[at], it.weights[at], strict=True):
-        if not weight or np.hypot(*(cell - target)) < 0.1:
+    for cell in _cells_read(it, at)[0]:
+        if np.hypot(cell[0] - target[0], cell[1] - target[1]) < 0.1:
             continue
         arrow = axes.annotate(
             "",
             target,
-            tuple(cell),
+            (cell[0], cell[1]),
             arrowprops={
                 "arrowstyle": "-|>",
                 "color": "white",
@@ -434,7 +441,8 @@ def _draw_legend(axes: Axes, it: Explanation, type_size: float) -> None:
         keys,
         [name for *_, name in kinds],
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.14),
+        bbox_to_anchor=(0.5, 0),
+        borderaxespad=3.9,  # below the name of the axis
         ncols=len(kinds),
         fontsize=type_size * 0.9,
         handletextpad=0.2,
