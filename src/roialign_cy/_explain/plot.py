@@ -139,7 +139,13 @@ def draw_cells(
     centres = _centres_in_view(axes, it)
     if len(centres) <= _MOST_CENTRES:
         axes.plot(
-            *centres.T, "o", markersize=3.5, color="white", markeredgecolor=INK, markeredgewidth=0.8
+            *centres.T,
+            "o",
+            markersize=3.5,
+            color="white",
+            markeredgecolor=INK,
+            markeredgewidth=0.8,
+            zorder=3,
         )
     axes.tick_params(labelsize=type_size, color=INK, labelcolor=INK)
     name_axes(axes, it, "cells", type_size)
@@ -320,7 +326,7 @@ def _sum_of_products(it: Explanation, at: tuple[int, int, int, int], terms_in_li
         for first in range(0, len(products), terms_in_line)
     ]
     text = (sign.rstrip() + "\n").join(lines)
-    return f"The point, cells by weights:\n{text} {before}{value_text(it.values[at])}"
+    return f"Cells × weights:\n{text} {before}{value_text(it.values[at])}"
 
 
 def view(it: Explanation, *boxes: Box) -> Limits:
