@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from . import demo
-from ._explain import Explanation
-from ._explain import plot as drawing
+from ._explain import Explanation, drawing
+from ._explain.plot import arithmetic, draw_map
 
 FOCUS = (0, 0)
 """Row and column of the section that is followed through the panels, with its point (1, 0)."""
@@ -38,7 +38,7 @@ def save_picture(path: Path, photograph: NDArray[np.uint8], explanation: Explana
     right = _axes(figure, (13.35, 3.75, 2.4, 2.4))
     shades = drawing.shades_of(explanation)
     _draw_photograph(left, photograph, explanation)
-    drawing.draw_map(middle, explanation, FOCUS, FOCUS_POINT, shades, _TEXT)
+    draw_map(middle, explanation, FOCUS, FOCUS_POINT, shades, _TEXT)
     drawing.draw_output(right, explanation, FOCUS, shades, _TEXT)
     channel = demo.CHANNELS[explanation.channel]
     for axes, title in (
@@ -50,7 +50,7 @@ def save_picture(path: Path, photograph: NDArray[np.uint8], explanation: Explana
     figure.text(
         13.05 / _SIZE[0],
         0.6 / _SIZE[1],
-        drawing.arithmetic(explanation, FOCUS, FOCUS_POINT, terms_in_line=1),
+        arithmetic(explanation, FOCUS, FOCUS_POINT, terms_in_line=1),
         fontsize=_TEXT,
         color=drawing.INK,
         linespacing=1.35,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .compare import compare_conventions
-from .numbers import Explanation, explain
+from .explanation import Explanation
+from .numbers import explain
 
 __all__ = ["Explanation", "compare_conventions", "explain"]

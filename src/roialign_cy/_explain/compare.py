@@ -10,13 +10,14 @@ from .._api import roi_pool
 from ..backends.reference_roi_pool import box_cells, section_cells
 from ..boxes import normalise_rois
 from ..conventions import Convention
-from .numbers import Explanation, explain
+from .explanation import Explanation
+from .numbers import explain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from .plot import Box
+    from .drawing import Box
 
 _TYPE_SIZE = 8.5
 _GAP = 0.08  # cells
@@ -74,7 +75,7 @@ def compare_conventions(
     >>> [axes.get_title() for axes in figure.axes[::2]]
     ['document: max of 1 x 1', ...]
     """
-    from . import plot as drawing
+    from . import drawing
 
     if not conventions:
         raise ValueError("conventions must name one or more, got none")

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .numbers import Explanation
+    from .explanation import Explanation
 
 
 def number_text(value: float, digits: int) -> str:
