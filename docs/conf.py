@@ -20,8 +20,10 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx_gallery.gen_gallery",
 ]
+autodoc_typehints = "none"  # the docstrings have the types, with shapes
 default_role = "py:obj"
 exclude_patterns = ["gallery", "figures", "plugin"]
+templates_path = ["_templates"]
 numpydoc_show_class_members = False
 myst_heading_anchors = 3
 

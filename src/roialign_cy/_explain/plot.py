@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .explanation import Explanation
 
 _SIZE = (11.0, 4.9)  # inches
+_LEAST_WEIGHT = 0.005  # one below it would be written as 0.00
 
 
 def plot(
@@ -108,7 +109,7 @@ def _sum_of_products(it: Explanation, at: tuple[int, int, int, int], terms_in_li
     products = [
         f"{value_text(cell)} × {value_text(weight)}"
         for cell, weight in zip(it.cells[at], it.weights[at], strict=True)
-        if weight
+        if weight >= _LEAST_WEIGHT
     ]
     lines = [
         sign.join(products[first : first + terms_in_line])
@@ -123,9 +124,10 @@ def _cells_read(
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Centres of the cells that a point reads: all of them, and those of the upper row."""
     cells = list(zip(it.neighbours[at].tolist(), it.weights[at], strict=True))
-    return [cell for cell, weight in cells if weight], [
-        cell for cell, weight in cells[:2] if weight
-    ]
+    read, upper = (
+        [cell for cell, weight in some if weight >= _LEAST_WEIGHT] for some in (cells, cells[:2])
+    )
+    return read, upper
 
 
 def _draw_arrows(axes: Axes, it: Explanation, at: tuple[int, int, int, int]) -> None:
