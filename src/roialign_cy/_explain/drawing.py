@@ -40,6 +40,7 @@ OUTLINE = (withStroke(linewidth=3.5, foreground=INK),)  # keeps white and yellow
 MOST_LABELLED_CELLS = 110
 MOST_CENTRES = 440  # past that an arrow between two of them is no longer one
 _MOST_LABELLED_SECTIONS = 50
+_MOST_NUMBERED_SECTIONS = 14  # along one axis
 _MOST_POINTS_DRAWN = 4000
 _MARGIN = 1.0  # cells around the box
 
@@ -205,8 +206,9 @@ def draw_values(
                 ha="center",
                 va="center",
             )
-    axes.set_xticks(range(first, first + cols))
-    axes.set_yticks(range(first, first + rows))
+    if max(rows, cols) <= _MOST_NUMBERED_SECTIONS:
+        axes.set_xticks(range(first, first + cols))
+        axes.set_yticks(range(first, first + rows))
     axes.tick_params(labelsize=type_size, color=INK, labelcolor=INK)
     across, down = ("section i →", "← section j") if first else ("column →", "← row")
     axes.set_xlabel(across, fontsize=type_size, color=INK)
@@ -216,9 +218,8 @@ def draw_values(
 def name_axes(axes: Axes, it: Explanation, unit: str, type_size: float) -> None:
     """Name x and y, with the direction in which they grow."""
     axes.set_xlabel(f"x, {unit} →", fontsize=type_size, color=INK)
-    down = "→" if it.coordinates == "document" else "←"
-    text = f"y, {unit} →" if down == "→" else f"← y, {unit}"
-    axes.set_ylabel(text, fontsize=type_size, color=INK)
+    y_text = f"y, {unit} →" if it.coordinates == "document" else f"← y, {unit}"
+    axes.set_ylabel(y_text, fontsize=type_size, color=INK)
 
 
 def ink_on(value: float, shades: Normalize) -> str:
@@ -258,6 +259,7 @@ def view(it: Explanation, *boxes: Box) -> Limits:
 
 
 def centres_in_view(axes: Axes, it: Explanation) -> NDArray[np.float64]:
+    """List the centres of the cells that are within the limits of the axes: (count, 2)."""
     height, width = it.map.shape
     shift = 0.5 if it.coordinates == "document" else 0.0
     x, y = np.arange(width) + shift, np.arange(height) + shift
@@ -267,6 +269,7 @@ def centres_in_view(axes: Axes, it: Explanation) -> NDArray[np.float64]:
 
 
 def value_at(it: Explanation, centre: list[float]) -> float:
+    """Look up the cell with that centre."""
     x, y = centre
     if it.coordinates == "document":
         return float(it.map[it.map.shape[0] - 1 - int(y), int(x)])
@@ -282,6 +285,7 @@ def write_value(
     is_bold: bool,
     is_above: bool,
 ) -> None:
+    """Write the value of a cell above or below its centre."""
     value = value_at(it, centre)
     behind = COLOURS(float(shades(value)))  # so that it can be read across a point or a line
     axes.text(
@@ -300,6 +304,7 @@ def write_value(
 
 
 def draw_legend(axes: Axes, it: Explanation, type_size: float) -> None:
+    """Say below the axes what the marks are."""
     kinds = [(3.5, "white", INK, "centre of a cell"), (6.5, BOX, INK, "point")]
     if np.isnan(it.neighbours[..., 0, 0]).any():
         kinds.append((6.5, "none", INK, "point outside: 0"))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def number_text(value: float, digits: int) -> str:
     """Round a number, without zeros at the end."""
+    if abs(value) >= 1e6:
+        return f"{value:g}"
     text = f"{value:.{digits}f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -102,9 +104,7 @@ def _position(it: Explanation, axis: int, section: int, sample: int, digits: int
     else:
         parts, within = sections * samples, f"({sample} + 0.5)"
     size = number_text(extent, digits)
-    index = (0, 0, sample, 0) if axis else (0, 0, 0, sample)
-    row_col = (section, 0) if axis else (0, section)
-    value = it.points[(*row_col, *index[2:], axis)]
+    value = it.points[section, 0, sample, 0, 1] if axis else it.points[0, section, 0, sample, 0]
     return (
         f"{number_text(start, digits)} {sign} {size}/{sections} × {before} "
         f"{sign} {size}/{parts} × {within} = {number_text(value, digits)}"
