@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-NEED_THE_HOST_LAYER = {f"test_{name}.py" for name in ("host", "instructions", "launches", "mutants")}
+NEED_THE_HOST_LAYER = {
+    f"test_{name}.py" for name in ("compare_harness", "host", "instructions", "launches", "mutants")
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -35,6 +35,12 @@ def test_forward_at_every_kind_of_ratio(ratio):
     assert_forward_agrees(Call("avg", "torchvision", ratio))
 
 
+@pytest.mark.parametrize("mode", ["max", "max_weighted"])
+@pytest.mark.parametrize("ratio", [(5, 2), 33])
+def test_maximum_of_many_samples(mode, ratio):
+    assert_forward_agrees(Call(mode, "document", ratio))
+
+
 @pytest.mark.parametrize("channels", [1, 3, 8, 16, 17])
 def test_forward_for_every_number_of_channels(channels):
     assert_forward_agrees(Call(channels=channels, ratio=1))

@@ -53,6 +53,14 @@ def test_instructions_per_output(name, arrays):
     assert 0.8 * LIMITS[name] < instructions <= LIMITS[name]
 
 
+def test_maximum_of_many_samples_looks_at_few(arrays):
+    def instructions(ratio):
+        return count(lambda: ra.roi_align(*arrays, 3, spatial_scale=1 / 8, sampling_ratio=ratio))[0]
+
+    few, many = instructions(16), instructions(1024)
+    assert many < 3 * few  # of 4096 times as many
+
+
 def test_plain_kernel_takes_three_times_as_many(arrays):
     plain, expected = count(lambda: plain_kernel.roi_align(*arrays, (7, 7), 2, 1 / 8))
     ours, output = count(

@@ -85,8 +85,10 @@ def test_reason_is_given(setting, reason):
         "import roialign_cy as ra",
         "print('gpu' in ra.backends.names(), 'gpu' in ra.backends.available())",
         "print(ra.backends.unavailable_reason('gpu'))",
+        "ra.show_config()",
     )
     assert output.startswith("True False\n" + reason)
+    assert f"\nbackend gpu: {reason}" in output
 
 
 @REASONS
