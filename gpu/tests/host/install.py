@@ -22,6 +22,11 @@ from .ptx_to_cpp import translate
 # Unoptimised: compiling a kernel takes many times as long as running it.
 _CXX = ["g++", "-std=c++17", "-O0", "-w", "-fPIC", "-ffp-contract=off", "-mfma"]
 
+# What kernels are linked to, by being there: to read it for each took longer than to compile.
+_LIBRARIES = [
+    ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL) for name in ("libm.so.6", "libstdc++.so.6")
+]
+
 # Numbers of CUdevice_attribute.
 _MAJOR, _MINOR, _MULTIPROCESSORS, _MOST_THREADS = 75, 76, 16, 1
 
@@ -124,7 +129,7 @@ class Machine:
             with self._workshop() as folder:
                 source, made = folder / "kernel.cpp", folder / "kernel.so"
                 source.write_text(text, encoding="utf-8")
-                _run(*_CXX, "-shared", f"-I{prelude}", source, "-o", made)
+                _run(*_CXX, "-shared", "-nostdlib", f"-I{prelude}", source, "-o", made)
                 made.rename(library)
         return library
 
