@@ -23,11 +23,11 @@ def prepare(
     """Copy the arrays to the device; launches return at once, so a call waits for its own."""
     import cupy
 
-    features, rois = cupy.asarray(features), cupy.asarray(rois)
+    arrays = cupy.asarray(features), cupy.asarray(rois)
     stream = cupy.cuda.get_current_stream()
 
     def pool() -> Any:
-        output = ra.roi_align(features, rois, backend=name, **options)
+        output = ra.roi_align(*arrays, backend=name, **options)
         stream.synchronize()
         return output
 
