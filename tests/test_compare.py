@@ -356,6 +356,14 @@ def test_command_writes_its_report(tmp_path, capsys):
     assert "small-call" in capsys.readouterr().out
 
 
+def test_command_says_who_is_left_out_and_why(monkeypatch, capsys):
+    # None means "cannot be imported".
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert cli.main(["--tiny", "--rounds", "1", "--threads", "1", "--workloads", "small-call"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"gpu is left out: {ra.backends.unavailable_reason('gpu')}" in shown
+
+
 def test_command_fails_if_an_answer_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr(contenders, "register_everyone", lambda: ra.backends.register(Wrong()))
     arguments = ["--tiny", "--rounds", "1", "--threads", "1", "--workloads", "small-call"]

@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     finally:
         copies.close()
-    about = tuple(_about(comparison))
+    about = [*_about(comparison)]
+    if options.backends is None:
+        about += contenders.left_out()
     for line in about:
         console.print(line, highlight=False, markup=False)
     report.show(comparison, console)
