@@ -54,7 +54,7 @@ def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[Non
 
 class _Patch(AbstractContextManager[None]):
     def __init__(self, box_gradients: bool) -> None:
-        self._library = torch.library.Library("torchvision", "IMPL")
+        self._library: Any = torch.library.Library("torchvision", "IMPL")
         with warnings.catch_warnings():
             # torch says that kernels are overridden, which is the purpose.
             warnings.filterwarnings("ignore", message=".*other operators may also be overridden")
@@ -62,15 +62,23 @@ class _Patch(AbstractContextManager[None]):
             self._library.impl("_roi_align_backward", _feature_gradient, "CPU")
             if box_gradients:
                 self._library.impl("roi_align", _pool_differentiably, "AutogradCPU")
+        _forget_dispatch()
         _in_force.add(self)
 
     def __exit__(self, *_: object) -> None:
         _in_force.discard(self)
         self._library = None  # with it go its kernels
+        _forget_dispatch()
 
 
 _in_force: set[_Patch] = set()
 """Kept alive here, whatever the caller does with them."""
+
+
+def _forget_dispatch() -> None:
+    """Let tracing ask anew for the kernel of a key, which torch remembers from the first time."""
+    key = torch._C.DispatchKey.AutogradCPU
+    torch.ops.torchvision.roi_align.default._uncache_dispatch(key)
 
 
 def _pool(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
