@@ -12,12 +12,11 @@ import copy
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from statistics import median
 from typing import Any
 
 import torch
-import torchvision
 from skimage.data import astronaut
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
@@ -46,10 +45,11 @@ def objects() -> list[dict[str, torch.Tensor]]:
     return [{"boxes": boxes, "labels": torch.tensor([1, 2]), "masks": masks}]
 
 
-def make_model(name: str, size: int) -> torch.nn.Module:
+def make_model(name: str, size: int, **options: int) -> torch.nn.Module:
     """Make a detector with random weights whose layers have sane values on the photograph."""
     torch.manual_seed(0)
-    model = MODELS[name](weights=None, weights_backbone=None, min_size=size, max_size=size)
+    options |= {"min_size": size, "max_size": size}
+    model = MODELS[name](weights=None, weights_backbone=None, **options)
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None  # the statistics become those of what follows
@@ -121,11 +121,11 @@ def compare_answers(model: torch.nn.Module) -> Iterator[str]:
         with patch():
             found[way], learned[way] = detect(model), train(model)
     one, other = found.values()
-    same = len(one["labels"]) == len(other["labels"]) and bool((one["labels"] == other["labels"]).all())
+    same = torch.equal(one["labels"], other["labels"])
     yield f"{len(one['labels'])} detections, the same labels: {same}"
-    for name in one:
-        if name != "labels" and same:
-            yield f"  largest difference of {name}: {float((one[name] - other[name]).abs().max()):.2g}"
+    for name in one.keys() - {"labels"} if same else ():
+        largest = float((one[name] - other[name]).abs().max())
+        yield f"  largest difference of {name}: {largest:.2g}"
     (losses, learner), (other_losses, other_learner) = learned.values()
     yield "one training step, losses (torchvision, roialign_cy)"
     for name, loss in losses.items():

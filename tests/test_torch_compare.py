@@ -39,7 +39,5 @@ def test_its_gradient_agrees_with_the_reference():
     grad = np.random.default_rng(8).random((6, 3, 3, 2))
     options = {"features": None, "wrt": ("features",), "out": None}
     (result,) = BACKEND.roi_align_backward(grad, rois, features.shape, spec, **options)
-    (expected,) = ReferenceBackend().roi_align_backward(
-        grad, rois, features.shape, spec, **options
-    )
+    (expected,) = ReferenceBackend().roi_align_backward(grad, rois, features.shape, spec, **options)
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12)

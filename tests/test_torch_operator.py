@@ -98,9 +98,7 @@ def test_opcheck_of_the_gradients(channels_last, requires_grad):
     grad.requires_grad_(requires_grad)
     boxes = rois(torch.float64)
     input = maps(torch.float64)
-    torch.library.opcheck(
-        _operators.feature_gradient, (grad, boxes, None, input.shape, *GEOMETRY)
-    )
+    torch.library.opcheck(_operators.feature_gradient, (grad, boxes, None, input.shape, *GEOMETRY))
     with torch.no_grad():
         torch.library.opcheck(
             _operators.feature_gradient, (grad, boxes, input, input.shape, *MAXIMUM)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import OrderedDict
+from functools import partial
 
 import pytest
 
@@ -190,12 +191,18 @@ def test_bad_boxes_are_refused():
 
 
 SIZE = 128
+FEW = {  # of the proposals, which take most of the time
+    "rpn_post_nms_top_n_train": 100,
+    "rpn_post_nms_top_n_test": 50,
+    "box_batch_size_per_image": 32,
+    "box_detections_per_img": 20,
+}
 
 
 @pytest.fixture(scope="module", params=example.MODELS)
 def answers(request):
     """What a model detects and learns on the photograph, torchvision's way and ours."""
-    model = example.make_model(request.param, SIZE)
+    model = example.make_model(request.param, SIZE, **FEW)
     found = {}
     for way, patch in example.WAYS.items():
         with patch():
@@ -222,6 +229,8 @@ def test_detector_learns_the_same(answers):
 
 
 def test_example_runs(monkeypatch, capsys):
+    light = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn
+    monkeypatch.setitem(example.MODELS, "faster", partial(light, **FEW))
     monkeypatch.setattr(
         sys, "argv", ["example", "--model", "faster", "--size", str(SIZE), "--rounds", "1"]
     )

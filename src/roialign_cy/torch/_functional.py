@@ -90,6 +90,7 @@ def roi_align(
         raise ValueError(f"aligned must be left out where convention is given, got {aligned!r}")
     chosen = find_convention(convention)
     asked = int_pair(sampling_ratio, "sampling_ratio")
+    own_ratio = int_pair(chosen.sampling_ratio, "sampling_ratio")
     rois = _to_rois(boxes, input)
     _refuse_tangents(input, rois)
     return _operators.roi_align(
@@ -97,10 +98,7 @@ def roi_align(
         rois,
         int_pair(output_size, "output_size"),
         spatial_scale,
-        [
-            number if number > 0 else own
-            for number, own in zip(asked, chosen.sampling_ratio, strict=True)
-        ],
+        [number if number > 0 else own for number, own in zip(asked, own_ratio, strict=True)],
         chosen.mode if mode is None else mode,
         chosen.pixel_offset,
         chosen.min_size,
@@ -187,9 +185,7 @@ def _join(boxes: Sequence[Tensor], input: Tensor) -> Tensor:
         if not isinstance(entry, Tensor):
             raise TypeError(f"boxes[{index}] must be a tensor, got {type(entry).__name__}")
         if entry.ndim != 2 or entry.shape[1] != 4:
-            raise ValueError(
-                f"boxes[{index}] must have the shape (K, 4), got {tuple(entry.shape)}"
-            )
+            raise ValueError(f"boxes[{index}] must have the shape (K, 4), got {tuple(entry.shape)}")
     if not boxes:
         return input.new_empty((0, 5))
     sides = torch.cat(list(boxes))

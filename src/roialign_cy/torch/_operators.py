@@ -40,9 +40,7 @@ def _register(
         _library.impl(name, kernel, device.upper())
     qualified = f"{_NAMESPACE}::{name}"
     torch.library.register_fake(qualified, shape, lib=_library)
-    torch.library.register_autograd(
-        qualified, differentiate, setup_context=remember, lib=_library
-    )
+    torch.library.register_autograd(qualified, differentiate, setup_context=remember, lib=_library)
     return getattr(getattr(torch.ops, _NAMESPACE), name).default
 
 

@@ -1,4 +1,4 @@
-"""This library under ``torchvision.ops``, for models that are written for that."""
+"""Putting this library under ``torchvision.ops``, for models that are written for that."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ def _feature_gradient(
 ) -> Tensor:
     _, *geometry = _our_options(spatial_scale, rows, cols, sampling_ratio, aligned)
     shape = num_images, channels, height, width
-    return _kernels.feature_gradient(
-        grad_output, rois, None, shape, *geometry, channels_last=False
-    )
+    return _kernels.feature_gradient(grad_output, rois, None, shape, *geometry, channels_last=False)
 
 
 def _pool_differentiably(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
