@@ -59,7 +59,7 @@ def test_workers_of_a_data_loader_do_not_hang():
                 return roi_align(features.detach(), boxes, 7).mean()
 
         loader = torch.utils.data.DataLoader(Crops(), num_workers=2, multiprocessing_context="fork")
-        print([float(batch) for batch in loader])
+        print([round(float(batch), 3) for batch in loader])
     """)
     assert finished.stdout.strip() == "[1.0, 1.0, 1.0, 1.0]", finished.stderr
 
