@@ -123,7 +123,7 @@ def compare_answers(model: torch.nn.Module) -> Iterator[str]:
     one, other = found.values()
     same = torch.equal(one["labels"], other["labels"])
     yield f"{len(one['labels'])} detections, the same labels: {same}"
-    for name in one.keys() - {"labels"} if same else ():
+    for name in (name for name in one if same and name != "labels"):
         largest = float((one[name] - other[name]).abs().max())
         yield f"  largest difference of {name}: {largest:.2g}"
     (losses, learner), (other_losses, other_learner) = learned.values()
