@@ -8,7 +8,8 @@ from ._base import Peer, UnsupportedTypeError
 
 __all__ = ["NAMES", "Peer", "UnsupportedTypeError", "register_all"]
 
-NAMES = ("torchvision", "onnxruntime", "openvino")
+NAMES = ("torchvision", "onnxruntime", "openvino", "roialign_torch")
+"""The last is this library's own adapter for torch, called in the ways of a peer."""
 
 
 def register_all() -> None:
