@@ -91,7 +91,7 @@ def extensions() -> list[Extension]:
     """The core's modules; only the kernels exist once per variant."""
     compile_openmp, link_openmp = openmp_flags()
     variants = variant_flags()
-    modules = dict.fromkeys(("boxcheck", "cpuinfo", "taps"), variants["base"])
+    modules = dict.fromkeys(("boxcheck", "cpuinfo", "roipool", "taps"), variants["base"])
     for working_type in ("float32", "float64"):
         modules |= {f"kernels/{name}_{working_type}": flags for name, flags in variants.items()}
     return [

@@ -178,3 +178,55 @@ def test_other_missing_modules_are_not_hidden(monkeypatch):
     monkeypatch.delattr("roialign_cy._worked_example")
     with pytest.raises(ImportError, match="_worked_example"):
         cli.main()
+
+
+def test_explain_of_the_worked_example(run, tmp_path):
+    result = run("explain", "--picture", "section.png")
+    assert result.exit_code == 0, result.output
+    assert "P_x(1,1,2,2) = 9.25 + 6.25/3 × (1 - 1) + 6.25/9 × 2 = 10.6389" in result.stdout
+    assert "output(1,1) = max(0.147, 0.2153, 0.5106, 0.4251) = 0.5106" in result.stdout
+    assert (tmp_path / "section.png").stat().st_size > 10_000
+
+
+def test_explain_of_a_file(run):
+    features = np.random.default_rng(0).random((2, 3, 8, 8))
+    np.save("map.npy", features)
+    arguments = (
+        "explain map.npy --box 2 3 13 14 --image 1 --channel 2 --output-size 2 2 --scale 0.5"
+    )
+    arguments += (
+        " --convention mmcv --mode max --sampling-ratio 1 --coordinates array --section 1 0"
+    )
+    result = run(*arguments.split())
+    assert result.exit_code == 0, result.output
+    expected = ra.roi_align(
+        features,
+        [[1, 2, 3, 13, 14]],
+        2,
+        spatial_scale=0.5,
+        convention="mmcv",
+        mode="max",
+        sampling_ratio=1,
+    )
+    assert f"output(1,0) = max({round(expected[0, 2, 1, 0], 4):g})" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        ("none.npy --box 0 0 1 1", ["none.npy"]),
+        ("map.npy --box 0 0 1 nan", ["rois[0] must be finite"]),
+        ("map.npy --box 0 0 1 1 --channel 7", ["channel must be in"]),
+        ("--section 9 9", ["section must be in"]),
+        ("--picture picture.xyz", ["xyz"]),
+    ],
+)
+def test_explain_of_what_cannot_be(run, arguments, texts):
+    np.save("map.npy", np.ones((1, 1, 4, 4)))
+    assert_refused(run("explain", *arguments.split()), *texts)
+
+
+def test_explain_needs_features_and_box_together(run):
+    result = run("explain", "--box", "0", "0", "1", "1")
+    assert result.exit_code == 2
+    assert "FEATURES and --box" in result.stderr

@@ -221,7 +221,7 @@ class NoBandwidth:
         pass
 
 
-def compare_tiny(*backends, modes=("avg",)):
+def compare_tiny(*backends, modes=("avg",), wrt=()):
     return compare(
         [WORKLOADS["small-call"].tiny()],
         backends,
@@ -230,7 +230,40 @@ def compare_tiny(*backends, modes=("avg",)):
         rounds=1,
         bandwidth=NoBandwidth(),
         say=lambda text: None,
+        wrt=wrt,
     )
+
+
+class WrongGradient(ReferenceBackend):
+    """Gradients that are off in one value."""
+
+    name = "wrong"
+
+    def roi_align_backward(self, *args, **kwargs):
+        results = super().roi_align_backward(*args, **kwargs)
+        for result in results:
+            result[(0,) * result.ndim] += 1e-3
+        return results
+
+
+def test_gradients_are_timed_beside_the_forward_pass():
+    comparison = compare_tiny("cpu", "reference", wrt=("features", "rois"))
+    timed = [(one.case.mode, one.backend) for one in comparison.measurements]
+    quantities = ("avg", "avg by features", "avg by rois")
+    assert timed == [(what, name) for what in quantities for name in ("cpu", "reference")]
+    assert comparison.absences == []
+    (costs,) = (t for t in report.tables(comparison) if t.title.startswith("Gradients of cpu"))
+    assert [row[0] for row in costs.rows] == [
+        "small-call avg by features",
+        "small-call avg by rois",
+    ]
+
+
+def test_a_wrong_gradient_is_not_timed():
+    ra.backends.register(WrongGradient())
+    comparison = compare_tiny("cpu", "wrong", modes=(), wrt=("features", "rois"))
+    assert {one.backend for one in comparison.measurements} == {"cpu"}
+    assert [(one.backend, one.is_wrong) for one in comparison.absences] == [("wrong", True)] * 2
 
 
 def test_a_wrong_backend_is_not_timed():
@@ -354,6 +387,14 @@ def test_command_writes_its_report(tmp_path, capsys):
         "compare.png",
     }
     assert "small-call" in capsys.readouterr().out
+
+
+def test_command_says_who_is_left_out_and_why(monkeypatch, capsys):
+    # None means "cannot be imported".
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert cli.main(["--tiny", "--rounds", "1", "--threads", "1", "--workloads", "small-call"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"gpu is left out: {ra.backends.unavailable_reason('gpu')}" in shown
 
 
 def test_command_fails_if_an_answer_is_wrong(monkeypatch, capsys):

@@ -78,42 +78,12 @@ def test_computations_need_no_extra(monkeypatch):
     assert _worked_example.worked_numbers()
 
 
-def test_points_are_those_that_are_pooled():
-    # On a map that grows along one axis, the max of a section is at its outermost point.
-    x = np.broadcast_to(np.arange(16) + 0.5, (16, 16))
-    y = np.flipud(x.T)
-    pooled = demo.pool_box(np.stack([x, y])[np.newaxis], "reference")
-    for i in (1, 2, 3):
-        for j in (1, 2, 3):
-            largest = np.max(demo.section_points(i, j), axis=0)
-            np.testing.assert_allclose(pooled[:, j - 1, i - 1], largest, rtol=1e-12)
-
-
 def test_values_at_points():
     features = np.random.default_rng(0).random((1, 2, 16, 16))
     x, y = 4.5, 3.5  # a cell's centre
     values = demo.values_at(features, [(x, y), (x + 0.5, y)])
     cell = features[0, :, 12, 4]
     np.testing.assert_allclose(values, [cell, (cell + features[0, :, 12, 5]) / 2], rtol=1e-12)
-
-
-def test_arithmetic_of_the_picture_is_the_interpolation():
-    pytest.importorskip("matplotlib", reason="the extra 'demo' is not installed")
-    from roialign_cy._demo_picture import _arithmetic
-
-    features = np.random.default_rng(2).random((1, 1, 16, 16))
-    values = demo.values_at(features, demo.section_points(1, 1))[:, 0]
-    lines = _arithmetic(features[0, 0]).splitlines()
-    assert lines[-1] == "  ".join(f"{value:.2f}" for value in values)
-    assert lines[4].endswith(f"= {values[2]:.2f}")
-
-
-@pytest.mark.parametrize(
-    ("coordinate", "expected"),
-    [(9.94, (9.5, 10.5)), (8.99, (8.5, 9.5)), (9.5, (8.5, 9.5)), (5.2, (4.5, 5.5))],
-)
-def test_neighbours(coordinate, expected):
-    assert demo.neighbours(coordinate) == expected
 
 
 def test_worked_example():

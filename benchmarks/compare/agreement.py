@@ -53,8 +53,7 @@ class Expected:
 
 def expect(features: np.ndarray, rois: np.ndarray, workload: Workload, mode: str) -> Expected:
     """Ask the reference for as much of a workload's answer as it can give in a second or so."""
-    boxes = _spread(len(rois), max(1, REFERENCE_POINTS // _points_per_box(workload)))
-    channels = _spread(workload.channels, REFERENCE_CHANNELS)
+    boxes, channels = parts(workload, len(rois))
     part = np.take(features, channels, axis=1 if workload.layout == "NCHW" else 3)
     options = workload.options(mode, num_threads=1)
     sample = ra.roi_align(part.astype(np.float64), rois[boxes], backend="reference", **options)
@@ -63,6 +62,14 @@ def expect(features: np.ndarray, rois: np.ndarray, workload: Workload, mode: str
         whole = ra.roi_align(features, rois, backend="cpu", **options)
         whole = _channels_first(whole, workload.layout)
     return Expected(boxes, channels, _channels_first(sample, workload.layout), whole)
+
+
+def parts(workload: Workload, boxes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the boxes and of the channels that the reference is asked for."""
+    return (
+        _spread(boxes, max(1, REFERENCE_POINTS // _points_per_box(workload))),
+        _spread(workload.channels, REFERENCE_CHANNELS),
+    )
 
 
 def tolerance(backend: Any, workload: Workload) -> float:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from roialign_cy import BackendUnavailableError
+from roialign_cy._spec import WRT
 from roialign_cy.conventions import MODES
 
 from ..workloads import HEADLINE, WORKLOADS
@@ -46,10 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.rounds,
             copies,
             say=lambda text: console.print(text, style="dim", highlight=False),
+            wrt=options.gradients,
         )
     finally:
         copies.close()
-    about = tuple(_about(comparison))
+    about = [*_about(comparison)]
+    if options.backends is None:
+        about += contenders.left_out()
     for line in about:
         console.print(line, highlight=False, markup=False)
     report.show(comparison, console)
@@ -126,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
         default=("avg", "max"),
         metavar="NAMES",
         help=f"comma-separated, of {', '.join(MODES)} (default avg,max)",
+    )
+    parser.add_argument(
+        "--gradients",
+        type=_names(WRT),
+        default=(),
+        metavar="NAMES",
+        help=f"also time the mean's gradients by these, of {', '.join(WRT)}",
     )
     parser.add_argument(
         "--rounds",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from roialign_cy._spec import PoolSpec, make_spec
 from .. import peers
 from ..calls import PreparedCall
 from ..workloads import Workload
+from . import on_device
 
 TOO_SLOW = ("reference",)
 """Backends that take part only when they are named."""
@@ -53,6 +54,14 @@ def choose(asked: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(sorted(able, key=lambda name: (not name.startswith("cpu"), name)))
 
 
+def left_out() -> Iterator[str]:
+    """Say of every backend that is not available why."""
+    for name in ra.backends.names():
+        reason = ra.backends.unavailable_reason(name)
+        if reason is not None:
+            yield f"{name} is left out: {reason}"
+
+
 def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple[PoolSpec, str]:
     """Give what a backend is to compute for a workload, and how that differs from what was asked.
 
@@ -77,12 +86,16 @@ def prepare(
 ) -> PreparedCall:
     """Make a call ready: a peer's own for peers, for all others the public function.
 
+    What computes on a device gets its arrays there.
+
     Raises
     ------
     NotRunError
         If the backend has nothing for this type of features.
     """
     backend = ra.backends.get(name)
+    if on_device.computes_there(backend):
+        return on_device.prepare(name, features, rois, options)
     if not isinstance(backend, peers.Peer):
         return PreparedCall(partial(ra.roi_align, features, rois, backend=name, **options))
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import peers
 from ..workloads import HEADLINE
+from . import gradients
 from .results import Case, Comparison, Ratio, mean_and_least
 from .timing import FEWEST_ROUNDS, SLOW_ROUNDS, SLOW_S
 
@@ -65,6 +66,7 @@ def tables(comparison: Comparison) -> list[Table]:
         ),
         *(_means(comparison, mode) for mode in comparison.modes()),
         _speedups(comparison),
+        _costs(comparison),
         _absences(comparison),
     ]
     return [table for table in found if table.rows]
@@ -160,7 +162,7 @@ def _means(comparison: Comparison, mode: str) -> Table:
     groups = {name: (name,) for name in comparison.backends if name != comparison.anchor}
     for label, members in {
         "best of " + ", ".join(INFERENCE): INFERENCE,
-        "best peer": peers.NAMES,
+        "best peer": peers.OTHERS,
     }.items():
         if present.issuperset(members):
             groups[label] = members
@@ -186,6 +188,28 @@ def _speedups(comparison: Comparison) -> Table:
             rows.append((_case(case), *map(_ratio, speedups)))
     title = f"Speed-up of each from {few} to {many} threads"
     return Table(title, ("workload", *comparison.backends), rows)
+
+
+def _costs(comparison: Comparison) -> Table:
+    """What our own gradients cost, over the forward pass of the same mean."""
+    rows = [
+        (_case(case), *(_cost(comparison, case, threads) for threads in comparison.threads))
+        for what in gradients.BY
+        for case in comparison.cases(what)
+        if Case(case.workload, "avg") in comparison.bytes_moved
+    ]
+    title = f"Gradients of {comparison.anchor}: times of its forward pass"
+    return Table(title, ("workload", *map(thread_count, comparison.threads)), rows)
+
+
+def _cost(comparison: Comparison, case: Case, threads: int) -> str:
+    gradient = comparison.find(case, threads, comparison.anchor)
+    forward = comparison.find(Case(case.workload, "avg"), threads, comparison.anchor)
+    if gradient is None or forward is None:
+        return NOTHING
+    low, high = (quartile / forward.median for quartile in gradient.quartiles)
+    sufficient = gradient.sufficient and forward.sufficient
+    return _ratio(Ratio(gradient.median / forward.median, low, high, sufficient))
 
 
 def _absences(comparison: Comparison) -> Table:

@@ -10,7 +10,7 @@ import roialign_cy as ra
 
 from ..calls import PreparedCall
 from ..workloads import Workload
-from . import agreement, contenders, timing
+from . import agreement, contenders, gradients, timing
 from .bandwidth import CopyBandwidth
 from .results import Absence, Case, Comparison, Measurement
 
@@ -23,6 +23,7 @@ def compare(
     rounds: int,
     bandwidth: CopyBandwidth,
     say: Callable[[str], None],
+    wrt: Sequence[str] = (),
 ) -> Comparison:
     """Time all backends on all workloads in those of the modes that each is meant for.
 
@@ -34,6 +35,8 @@ def compare(
         What samples the memory limit between the workloads.
     say : callable
         Told what is being done.
+    wrt : sequence of str
+        What the gradients of the mean are timed by, of those workloads that are meant for it.
     """
     anchor = "cpu" if "cpu" in backends else backends[0]
     comparison = Comparison(tuple(backends), tuple(threads), anchor)
@@ -43,6 +46,11 @@ def compare(
             say(f"{workload.name}, {mode}")
             bandwidth.sample()
             _compare_one(comparison, workload, mode, features, rois, rounds)
+        for what, by in gradients.BY.items():
+            if by in wrt and "avg" in workload.modes:
+                say(f"{workload.name}, {what}")
+                bandwidth.sample()
+                _compare_gradients(comparison, workload, what, features, rois, rounds)
     bandwidth.sample()
     comparison.bandwidth.update(bandwidth.best)
     return comparison
@@ -75,11 +83,55 @@ def _compare_one(
             error = expected[spec.mode].error_of(call.result(), workload.layout)
             allowed = agreement.tolerance(ra.backends.get(backend), workload)
             if not error <= allowed:
-                reason = f"wrong by {error:.2g}, where {allowed:.2g} is allowed"
-                comparison.absences.append(Absence(case, backend, reason, is_wrong=True))
+                comparison.absences.append(_wrong(case, backend, error, allowed))
                 break
             calls[backend, threads] = call
             findings[backend, threads] = (error, allowed, note)
+    _time(comparison, case, calls, findings, rounds)
+
+
+def _compare_gradients(
+    comparison: Comparison,
+    workload: Workload,
+    what: str,
+    features: np.ndarray,
+    rois: np.ndarray,
+    rounds: int,
+) -> None:
+    case = Case(workload.name, what)
+    comparison.bytes_moved[case] = workload.bytes_moved
+    expected = gradients.expect(workload, what, features, rois)
+    calls: dict[tuple[str, int], PreparedCall] = {}
+    findings: dict[tuple[str, int], tuple[float, float, str]] = {}
+    for backend in comparison.backends:
+        for threads in comparison.threads:
+            try:
+                call = gradients.prepare(backend, workload, what, threads, features, rois)
+            except contenders.NotRunError as refusal:
+                comparison.absences.append(Absence(case, backend, str(refusal)))
+                break
+            error = agreement.largest_difference(call.result(), expected)
+            allowed = gradients.tolerance(ra.backends.get(backend), workload, expected)
+            if not error <= allowed:
+                comparison.absences.append(_wrong(case, backend, error, allowed))
+                break
+            calls[backend, threads] = call
+            findings[backend, threads] = (error, allowed, "")
+    _time(comparison, case, calls, findings, rounds)
+
+
+def _wrong(case: Case, backend: str, error: float, allowed: float) -> Absence:
+    reason = f"wrong by {error:.2g}, where {allowed:.2g} is allowed"
+    return Absence(case, backend, reason, is_wrong=True)
+
+
+def _time(
+    comparison: Comparison,
+    case: Case,
+    calls: dict[tuple[str, int], PreparedCall],
+    findings: dict[tuple[str, int], tuple[float, float, str]],
+    rounds: int,
+) -> None:
     for (backend, threads), samples in timing.measure(calls, rounds).items():
         finding = findings[backend, threads]
         comparison.measurements.append(Measurement(case, threads, backend, samples, *finding))

@@ -6,9 +6,12 @@ from importlib import import_module
 
 from ._base import Peer, UnsupportedTypeError
 
-__all__ = ["NAMES", "Peer", "UnsupportedTypeError", "register_all"]
+__all__ = ["NAMES", "OTHERS", "Peer", "UnsupportedTypeError", "register_all"]
 
-NAMES = ("torchvision", "onnxruntime", "openvino")
+OTHERS = ("torchvision", "onnxruntime", "openvino")
+"""Whose RoI Align this library is held to."""
+NAMES = (*OTHERS, "roialign_torch")
+"""The last is this library's own adapter for torch, called in the ways of a peer."""
 
 
 def register_all() -> None:

@@ -31,8 +31,12 @@ class Torchvision(Peer):
         x = torch.from_numpy(plain(features, features.dtype))
         boxes = torch.from_numpy(plain(rois, working_dtype(features)))
         return PreparedCall(
-            _pool(x, boxes, spec), to_numpy=_to_numpy, enter=partial(_set_threads, spec)
+            self.pool(x, boxes, spec), to_numpy=_to_numpy, enter=partial(_set_threads, spec)
         )
+
+    def pool(self, x: Any, boxes: Any, spec: PoolSpec) -> Callable[[], Any]:
+        """Make the call on tensors, without a step around it that it does not need."""
+        return _pool(x, boxes, spec)
 
     def prepare_backward(
         self,
@@ -48,7 +52,7 @@ class Torchvision(Peer):
         boxes = torch.from_numpy(plain(rois, working_dtype(grad_output)))
         x = torch.zeros(input_shape, dtype=grad.dtype, requires_grad=True)
         _set_threads(spec)
-        pooled = _pool(x, boxes, spec)()
+        pooled = self.pool(x, boxes, spec)()
         derive = partial(torch.autograd.grad, pooled, x, grad, retain_graph=True)
         return PreparedCall(
             derive,
@@ -81,7 +85,6 @@ class Torchvision(Peer):
 
 
 def _pool(x: Any, boxes: Any, spec: PoolSpec) -> Callable[[], Any]:
-    """Make the call, without a step around torchvision's own that it does not need."""
     from torchvision.ops import roi_align
 
     pool = partial(

@@ -45,6 +45,10 @@ def adaptive_maximum() -> None:
     assert_forward_agrees(Call("max", "detectron2", 0))
 
 
+def maximum_of_many() -> None:
+    assert_forward_agrees(Call("max", "document", 9))
+
+
 def pool(features: Any, rois: Any, call: Call) -> None:
     """Held to the reference, on arrays that were made to be difficult."""
     rois = np.asarray(rois, call.rois_dtype)
@@ -268,6 +272,8 @@ MUTANTS = [
     Mutant(
         "samples", "const long long samples = (long long)", "const int samples = (int)", huge_box
     ),
+    Mutant("samples", "return low > i ? low : i + 1", "return high", maximum_of_many),
+    Mutant("samples", "(cell_of(middle) == cell ? low : high)", "low", maximum_of_many),
     # Weights
     Mutant("samples", "taps.high += stride", "taps.high += 1", mean),
     Mutant("samples", "(W)((1.0 - spot.fraction) * share)", "(W)(spot.fraction * share)", mean),

@@ -43,6 +43,7 @@ class Figures(NamedTuple):
 
 def variants() -> Iterator[Variant]:
     """Every kind of kernel for every dtype; what changes little, for float32 only."""
+    _kernels._kernel.cache_clear()  # these are for `source` alone
     for dtype in DTYPES:
         yield Variant("boxes", _kernels.boxes_kernel(False), dtype)
         yield Variant("box sums", _kernels.box_sums_kernel(False), dtype)
@@ -50,6 +51,7 @@ def variants() -> Iterator[Variant]:
     yield Variant("boxes", _kernels.boxes_kernel(True), np.float32)
     yield Variant("box sums", _kernels.box_sums_kernel(True), np.float32)
     yield from _variants(np.float32, interior=True, last=True, wide=True)
+    _kernels._kernel.cache_clear()
 
 
 def _variants(dtype: Any, *, interior: bool, last: bool, wide: bool) -> Iterator[Variant]:
@@ -73,7 +75,7 @@ class _SourceSeen(Exception):
 
 
 def source(variant: Variant) -> str:
-    """The text that CuPy hands to NVRTC."""
+    """The text that CuPy hands to NVRTC, of a kernel that was not launched yet."""
     seen = []
 
     def capture(text: str, *_: Any, **__: Any) -> None:
@@ -85,6 +87,7 @@ def source(variant: Variant) -> str:
         for p in variant.kernel.params
         if p.name != "_ind"
     ]
+    cupy.clear_memo()  # of kernels with the same text
     compile_module = compiler._compile_module_with_cache
     compiler._compile_module_with_cache = capture
     try:

@@ -2,11 +2,20 @@
 
 from itertools import cycle, product
 
+import cupy
 import numpy as np
 import pytest
+import roialign_cy as ra
 from roialign_cy.conventions import CONVENTIONS
 
-from agreement import Call, assert_backward_agrees, assert_forward_agrees
+from agreement import (
+    TOLERANCE,
+    Call,
+    assert_backward_agrees,
+    assert_close,
+    assert_forward_agrees,
+    random_rois,
+)
 from roialign_cy_gpu import _device_arrays
 
 pytestmark = pytest.mark.gpu
@@ -30,9 +39,27 @@ def test_forward(mode, convention, ratio, layout, dtype, rois_dtype):
     assert_forward_agrees(Call(mode, convention, ratio, layout, dtype, rois_dtype))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_forward_on_a_large_map_is_the_cpus(convention, dtype):
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((2, 8, 200, 304)).astype(dtype)
+    rois = random_rois(rng, features.shape[2:], 1 / 4).astype(dtype)
+    options = {"convention": convention, "spatial_scale": 1 / 4}
+    expected = ra.roi_align(features, rois, 7, **options)
+    output = ra.roi_align(cupy.asarray(features), cupy.asarray(rois), 7, **options)
+    assert_close(output, expected, TOLERANCE[dtype], np.ptp(features))
+
+
 @pytest.mark.parametrize("ratio", [1, (3, 1), (1, 4), 5, (0, 2), 33])
 def test_forward_at_every_kind_of_ratio(ratio):
     assert_forward_agrees(Call("avg", "torchvision", ratio))
+
+
+@pytest.mark.parametrize("mode", ["max", "max_weighted"])
+@pytest.mark.parametrize("ratio", [(5, 2), 33])
+def test_maximum_of_many_samples(mode, ratio):
+    assert_forward_agrees(Call(mode, "document", ratio))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 16, 17])

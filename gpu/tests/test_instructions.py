@@ -1,5 +1,9 @@
-"""How many instructions an output takes, counted on the host; the limits are in budget.toml."""
+"""How many instructions an output takes, counted on the host; the limits are in budget.toml.
 
+With ``-s`` the counts are shown.
+"""
+
+import sys
 import tomllib
 from pathlib import Path
 
@@ -29,11 +33,13 @@ def arrays():
     return cupy.asarray(features), cupy.asarray(rois)
 
 
-def count(pool):
+def count(name, pool):
     """Instructions per output, and the output."""
     MACHINE.check()
     output = pool()
-    return MACHINE.instructions() / output.size, output.get()
+    instructions = MACHINE.instructions() / output.size
+    sys.stdout.write(f"{name}: {instructions:.1f} PTX instructions per output\n")
+    return instructions, output.get()
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -41,6 +47,7 @@ def test_instructions_per_output(name, arrays):
     assert CALLS.keys() == LIMITS.keys()
     mode, ratio = CALLS[name]
     instructions, _ = count(
+        name,
         lambda: ra.roi_align(
             *arrays,
             7,
@@ -48,17 +55,31 @@ def test_instructions_per_output(name, arrays):
             spatial_scale=1 / 8,
             sampling_ratio=ratio,
             mode=mode,
-        )
+        ),
     )
     assert 0.8 * LIMITS[name] < instructions <= LIMITS[name]
 
 
+def test_maximum_of_many_samples_looks_at_few(arrays):
+    def instructions(ratio):
+        return count(
+            f"max, ratio {ratio}",
+            lambda: ra.roi_align(*arrays, 3, spatial_scale=1 / 8, sampling_ratio=ratio),
+        )[0]
+
+    few, many = instructions(16), instructions(1024)
+    assert many < 3 * few  # of 4096 times as many
+
+
 def test_plain_kernel_takes_three_times_as_many(arrays):
-    plain, expected = count(lambda: plain_kernel.roi_align(*arrays, (7, 7), 2, 1 / 8))
+    plain, expected = count(
+        "plain, ratio 2", lambda: plain_kernel.roi_align(*arrays, (7, 7), 2, 1 / 8)
+    )
     ours, output = count(
+        "avg, ratio 2",
         lambda: ra.roi_align(
             *arrays, 7, convention="detectron2", spatial_scale=1 / 8, sampling_ratio=2
-        )
+        ),
     )
     np.testing.assert_allclose(output, expected, rtol=0, atol=1e-4)
     assert plain > 3 * ours

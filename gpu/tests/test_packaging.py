@@ -14,7 +14,8 @@ from roialign_cy.backends._protocol import MEMBERS
 
 import roialign_cy_gpu
 
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+TESTS = Path(__file__).parent
+PROJECT = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())
 PACKAGE = Path(roialign_cy_gpu.__file__).parent
 NO_CUPY = "import sys; sys.modules['cupy'] = None"
 
@@ -84,8 +85,10 @@ def test_reason_is_given(setting, reason):
         "import roialign_cy as ra",
         "print('gpu' in ra.backends.names(), 'gpu' in ra.backends.available())",
         "print(ra.backends.unavailable_reason('gpu'))",
+        "ra.show_config()",
     )
     assert output.startswith("True False\n" + reason)
+    assert f"\nbackend gpu: {reason}" in output
 
 
 @REASONS
@@ -132,3 +135,29 @@ def test_cupy_goes_to_the_gpu_and_not_to_the_cpu():
     assert resolve(None, cupy.ones(1)).name == "gpu"
     with pytest.raises(TypeError, match="cannot go to backend 'cpu'"):
         ra.roi_align(cupy.ones((1, 1, 4, 4)), [[0, 1, 1, 3, 3]], 2, backend="cpu")
+
+
+def run_on_a_device(*options):
+    """``pytest -m gpu``, on a machine without one."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu"]
+    return subprocess.run(
+        [*command, *options],
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+    )
+
+
+def test_tests_for_a_device_collect_without_the_host_layer():
+    finished = run_on_a_device("--collect-only")
+    assert finished.returncode == 0, finished.stdout
+    found = {line.partition("::")[0] for line in finished.stdout.splitlines() if "::" in line}
+    marked = {file for file in TESTS.glob("test_*.py") if "pytest.mark.gpu" in file.read_text()}
+    assert found == {f"tests/{file.name}" for file in marked - {Path(__file__)}}
+
+
+def test_tests_for_a_device_say_that_there_is_none():
+    finished = run_on_a_device()
+    assert finished.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "-m gpu needs a device: CuPy finds no CUDA device" in finished.stdout

@@ -1,9 +1,10 @@
 """RoI Align for NumPy and CuPy: the document's definition and every other project's convention."""
 
 from . import backends, boxes
-from ._api import roi_align, roi_align_backward
+from ._api import roi_align, roi_align_backward, roi_pool
 from ._config import __version__, show_config
 from ._core.threads import get_num_threads, set_num_threads
+from ._explain import Explanation, compare_conventions, explain
 from .backends import BackendUnavailableError
 from .conventions import CONVENTIONS, Convention
 
@@ -11,12 +12,16 @@ __all__ = [
     "CONVENTIONS",
     "BackendUnavailableError",
     "Convention",
+    "Explanation",
     "__version__",
     "backends",
     "boxes",
+    "compare_conventions",
+    "explain",
     "get_num_threads",
     "roi_align",
     "roi_align_backward",
+    "roi_pool",
     "set_num_threads",
     "show_config",
 ]

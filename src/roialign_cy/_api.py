@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from . import _arrays
 from ._spec import PoolSpec, make_shape, make_spec, make_wrt, require_gradient
 from .backends import Backend, BackendUnavailableError
 from .backends._registry import resolve
-
-if TYPE_CHECKING:
-    from .conventions import Convention
+from .conventions import Convention
 
 
 def roi_align(
@@ -111,6 +109,67 @@ def roi_align(
     if isinstance(features, np.ndarray):
         features, rois, out = _check_numpy(features, rois, spec, out)
     return chosen.roi_align(features, rois, spec, out)
+
+
+# RoI Pooling has none of a convention's choices. This one lets the checks of boxes pass the same.
+_WHOLE_CELLS = Convention(pixel_offset=0.0, sampling_ratio=1, mode="max")
+
+
+def roi_pool(
+    features: Any,
+    rois: Any,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = 1.0,
+    layout: str = "NCHW",
+    backend: str | None = None,
+    num_threads: int | None = None,
+    out: Any | None = None,
+) -> Any:
+    """Pool every box by RoI Pooling, the predecessor that rounds to whole cells.
+
+    Parameters
+    ----------
+    features, rois, output_size
+        As for `roi_align`.
+    spatial_scale, layout, backend, num_threads, out
+        As for `roi_align`. Backends need not have RoI Pooling: "cpu" and "reference" do.
+
+    Returns
+    -------
+    ndarray of shape (K, C, rows, cols), or (K, rows, cols, C) with ``layout="NHWC"``
+        The largest cell of every section, in the dtype of ``features``.
+
+    Raises
+    ------
+    ValueError, TypeError, BackendUnavailableError
+        As `roi_align`; also if the backend has no RoI Pooling.
+
+    Notes
+    -----
+    The sides of a box are scaled and rounded to whole cells, halves away from 0, and the cells
+    on both ends belong to it: a box from 1 to 3 is three cells wide. Of ``n`` cells (at least
+    one), section ``p`` of ``P`` has those from ``floor(p * n / P)`` up to, not including,
+    ``ceil((p + 1) * n / P)``; neighbouring sections may share cells. All of it is computed in
+    the boxes' own dtype, as torchvision's ``roi_pool`` computes it. Cells outside the map do not
+    count, and a section without cells is 0. A NaN in a section makes it NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import roialign_cy as ra
+    >>> features = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    >>> ra.roi_pool(features, [[0, 0.6, 0.6, 2.4, 2.4]], 2)
+    array([[[[ 5.,  6.],
+             [ 9., 10.]]]], dtype=float32)
+    """
+    spec = make_spec(output_size, _WHOLE_CELLS, spatial_scale, None, None, layout, num_threads)
+    chosen = resolve(backend, features)
+    if not hasattr(chosen, "roi_pool"):
+        raise BackendUnavailableError(f"backend {chosen.name!r} has no RoI Pooling")
+    if isinstance(features, np.ndarray):
+        features, rois, out = _check_numpy(features, rois, spec, out)
+    return chosen.roi_pool(features, rois, spec, out)
 
 
 def roi_align_backward(

@@ -17,11 +17,13 @@ import roialign_cy as ra
 
 from . import demo
 from ._config import config
-from ._worked_example import WorkedNumber, worked_numbers
+from ._explain.numbers import COORDINATES
+from ._worked_example import WorkedNumber, document_map, worked_numbers
+from .conventions import MODES
 
 
 class _BadFileError(click.ClickException):
-    """A file that was named cannot be used; the status is that of a bad argument."""
+    """A file or a value that was named cannot be used; the status is that of a bad argument."""
 
     exit_code = 2
 
@@ -69,10 +71,76 @@ def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
     from ._demo_picture import save_picture  # here: Matplotlib takes a second to import
 
     try:
-        save_picture(output, photograph, features, pooled)
+        save_picture(output, photograph, demo.explain_box(features, demo.CHANNELS.index("red")))
     except (OSError, ValueError) as error:  # ValueError: a format unknown to Matplotlib
         raise _BadFileError(f"cannot write {str(output)!r}: {error}") from error
     click.echo(f"picture: {output}")
+
+
+@roialign.command("explain")
+@click.argument("features", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--box",
+    type=float,
+    nargs=4,
+    metavar="X1 Y1 X2 Y2",
+    help="The box, y down, in units that --scale turns into cells.",
+)
+@click.option("--image", default=0, show_default=True)
+@click.option("--channel", default=0, show_default=True)
+@click.option("--output-size", type=int, nargs=2, metavar="ROWS COLS", default=(3, 3))
+@click.option("--scale", default=1.0, show_default=True, help="Cells per unit of the box.")
+@click.option(
+    "--convention", type=click.Choice(list(ra.CONVENTIONS)), default="document", show_default=True
+)
+@click.option("--sampling-ratio", type=int, help="Points per section along each axis.")
+@click.option("--mode", type=click.Choice(MODES))
+@click.option(
+    "--coordinates", type=click.Choice(COORDINATES), default="document", show_default=True
+)
+@click.option(
+    "--section",
+    type=int,
+    nargs=2,
+    metavar="I J",
+    help="The section: column and row from 1, or row and column from 0 in array coordinates. "
+    "By default the first one.",
+)
+@click.option("--picture", type=click.Path(path_type=Path), help="Where to draw it.")
+def run_explain(
+    features: Path | None,
+    box: tuple[float, float, float, float] | None,
+    image: int,
+    section: tuple[int, int] | None,
+    picture: Path | None,
+    scale: float,
+    **options: Any,
+) -> None:
+    """Show where the values of one section come from.
+
+    FEATURES is a .npy file of shape (N, C, H, W). Without it, the document's worked example is
+    explained.
+    """
+    if (features is None) != (box is None):
+        raise click.UsageError("FEATURES and --box are needed together")
+    try:
+        maps = document_map() if features is None else np.load(features)
+        if box is None:
+            rois, scale = ra.boxes.from_document([demo.BOX], demo.IMAGE_SIZE), 1 / demo.SUB_SAMPLING
+        else:
+            rois = np.array([[image, *box]])
+        explanation = ra.explain(maps, rois, spatial_scale=scale, **options)
+        chosen = section or explanation.number(0, 0)
+        console = _console()
+        console.print(explanation.table(chosen))
+        for point in np.ndindex(*explanation.values.shape[2:]):
+            click.echo(explanation.formula(chosen, explanation.number(*point)) + "\n")
+        click.echo(explanation.formula(chosen))
+        if picture is not None:
+            explanation.plot(chosen).savefig(picture)
+            click.echo(f"picture: {picture}")
+    except (OSError, TypeError, ValueError) as error:
+        raise _BadFileError(str(error)) from error
 
 
 @roialign.command("info")

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+import roialign_cy as ra
+
 from . import demo
+from ._explain import Explanation
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,13 @@ def document_map() -> NDArray[np.float64]:
 
 def worked_numbers(backend: str | None = None) -> list[WorkedNumber]:
     """Redo the example, number by number."""
-    return [*_boxes(), *_points(), *_neighbours(), *_values(backend)]
+    cells = document_map()
+    example = demo.explain_box(cells)
+    return [*_boxes(example), *_points(example), *_neighbours(cells), *_values(cells, backend)]
 
 
-def _boxes() -> list[WorkedNumber]:
-    x, y, w, h = demo.map_box()
+def _boxes(example: Explanation) -> list[WorkedNumber]:
+    x, y, w, h = example.box
     t, k = demo.OUTPUT_SIZE
     corner, size = demo.BOX[:2], demo.BOX[2:]
     return [
@@ -71,23 +76,30 @@ def _boxes() -> list[WorkedNumber]:
     ]
 
 
-def _points() -> list[WorkedNumber]:
+def _points(example: Explanation) -> list[WorkedNumber]:
     return [
-        WorkedNumber(f"point P({i},{j},{n},{m})", printed, demo.point(i, j, n, m), remark)
+        WorkedNumber(
+            f"point P({i},{j},{n},{m})",
+            printed,
+            tuple(example.points[j - 1, i - 1, m - 1, n - 1].tolist()),
+            remark,
+        )
         for (i, j, n, m), printed, remark in _POINTS
     ]
 
 
-def _neighbours() -> list[WorkedNumber]:
-    return [
-        WorkedNumber(f"neighbours of {axis} = {at}", printed, demo.neighbours(at))
-        for axis, rows in _NEIGHBOURS.items()
-        for at, printed in rows
-    ]
+def _neighbours(cells: NDArray[np.float64]) -> list[WorkedNumber]:
+    # One axis at a time, on a point whose other coordinate is of no interest.
+    numbers = []
+    for axis, rows in enumerate(_NEIGHBOURS.values()):
+        for at, printed in rows:
+            near = explain_point(cells, (at, at)).neighbours[0, 0, 0, 0, :, axis]
+            computed = (float(near.min()), float(near.max()))
+            numbers.append(WorkedNumber(f"neighbours of {'xy'[axis]} = {at}", printed, computed))
+    return numbers
 
 
-def _values(backend: str | None) -> list[WorkedNumber]:
-    cells = document_map()
+def _values(cells: NDArray[np.float64], backend: str | None) -> list[WorkedNumber]:
     points = [printed for _, printed, _ in _POINTS[: len(_VALUES)]]
     computed = demo.values_at(cells, points, backend)[:, 0].tolist()
     output = float(demo.pool_box(cells, backend)[0, 0, 0])
@@ -98,3 +110,9 @@ def _values(backend: str | None) -> list[WorkedNumber]:
         ),
         WorkedNumber("output of section (1,1)", (_OUTPUT,), (output,)),
     ]
+
+
+def explain_point(cells: NDArray[np.float64], at: tuple[float, float]) -> Explanation:
+    """Explain a point of its own: the only sample of a box of no size."""
+    rois = ra.boxes.from_document([(*at, 0.0, 0.0)], height=cells.shape[2])
+    return ra.explain(cells, rois, 1)

@@ -19,6 +19,11 @@ MAP_SIZE = IMAGE_SIZE // SUB_SAMPLING
 BOX = (296, 320, 200, 145)
 """Top-left corner, width and height on the image, y up."""
 OUTPUT_SIZE = (3, 3)
+_CALL: dict[str, Any] = {
+    "rois": ra.boxes.from_document([BOX], height=IMAGE_SIZE),
+    "output_size": OUTPUT_SIZE,
+    "spatial_scale": 1 / SUB_SAMPLING,
+}
 CHANNELS = ("red", "green", "blue", "luminance", "gradient x", "gradient y")
 
 _LUMINANCE_OF_RGB = np.array([0.2126, 0.7152, 0.0722], np.float32)  # Rec. 709
@@ -92,12 +97,23 @@ def pool_box(features: NDArray[Any], backend: str | None = None) -> NDArray[Any]
     ndarray of shape (C, 3, 3)
         Section (i, j) of the document is ``[:, j - 1, i - 1]``.
     """
-    rois = ra.boxes.from_document([BOX], height=IMAGE_SIZE)
-    scale = 1 / SUB_SAMPLING
-    pooled: NDArray[Any] = ra.roi_align(
-        features, rois, OUTPUT_SIZE, spatial_scale=scale, backend=backend
-    )
+    pooled: NDArray[Any] = ra.roi_align(features, **_CALL, backend=backend)
     return pooled.reshape(-1, *OUTPUT_SIZE)
+
+
+def explain_box(features: NDArray[Any], channel: int = 0) -> ra.Explanation:
+    """Explain one channel of `pool_box`.
+
+    Parameters
+    ----------
+    features : ndarray of shape (1, C, 16, 16)
+    channel : int, default 0
+
+    Returns
+    -------
+    Explanation
+    """
+    return ra.explain(features, **_CALL, channel=channel)
 
 
 def values_at(
@@ -121,29 +137,3 @@ def values_at(
     rois = ra.boxes.from_document(boxes, height=features.shape[2])
     pooled: NDArray[Any] = ra.roi_align(features, rois, 1, backend=backend)
     return pooled.reshape(len(points), -1)
-
-
-def map_box() -> tuple[float, float, float, float]:
-    """Top-left corner, width and height of the box on the map."""
-    x, y, w, h = (side / SUB_SAMPLING for side in BOX)
-    return x, y, w, h
-
-
-def point(i: int, j: int, n: int, m: int) -> tuple[float, float]:
-    """Point (n, m) of section (i, j) on the map, by the document's formula."""
-    x, y, w, h = map_box()
-    t, k = OUTPUT_SIZE
-    return x + w / k * (i - 1) + w / k**2 * n, y - h / t * (j - 1) - h / t**2 * m
-
-
-def section_points(i: int, j: int) -> list[tuple[float, float]]:
-    """Locate the four points of section (i, j), left to right, then top to bottom."""
-    t, k = OUTPUT_SIZE
-    return [point(i, j, n, m) for m in range(1, t) for n in range(1, k)]
-
-
-def neighbours(coordinate: float) -> tuple[float, float]:
-    """Centres of the two cells beside a coordinate, by the document's rule."""
-    whole = int(coordinate)
-    below = whole + 0.5 if coordinate - whole > 0.5 else whole - 0.5
-    return below, below + 1

@@ -50,7 +50,7 @@ def check_backward(
     """Raise unless these gradients can be computed; the boxes as in `check_rois`."""
     num_images, channels, _, _ = spec.feature_shape(input_shape)
     rois = _normalised(rois, grad_output, num_images, spec)
-    _require_floats("grad_output", grad_output)
+    _arrays.check_features(grad_output, spec.layout, "grad_output")
     shape = spec.output_shape(len(rois), channels)
     if grad_output.shape != shape:
         raise ValueError(f"grad_output must have the shape {shape}, got {grad_output.shape}")
@@ -62,8 +62,11 @@ def check_backward(
                 f"features must have the shape input_shape {tuple(input_shape)}, "
                 f"got {features.shape}"
             )
-    elif spec.mode != "avg" or "rois" in wrt:
-        raise ValueError('features must be given for mode "max" and for wrt="rois"')
+        if features.dtype != grad_output.dtype:
+            raise TypeError(
+                f"features must have the dtype of grad_output, {grad_output.dtype}, "
+                f"got {features.dtype}"
+            )
     if out is not None:
         expected = {
             "features": (tuple(input_shape), grad_output.dtype),
@@ -129,12 +132,6 @@ def _require_array(name: str, array: Any) -> None:
     if not isinstance(array, cupy.ndarray):
         raise TypeError(f"{name} must be a CuPy array, got {type(array).__name__}")
     _require_device(name, array)
-
-
-def _require_floats(name: str, array: Any) -> None:
-    _require_array(name, array)
-    if array.dtype.kind != "f":
-        raise TypeError(f"{name} must be float16, float32 or float64, got {array.dtype}")
 
 
 def _require_device(name: str, array: Any) -> None:

@@ -137,7 +137,7 @@ def box_parts_kernel(mode: str, interior: bool, channels_last: bool, wide: bool)
         f"roi_align_box_gradient_{mode}_{_sampling(interior)}_"
         f"{'nhwc' if channels_last else 'nchw'}_{index_name(wide)}",
         f"raw T features, {_layout('f')}, int64 channels, int64 height, int64 width,"
-        f"raw float64 boxes, float64 scale, raw G grad, {_layout('g')},"
+        f"raw float64 boxes, float64 scale, raw T grad, {_layout('g')},"
         "int64 rows, int64 cols, int64 groups,"
         f"raw float64 argmax_row, raw float64 argmax_col, {_layout('a')}",
         "raw float64 parts",

@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +18,14 @@ from typing import Any, NamedTuple
 from . import fenced_memory
 from .ptx_to_cpp import translate
 
-_CXX = ["g++", "-std=c++17", "-O1", "-w", "-fPIC", "-ffp-contract=off", "-mfma"]
+# Unoptimised: compiling a kernel takes many times longer than running it.
+# Unoptimised: compiling a kernel takes many times as long as running it.
+_CXX = ["g++", "-std=c++17", "-O0", "-w", "-fPIC", "-ffp-contract=off", "-mfma"]
+
+# What kernels are linked to, by being there: to read it for each took longer than to compile.
+_LIBRARIES = [
+    ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL) for name in ("libm.so.6", "libstdc++.so.6")
+]
 
 # Numbers of CUdevice_attribute.
 _MAJOR, _MINOR, _MULTIPROCESSORS, _MOST_THREADS = 75, 76, 16, 1
@@ -117,25 +126,36 @@ class Machine:
         prelude = self._compiled_prelude()
         library = self.cache / f"{_digest(text, prelude.name)}.so"
         if not library.exists():
-            source = library.with_suffix(".cpp")
-            source.write_text(text, encoding="utf-8")
-            unfinished = library.with_suffix(f".{os.getpid()}")
-            _run(*_CXX, "-shared", f"-I{prelude}", source, "-o", unfinished)
-            unfinished.rename(library)
+            with self._workshop() as folder:
+                source, made = folder / "kernel.cpp", folder / "kernel.so"
+                source.write_text(text, encoding="utf-8")
+                _run(*_CXX, "-shared", "-nostdlib", f"-I{prelude}", source, "-o", made)
+                made.rename(library)
         return library
 
     def _compiled_prelude(self) -> Path:
         """A folder with the header, compiled: parsing it each time took half of the time."""
-        header = Path(__file__).with_name("ptx_prelude.h")
-        folder = self.cache / _digest(header.read_text(encoding="utf-8"), str(_CXX))
-        compiled = folder / "ptx_prelude.h.gch"
-        if not compiled.exists():
-            folder.mkdir(exist_ok=True)
-            (folder / header.name).write_bytes(header.read_bytes())
-            unfinished = compiled.with_suffix(f".{os.getpid()}")
-            _run(*_CXX, "-x", "c++-header", folder / header.name, "-o", unfinished)
-            unfinished.rename(compiled)
-        return folder
+        header = Path(__file__).with_name("ptx_prelude.h").read_text(encoding="utf-8")
+        prelude = self.cache / _digest(header, str(_CXX))
+        if not prelude.exists():
+            with self._workshop() as folder:
+                made = folder / "prelude"
+                made.mkdir()
+                source = made / "ptx_prelude.h"
+                source.write_text(header, encoding="utf-8")
+                _run(*_CXX, "-x", "c++-header", source, "-o", f"{source}.gch")
+                try:
+                    made.rename(prelude)
+                except OSError:  # another process was first; or there is a reason to stop
+                    if not prelude.exists():
+                        raise
+        return prelude
+
+    @contextmanager
+    def _workshop(self) -> Iterator[Path]:
+        """A folder of this process alone: others may fill the same cache."""
+        with tempfile.TemporaryDirectory(dir=self.cache) as folder:
+            yield Path(folder)
 
 
 def _digest(*texts: str) -> str:

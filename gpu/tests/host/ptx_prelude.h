@@ -65,7 +65,7 @@ struct Touch {
   bool by_many;
 };
 static u32 launch_number;
-static std::unordered_map<u64, Touch *> shadow_pages;
+static auto &shadow_pages = *new std::unordered_map<u64, Touch *>;
 static u64 last_page_number = ~(u64)0;
 static Touch *last_page;
 

@@ -34,6 +34,9 @@ cdef struct Axis:
     Py_ssize_t *distinct        # cells that the box reads, ascending
     Py_ssize_t *distinct_begin  # [box]: its cells are distinct_begin .. distinct_end
     Py_ssize_t *distinct_end
+    Py_ssize_t line_room        # most entries that the tables have by line, tap and distinct cell
+    Py_ssize_t tap_room
+    Py_ssize_t distinct_room
 
 
 cdef struct Tables:

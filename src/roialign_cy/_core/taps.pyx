@@ -46,6 +46,8 @@ cdef void place_axis(
     bint with_slopes,
 ) noexcept nogil:
     axis.bins = bins
+    axis.line_room, axis.tap_room = total.line, total.tap
+    axis.distinct_room = total.distinct
     axis.line_begin = <Py_ssize_t *>take(arena, boxes * bins, sizeof(Py_ssize_t))
     axis.line_end = <Py_ssize_t *>take(arena, boxes * bins, sizeof(Py_ssize_t))
     axis.outside = <char *>take(arena, boxes * bins, 1)

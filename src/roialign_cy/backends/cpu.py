@@ -10,6 +10,7 @@ import numpy as np
 from .._core import threads, variants
 from .._core.taps import Taps
 from ..boxes import is_plain
+from . import cpu_roi_pool
 from ._protocol import API_VERSION
 
 if TYPE_CHECKING:
@@ -135,6 +136,24 @@ class CpuBackend:
                     result[...] = self._box_gradient(grads, rois, maps, spec)
             results.append(result)
         return tuple(results)
+
+    def roi_pool(
+        self,
+        features: NDArray[np.floating],
+        rois: NDArray[np.floating],
+        spec: PoolSpec,
+        out: NDArray[np.floating],
+    ) -> NDArray[np.floating]:
+        """Pool ``features`` under ``rois`` rounded to whole cells into ``out``."""
+        maps, placed = features, out
+        if spec.layout == "NHWC":
+            maps, placed = features.transpose(0, 3, 1, 2), out.transpose(0, 3, 1, 2)
+        result = placed if out.flags.aligned else np.empty(placed.shape, out.dtype)
+        num_threads = threads.effective_num_threads(spec.num_threads)
+        cpu_roi_pool.roi_pool(_plain(maps), rois, spec, result, num_threads)
+        if result is not placed:
+            placed[...] = result
+        return out
 
     def _spread(
         self,

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .reference_roi_pool import roi_pool
+
 if TYPE_CHECKING:
     from .._spec import PoolSpec
 
@@ -292,6 +294,11 @@ class ReferenceBackend:
             "rois": (by_box, rois.dtype),
         }
         return tuple(_delivered(*results[name], out) for name in wrt)
+
+    def roi_pool(self, features: Array, rois: Array, spec: PoolSpec, out: Array) -> Array:
+        """Pool ``features`` under ``rois`` rounded to whole cells."""
+        out[...] = _channels_placed(roi_pool(_channels_first(features, spec), rois, spec), spec)
+        return out
 
 
 def _shares(

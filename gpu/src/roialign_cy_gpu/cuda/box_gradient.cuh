@@ -66,10 +66,10 @@ struct Sampler {
 };
 
 // ``parts`` has, for every box, one entry per thread that works on it.
-template <Mode MODE, bool INTERIOR, bool CHANNELS_LAST, typename Index, typename T, typename G>
+template <Mode MODE, bool INTERIOR, bool CHANNELS_LAST, typename Index, typename T>
 __device__ void add_parts(
     Index thread, const T* features, const Layout<Index>& layout, Index channels, Index height,
-    Index width, const Box* boxes, double scale, const G* grad, const Layout<Index>& grad_layout,
+    Index width, const Box* boxes, double scale, const T* grad, const Layout<Index>& grad_layout,
     Index rows, Index cols, Index groups, const double* argmax_row, const double* argmax_col,
     const Layout<Index>& argmax_layout, Sides* parts) {
   typedef typename Working<T>::type W;

@@ -110,7 +110,8 @@ __device__ void add_cells(
   }
 }
 
-// The maximum over any number of samples, of which only those inside the map are visited.
+// The maximum over any number of samples, of which only those are visited that are inside the map
+// and can be it.
 // Returns whether these are all.
 template <Mode MODE, bool INTERIOR, int LANES, typename W, typename T, typename Index>
 __device__ bool add_samples(
@@ -119,11 +120,13 @@ __device__ bool add_samples(
   const Range ys = inside_samples<INTERIOR>(box.y, y_begin, height);
   const Range xs = inside_samples<INTERIOR>(box.x, x_begin, width);
 #pragma unroll 1
-  for (long long j = ys.begin; j < ys.end; ++j) {
+  for (long long j = ys.begin; j < ys.end;
+       j = next_extreme<INTERIOR>(box.y, y_begin, height, ys, j)) {
     const double y_at = position<INTERIOR>(y_begin, box.y.section, box.y.samples, j);
     const Taps<W, Index> y = find_taps<MODE, W>(y_at, height, layout.row, 1.0);
 #pragma unroll 1
-    for (long long i = xs.begin; i < xs.end; ++i) {
+    for (long long i = xs.begin; i < xs.end;
+         i = next_extreme<INTERIOR>(box.x, x_begin, width, xs, i)) {
       const double x_at = position<INTERIOR>(x_begin, box.x.section, box.x.samples, i);
       const Taps<W, Index> x = find_taps<MODE, W>(x_at, width, layout.col, 1.0);
       add_sample<MODE>(results, plane, y, x, layout.channel, lanes);

@@ -32,21 +32,18 @@ cdef struct BackDesk:
     real *cells             # gradients of the sections at hand
     real *lines             # what rows of sections add, at the distinct columns of a box
     real *best
-    int *row_point          # where the largest point of a section is: its line along y and x
-    int *col_point
+    flag *row_point         # where the largest point of a section is: its line along y and x
+    flag *col_point
     Py_ssize_t *row_line    # the same in the planar order: the lines of the tables, -1 for none
     Py_ssize_t *col_line
-    real *nothing           # a cell of zeros
     real *crossed           # columns combined, at the distinct rows of a box
     real *sums              # derivatives by the near side, times the gradient; then the far side
-    real *far
+    real *far               # of each term of slopes, that by the far side
     Py_ssize_t *live        # of each section along an axis that reads anything, two offsets
     Py_ssize_t *live_grad
-    const real **source
-    real *weight
+    Term *term              # of the sum at hand
     Py_ssize_t *column      # of each distinct column of the box, its offset in a row of the ring
     Py_ssize_t *feature_column
-    Py_ssize_t *row_start   # of each row of sections at hand, its offset in `grads`
     real **row              # of each row of the map, its column 0 in the ring
     real **feature_row
     Py_ssize_t *low         # of each row of the map, the columns that are added to: low .. high
@@ -85,7 +82,6 @@ cdef Py_ssize_t lay_back_desk(
     desk.packed = <real *>carve(
         memory, &at, ring * cell if plan.by_boxes or call.mode == MAX else 0
     )
-    desk.nothing = <real *>carve(memory, &at, LANES * sizeof(real))
     desk.crossed = <real *>carve(memory, &at, crossed * cell)
     desk.sums = <real *>carve(memory, &at, 2 * sums * cell)
     desk.far = <real *>carve(memory, &at, plan.terms * sizeof(real))
@@ -96,15 +92,13 @@ cdef Py_ssize_t lay_back_desk(
     desk.cells = <real *>carve(memory, &at, plan.group * call.x.bins * cell)
     desk.lines = <real *>carve(memory, &at, plan.group * line * cell)
     desk.best = <real *>carve(memory, &at, sought * sizeof(real))
-    desk.row_point = <int *>carve(memory, &at, sought * sizeof(int))
-    desk.col_point = <int *>carve(memory, &at, sought * sizeof(int))
+    desk.row_point = <flag *>carve(memory, &at, sought * sizeof(flag))
+    desk.col_point = <flag *>carve(memory, &at, sought * sizeof(flag))
     desk.row_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
     desk.col_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
-    desk.source = <const real **>carve(memory, &at, plan.terms * sizeof(void *))
-    desk.weight = <real *>carve(memory, &at, plan.terms * sizeof(real))
+    desk.term = <Term *>carve(memory, &at, plan.terms * sizeof(Term))
     desk.column = <Py_ssize_t *>carve(memory, &at, line * sizeof(Py_ssize_t))
     desk.feature_column = <Py_ssize_t *>carve(memory, &at, line * sizeof(Py_ssize_t))
-    desk.row_start = <Py_ssize_t *>carve(memory, &at, plan.group * sizeof(Py_ssize_t))
     desk.row = <real **>carve(memory, &at, rows * sizeof(void *))
     desk.feature_row = <real **>carve(memory, &at, rows * sizeof(void *))
     desk.low = <Py_ssize_t *>carve(memory, &at, rows * sizeof(Py_ssize_t))

@@ -112,7 +112,7 @@ cdef void place_both_readers(
         place_readers(&gradient.x, gradient.call.x, boxes, memory, at)
 
 
-cdef bint is_too_large(const Call *call, const BackPlan *plan) noexcept nogil:
+cdef bint has_no_room_for(const Call *call, const BackPlan *plan) noexcept nogil:
     """Whether the tiled order has no room for the boxes (asked without overflowing)."""
     cdef BackDesk unused
     return (
@@ -144,7 +144,7 @@ cdef BackPlan plan_spread(
     )
     if wishes.order == PLANAR or (
         wishes.order != TILED and call.channels < TILED_CHANNELS
-    ) or is_too_large(call, &plan):
+    ) or has_no_room_for(call, &plan):
         plan.order = PLANAR
         plan.channels = 1
         plan.group = 1
@@ -292,7 +292,7 @@ cdef BackPlan plan_box_gradient(
     plan.distinct_y = measured.distinct_y
     plan.terms = max(measured.terms, 2)
     plan.group = call.y.bins
-    if wishes.order == PLANAR or is_too_large(call, &plan):
+    if wishes.order == PLANAR or has_no_room_for(call, &plan):
         plan.order = PLANAR
         plan.group = 1
     if wishes.parallel == 0 or (wishes.parallel < 0 and measured.work < SERIAL_WORK):

@@ -15,91 +15,76 @@ cdef struct BoxGradient:
 
 
 cdef inline void add_slopes(
-    const real *const *source, const real *near, const real *far, Py_ssize_t terms,
+    const real *base, const Term *term, const real *far, Py_ssize_t terms,
     const Py_ssize_t *offset, const real *grads, const Py_ssize_t *grad_offset, Py_ssize_t count,
     real *near_sums, real *far_sums,
 ) noexcept nogil:
-    """``near_sums[j] += (sum of near[t] * source[t][offset[j]]) * grads[grad_offset[j]]``.
+    """``near_sums[j] += (sum of weight * base[place + offset[j]]) * grads[grad_offset[j]]``.
 
-    The same for the far side; for 1 to 4 terms, a constant where this is called.
+    The same for the far side, with its own weights; for 1 to 4 terms, a constant where this is
+    called.
     """
-    cdef const real *a = source[0]
-    cdef const real *b = source[1 if terms > 1 else 0]
-    cdef const real *c = source[2 if terms > 2 else 0]
-    cdef const real *d = source[3 if terms > 3 else 0]
-    cdef real na = near[0], fa = far[0]
-    cdef real nb = near[1 if terms > 1 else 0], fb = far[1 if terms > 1 else 0]
-    cdef real nc = near[2 if terms > 2 else 0], fc = far[2 if terms > 2 else 0]
-    cdef real nd = near[3 if terms > 3 else 0], fd = far[3 if terms > 3 else 0]
-    cdef real by_near[LANES]
-    cdef real by_far[LANES]
-    cdef const real *g
-    cdef Py_ssize_t i, j, o
+    cdef const real *cells[4]  # locals, which no store to the sums can change
+    cdef real near_weight[4]
+    cdef real far_weight[4]
+    cdef lanes by_near, by_far, grad
+    cdef Py_ssize_t j, t, o
+    for t in range(terms):
+        cells[t] = base + term[t].place
+        near_weight[t] = term[t].weight
+        far_weight[t] = far[t]
     for j in range(count):
         o = offset[j]
-        g = grads + grad_offset[j]
-        for i in range(LANES):
-            by_near[i] = na * a[o + i]
-            by_far[i] = fa * a[o + i]
-            if terms > 1:
-                by_near[i] = by_near[i] + nb * b[o + i]
-                by_far[i] = by_far[i] + fb * b[o + i]
-            if terms > 2:
-                by_near[i] = by_near[i] + nc * c[o + i]
-                by_far[i] = by_far[i] + fc * c[o + i]
-            if terms > 3:
-                by_near[i] = by_near[i] + nd * d[o + i]
-                by_far[i] = by_far[i] + fd * d[o + i]
-            by_near[i] = near_sums[i] + by_near[i] * g[i]
-            by_far[i] = far_sums[i] + by_far[i] * g[i]
-        for i in range(LANES):
-            near_sums[i] = by_near[i]
-        for i in range(LANES):
-            far_sums[i] = by_far[i]
+        by_near = times(cells[0] + o, near_weight[0])
+        by_far = times(cells[0] + o, far_weight[0])
+        for t in range(1, terms):
+            by_near = plus(by_near, times(cells[t] + o, near_weight[t]))
+            by_far = plus(by_far, times(cells[t] + o, far_weight[t]))
+        grad = take(grads + grad_offset[j])
+        put(near_sums, plus(take(near_sums), product(by_near, grad)))
+        put(far_sums, plus(take(far_sums), product(by_far, grad)))
         near_sums += LANES
         far_sums += LANES
 
 
 cdef void add_all_slopes(
-    const BackDesk *desk, Py_ssize_t terms, const real *grads, Py_ssize_t count, real *near_sums,
-    real *far_sums,
+    const BackDesk *desk, const real *base, Py_ssize_t terms, const real *grads, Py_ssize_t count,
+    real *near_sums, real *far_sums,
 ) noexcept nogil:
     """The same for the terms on the desk, any number, at the sections that are listed there."""
-    cdef Py_ssize_t t = 0, few
-    while t < terms:
-        few = min(terms - t, <Py_ssize_t>4)
-        if few == 4:
-            add_slopes(
-                desk.source + t, desk.weight + t, desk.far + t, 4, desk.live, grads,
-                desk.live_grad, count, near_sums, far_sums,
-            )
-        elif few == 3:
-            add_slopes(
-                desk.source + t, desk.weight + t, desk.far + t, 3, desk.live, grads,
-                desk.live_grad, count, near_sums, far_sums,
-            )
-        elif few == 2:
-            add_slopes(
-                desk.source + t, desk.weight + t, desk.far + t, 2, desk.live, grads,
-                desk.live_grad, count, near_sums, far_sums,
-            )
-        else:
-            add_slopes(
-                desk.source + t, desk.weight + t, desk.far + t, 1, desk.live, grads,
-                desk.live_grad, count, near_sums, far_sums,
-            )
-        t += few
+    cdef Py_ssize_t t = 0
+    while terms - t >= 4:
+        add_slopes(
+            base, desk.term + t, desk.far + t, 4, desk.live, grads, desk.live_grad, count,
+            near_sums, far_sums,
+        )
+        t += 4
+    if terms - t == 3:
+        add_slopes(
+            base, desk.term + t, desk.far + t, 3, desk.live, grads, desk.live_grad, count,
+            near_sums, far_sums,
+        )
+    elif terms - t == 2:
+        add_slopes(
+            base, desk.term + t, desk.far + t, 2, desk.live, grads, desk.live_grad, count,
+            near_sums, far_sums,
+        )
+    elif terms - t == 1:
+        add_slopes(
+            base, desk.term + t, desk.far + t, 1, desk.live, grads, desk.live_grad, count,
+            near_sums, far_sums,
+        )
 
 
 cdef Py_ssize_t slopes_of(
-    const Axis *axis, Py_ssize_t line, const real *start, Py_ssize_t stride, BackDesk *desk
+    const Axis *axis, Py_ssize_t line, Py_ssize_t stride, const BackDesk *desk
 ) noexcept nogil:
     """Put the slopes of a line on the desk; its cells lie ``stride`` apart by their slots."""
     cdef Py_ssize_t t, terms = 0
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
         if axis.near[t] != 0 or axis.far[t] != 0:
-            desk.source[terms] = start + axis.slot[t] * stride
-            desk.weight[terms] = <real>axis.near[t]
+            desk.term[terms].place = axis.slot[t] * stride
+            desk.term[terms].weight = <real>axis.near[t]
             desk.far[terms] = <real>axis.far[t]
             terms += 1
     return terms
@@ -122,7 +107,7 @@ cdef void add_up(real *sums, Py_ssize_t count) noexcept nogil:
     """Add cells ``1 .. count`` to the first."""
     cdef Py_ssize_t j
     for j in range(1, count):
-        add_cell(sums + j * LANES, 1, sums)
+        put(sums, plus(take(sums), take(sums + j * LANES)))
 
 
 cdef void keep_side(
@@ -189,20 +174,16 @@ cdef void differentiate_means_by_x(
     for r in range(call.y.bins):
         line = call.y.line_begin[box * call.y.bins + r]
         if line < call.y.line_end[box * call.y.bins + r]:
-            terms = terms_of(call.y, line, desk.feature_row, desk.source, desk.weight)
-            mix(
-                desk.source, desk.weight, terms, desk.feature_column, columns,
-                desk.lines + r * columns * LANES, LANES,
-            )
+            interpolate_features(call, desk, line, columns, desk.lines + r * columns * LANES)
     live = list_live(call.y, box, columns * LANES, desk.grad_row, desk)
     far_sums = desk.sums + live * LANES
     memset(desk.sums, 0, 2 * live * LANES * sizeof(real))
     for p in range(call.x.bins):
         line = call.x.line_begin[box * call.x.bins + p]
         if line < call.x.line_end[box * call.x.bins + p]:
-            terms = slopes_of(call.x, line, desk.lines, LANES, desk)
+            terms = slopes_of(call.x, line, LANES, desk)
             add_all_slopes(
-                desk, terms, desk.grads + p * desk.grad_col, live, desk.sums, far_sums
+                desk, desk.lines, terms, desk.grads + p * desk.grad_col, live, desk.sums, far_sums
             )
     add_up(desk.sums, live)
     add_up(far_sums, live)
@@ -229,21 +210,20 @@ cdef void differentiate_means_by_y(
         terms = 0
         for t in range(call.x.tap_begin[line], call.x.tap_end[line]):
             if <real>call.x.weight[t] != 0:
-                desk.source[terms] = start + desk.feature_column[call.x.slot[t]]
-                desk.weight[terms] = <real>call.x.weight[t]
+                desk.term[terms].place = desk.feature_column[call.x.slot[t]]
+                desk.term[terms].weight = <real>call.x.weight[t]
                 terms += 1
-        mix(
-            desk.source, desk.weight, terms, desk.live, rows, desk.crossed + p * LANES, stride
-        )
+        mix_listed(start, desk.term, terms, desk.live, rows, desk.crossed + p * LANES, stride)
     live = list_live(call.x, box, LANES, desk.grad_col, desk)
     far_sums = desk.sums + live * LANES
     memset(desk.sums, 0, 2 * live * LANES * sizeof(real))
     for r in range(call.y.bins):
         line = call.y.line_begin[box * call.y.bins + r]
         if line < call.y.line_end[box * call.y.bins + r]:
-            terms = slopes_of(call.y, line, desk.crossed, stride, desk)
+            terms = slopes_of(call.y, line, stride, desk)
             add_all_slopes(
-                desk, terms, desk.grads + r * desk.grad_row, live, desk.sums, far_sums
+                desk, desk.crossed, terms, desk.grads + r * desk.grad_row, live, desk.sums,
+                far_sums,
             )
     add_up(desk.sums, live)
     add_up(far_sums, live)
@@ -256,113 +236,76 @@ cdef void differentiate_maxima(
 ) noexcept nogil:
     cdef const Call *call = &gradient.call
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
-    cdef Py_ssize_t r, p, y_line, x_line, y_bin, x_bin, terms
+    cdef Py_ssize_t r, p, y_line, x_line, y_bin, x_bin
     cdef int side
     cdef real sums[4 * LANES]
+    cdef lanes_mask here
     memset(sums, 0, sizeof(sums))
     for r in range(call.y.bins):
         y_bin = box * call.y.bins + r
         find_largest(call, desk, box, r)
         for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
-            terms = terms_of(call.y, y_line, desk.feature_row, desk.source, desk.weight)
-            mix(
-                desk.source, desk.weight, terms, desk.feature_column, columns, desk.lines, LANES
-            )
+            interpolate_features(call, desk, y_line, columns, desk.lines)
             for p in range(call.x.bins):
                 x_bin = box * call.x.bins + p
                 for x_line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
-                    differentiate_point(
-                        call, desk, y_line, x_line, desk.grads + desk.row_start[r]
-                        + p * desk.grad_col, desk.row_point + p * LANES,
-                        desk.col_point + p * LANES, <int>(y_line - call.y.line_begin[y_bin]),
-                        <int>(x_line - call.x.line_begin[x_bin]), sums,
-                    )
+                    here = where_largest(call, desk, p, y_bin, y_line, x_bin, x_line)
+                    if is_any(here):
+                        differentiate_point(
+                            call, desk, y_line, x_line, here,
+                            take(desk.grads + r * desk.grad_row + p * desk.grad_col), sums,
+                        )
     for side in range(4):
         keep_side(gradient, patch, box, side, sums + side * LANES)
 
 
-cdef inline void add_chosen(
-    const real *a, const real *b, real near_a, real near_b, real far_a, real far_b,
-    const real *grads, const int *row_point, const int *col_point, int row, int col,
-    real *near_sums, real *far_sums,
-) noexcept nogil:
-    """Add the slope between two cells, in the channels whose largest point is this one."""
-    cdef real near[LANES]
-    cdef real far[LANES]
-    cdef real by_near[LANES]
-    cdef real by_far[LANES]
-    cdef int here[LANES]
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        near[i] = near_sums[i]
-        far[i] = far_sums[i]
-        here[i] = (row_point[i] == row) & (col_point[i] == col)
-    for i in range(LANES):
-        by_near[i] = near[i] + (near_a * a[i] + near_b * b[i]) * grads[i]
-        by_far[i] = far[i] + (far_a * a[i] + far_b * b[i]) * grads[i]
-    for i in range(LANES):
-        near[i] = by_near[i] if here[i] else near[i]
-        far[i] = by_far[i] if here[i] else far[i]
-    for i in range(LANES):
-        near_sums[i] = near[i]
-    for i in range(LANES):
-        far_sums[i] = far[i]
-
-
-cdef void differentiate_point(
-    const Call *call, BackDesk *desk, Py_ssize_t y_line, Py_ssize_t x_line, const real *grads,
-    const int *row_point, const int *col_point, int row, int col, real *sums,
+cdef inline void differentiate_point(
+    const Call *call, const BackDesk *desk, Py_ssize_t y_line, Py_ssize_t x_line, lanes_mask here,
+    lanes grad, real *sums,
 ) noexcept nogil:
     """Add the derivatives of a point to ``sums``: by x1, y1, x2, y2, LANES of each."""
-    cdef Py_ssize_t t = call.x.tap_begin[x_line], terms, k
-    cdef const real *source[2]
-    cdef real weight[2]
-    cdef real crossed[2 * LANES]
-    if call.x.tap_end[x_line] - t == 2 and (call.x.near[t] != 0 or call.x.far[t] != 0):
-        add_chosen(
-            desk.lines + call.x.slot[t] * LANES, desk.lines + call.x.slot[t + 1] * LANES,
-            <real>call.x.near[t], <real>call.x.near[t + 1],
-            <real>call.x.far[t], <real>call.x.far[t + 1],
-            grads, row_point, col_point, row, col, sums, sums + 2 * LANES,
-        )
+    cdef Py_ssize_t t = call.x.tap_begin[x_line]
+    cdef lanes a, b
+    if has_slopes(call.x, x_line):
+        a = take(desk.lines + call.x.slot[t] * LANES)
+        b = take(desk.lines + call.x.slot[t + 1] * LANES)
+        add_slope(call.x, t, a, b, here, grad, sums, sums + 2 * LANES)
     t = call.y.tap_begin[y_line]
-    if call.y.tap_end[y_line] - t == 2 and (call.y.near[t] != 0 or call.y.far[t] != 0):
-        for k in range(2):
-            terms = terms_along_row(
-                call, x_line, desk.feature_row[call.y.cell[t + k]], desk, source, weight
-            )
-            if terms == 2:
-                cross(source[0], source[1], weight[0], weight[1], 2, crossed + k * LANES)
-            else:
-                cross(source[0], source[0], weight[0], 0, 1, crossed + k * LANES)
-        add_chosen(
-            crossed, crossed + LANES, <real>call.y.near[t], <real>call.y.near[t + 1],
-            <real>call.y.far[t], <real>call.y.far[t + 1],
-            grads, row_point, col_point, row, col, sums + LANES, sums + 3 * LANES,
-        )
+    if has_slopes(call.y, y_line):
+        a = point_on_row(call, desk, x_line, desk.feature_row[call.y.cell[t]])
+        b = point_on_row(call, desk, x_line, desk.feature_row[call.y.cell[t + 1]])
+        add_slope(call.y, t, a, b, here, grad, sums + LANES, sums + 3 * LANES)
 
 
-cdef inline Py_ssize_t terms_along_row(
-    const Call *call, Py_ssize_t x_line, const real *row, const BackDesk *desk,
-    const real **source, real *weight,
+cdef inline bint has_slopes(const Axis *axis, Py_ssize_t line) noexcept nogil:
+    cdef Py_ssize_t t = axis.tap_begin[line]
+    return axis.tap_end[line] - t == 2 and (axis.near[t] != 0 or axis.far[t] != 0)
+
+
+cdef inline void add_slope(
+    const Axis *axis, Py_ssize_t t, lanes a, lanes b, lanes_mask here, lanes grad,
+    real *near_sums, real *far_sums,
 ) noexcept nogil:
+    """Add the slope between two taps, in the channels whose largest point is this one."""
+    cdef lanes by_near = plus(scaled(a, <real>axis.near[t]), scaled(b, <real>axis.near[t + 1]))
+    cdef lanes by_far = plus(scaled(a, <real>axis.far[t]), scaled(b, <real>axis.far[t + 1]))
+    cdef lanes near = take(near_sums), far = take(far_sums)
+    put(near_sums, chosen(here, plus(near, product(by_near, grad)), near))
+    put(far_sums, chosen(here, plus(far, product(by_far, grad)), far))
+
+
+cdef inline lanes point_on_row(
+    const Call *call, const BackDesk *desk, Py_ssize_t x_line, const real *row
+) noexcept nogil:
+    """What a line along x reads of a row of the map."""
+    cdef Term term[2]
     cdef Py_ssize_t t, terms = 0
     for t in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
         if <real>call.x.weight[t] != 0:
-            source[terms] = row + desk.feature_column[call.x.slot[t]]
-            weight[terms] = <real>call.x.weight[t]
+            term[terms].place = desk.feature_column[call.x.slot[t]]
+            term[terms].weight = <real>call.x.weight[t]
             terms += 1
-    return terms
-
-
-cdef inline void cross(
-    const real *a, const real *b, real wa, real wb, Py_ssize_t terms, real *out
-) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        out[i] = wa * a[i]
-        if terms > 1:
-            out[i] = out[i] + wb * b[i]
+    return point(row, term, terms)
 
 
 # The planar order: sums in the same order, one channel at a time and nothing kept. For maps that

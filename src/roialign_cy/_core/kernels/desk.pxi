@@ -10,6 +10,9 @@ cdef struct Plan:
     bint in_place           # cells lie in the map as the kernels want them: nothing is packed
     Py_ssize_t channels     # of a task, at most
     Py_ssize_t splits       # tasks that the boxes of one image and block of channels are cut into
+    Py_ssize_t run          # rows of sections to a recipe
+    Py_ssize_t row_step     # from one row to the next where the kernels read, and from one cell
+    Py_ssize_t cell_step
     Py_ssize_t tile         # columns that are packed together, so that a row has 64 tiles at most
     Py_ssize_t work         # of the whole call, in cells of the working type computed with
     # Room that the largest box of the call needs on a desk:
@@ -25,7 +28,7 @@ cdef struct Task:
     Py_ssize_t image
     Py_ssize_t first_channel
     Py_ssize_t channels
-    Py_ssize_t begin        # boxes order[begin] .. order[end - 1]
+    Py_ssize_t begin        # boxes of the tables' order, or recipes: begin .. end
     Py_ssize_t end
     Py_ssize_t lane         # of the cells, that the first channel is in
 
@@ -34,15 +37,14 @@ cdef struct Desk:
     # Carved from the scratch memory of a thread. The planar order uses lines, cells, weight and
     # column only.
     real *ring              # packed rows of the map
-    real *lines             # interpolated rows, at the distinct columns of a box
-    real *cells             # output rows in the making
-    real *best              # of each interpolated row, its largest point in a section
-    real *weight            # of the taps at hand, and where each reads
-    const real **source
-    const real **row        # of each distinct row of the box at hand, its column 0
-    Py_ssize_t *column      # of each distinct column of the box, its offset in a row
-    Py_ssize_t *line_start
     uint64_t *wanted        # of each row of the map, a bit for each tile of columns to pack
+    const real *map         # what the terms along y are places in: the ring, or the map itself
+    real *lines             # interpolated rows, at the distinct columns of a box
+    Py_ssize_t *line_start  # of some rows of sections, their first line
+    real *cells             # output rows in the making
+    real *lowest            # a cell of -inf: in memory, since of a constant gcc compares elements
+    real *weight            # of the taps at hand, and where each reads
+    Py_ssize_t *column
 
 
 cdef Py_ssize_t lay_desk(
@@ -51,26 +53,20 @@ cdef Py_ssize_t lay_desk(
     """Carve a desk from ``memory``; returns how many bytes it takes (with NULL, only that)."""
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t cell = sizeof(real)
-    cdef Py_ssize_t line = plan.distinct_x
-    cdef Py_ssize_t offsets = plan.terms
-    cdef Py_ssize_t rows = 0
+    cdef Py_ssize_t line = STRETCH, wanted = 0, terms = plan.terms
     if plan.order == TILED:
         cell *= LANES
-        offsets = plan.distinct_x
-        if not plan.in_place:
-            rows = call.height
-    else:
-        line = STRETCH
+        line = plan.distinct_x
+        wanted = 0 if plan.in_place else call.height
+        terms = 0
     desk.ring = <real *>carve(memory, &at, plan.ring_rows * call.width * cell)
+    desk.wanted = <uint64_t *>carve(memory, &at, wanted * sizeof(uint64_t))
     desk.lines = <real *>carve(memory, &at, plan.lines * line * cell)
-    desk.cells = <real *>carve(memory, &at, plan.group * call.x.bins * cell)
-    desk.best = <real *>carve(memory, &at, plan.lines * cell)
-    desk.weight = <real *>carve(memory, &at, plan.terms * sizeof(real))
-    desk.source = <const real **>carve(memory, &at, plan.terms * sizeof(void *))
-    desk.row = <const real **>carve(memory, &at, plan.distinct_y * sizeof(void *))
-    desk.column = <Py_ssize_t *>carve(memory, &at, offsets * sizeof(Py_ssize_t))
     desk.line_start = <Py_ssize_t *>carve(memory, &at, (plan.group + 1) * sizeof(Py_ssize_t))
-    desk.wanted = <uint64_t *>carve(memory, &at, rows * sizeof(uint64_t))
+    desk.cells = <real *>carve(memory, &at, plan.group * call.x.bins * cell)
+    desk.lowest = <real *>carve(memory, &at, LANES * sizeof(real))
+    desk.weight = <real *>carve(memory, &at, terms * sizeof(real))
+    desk.column = <Py_ssize_t *>carve(memory, &at, terms * sizeof(Py_ssize_t))
     return at
 
 
@@ -78,3 +74,8 @@ cdef inline void *carve(char *memory, Py_ssize_t *at, Py_ssize_t size) noexcept 
     cdef Py_ssize_t here = (at[0] + 63) & ~<Py_ssize_t>63  # a cache line
     at[0] = here + size
     return NULL if memory == NULL else <void *>(memory + here)
+
+
+cdef inline char *aligned(char *memory) noexcept nogil:
+    """The first address on a cache line from ``memory`` on."""
+    return memory + ((64 - (<size_t>memory & 63)) & 63)

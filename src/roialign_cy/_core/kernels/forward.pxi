@@ -59,7 +59,9 @@ cdef int pool(
 ) except -1:
     cdef Plan plan
     cdef Desk unused
+    cdef Book book
     cdef Task *tasks = NULL
+    cdef char *recipes = NULL
     cdef char *scratch = NULL
     cdef Py_ssize_t images, blocks, size, count, t
     with nogil:
@@ -69,20 +71,35 @@ cdef int pool(
         size = lay_desk(&unused, NULL, call, &plan) + 64
         tasks = <Task *>malloc(images * blocks * plan.splits * sizeof(Task))
         scratch = <char *>malloc(num_threads * size)
+        if plan.order == TILED:
+            recipes = <char *>malloc(lay_book(&book, NULL, call, boxes, &plan) + 64)
     try:
-        if tasks == NULL or scratch == NULL:
+        if tasks == NULL or scratch == NULL or (plan.order == TILED and recipes == NULL):
             raise MemoryError("no memory to pool in")
+        if plan.order == TILED:
+            lay_book(&book, aligned(recipes), call, boxes, &plan)
+            if num_threads > 1:
+                for t in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
+                    write_recipes(call, &plan, t, &book)
+            else:
+                with nogil:
+                    for t in range(boxes):
+                        write_recipes(call, &plan, t, &book)
+            if book.count > boxes:
+                with nogil:
+                    qsort(book.recipe, book.count, sizeof(Recipe), compare_recipes)
         with nogil:
             count = make_tasks(call, boxes, &plan, tasks)
         if num_threads > 1:
             for t in prange(count, nogil=True, num_threads=num_threads, schedule="dynamic"):
-                do_task(call, &plan, &tasks[t], scratch + threadid() * size)
+                do_task(call, &plan, &book, &tasks[t], scratch + threadid() * size)
         else:
             with nogil:
                 for t in range(count):
-                    do_task(call, &plan, &tasks[t], scratch)
+                    do_task(call, &plan, &book, &tasks[t], scratch)
     finally:
         free(tasks)
+        free(recipes)
         free(scratch)
     return 0
 
@@ -99,7 +116,8 @@ cdef Py_ssize_t make_tasks(
     const Call *call, Py_ssize_t boxes, const Plan *plan, Task *tasks
 ) noexcept nogil:
     """Cut the call by image, channels and boxes; returns the number of tasks."""
-    cdef Py_ssize_t begin = 0, end, split, channel, count = 0, share
+    cdef Py_ssize_t begin = 0, end, split, channel, count = 0, share, first
+    cdef Py_ssize_t runs = runs_of(call, plan)
     while begin < boxes:
         end = begin + 1
         while end < boxes and call.image[call.order[end]] == call.image[call.order[begin]]:
@@ -107,12 +125,13 @@ cdef Py_ssize_t make_tasks(
         channel = 0
         while channel < call.channels:
             for split in range(plan.splits):
-                share = end - begin
+                share = (end - begin) * runs
+                first = begin * runs
                 tasks[count].image = call.image[call.order[begin]]
                 tasks[count].first_channel = channel
                 tasks[count].channels = min(plan.channels, call.channels - channel)
-                tasks[count].begin = begin + share * split // plan.splits
-                tasks[count].end = begin + share * (split + 1) // plan.splits
+                tasks[count].begin = first + share * split // plan.splits
+                tasks[count].end = first + share * (split + 1) // plan.splits
                 tasks[count].lane = 0
                 if plan.in_place and plan.order == TILED:
                     # The last block reads whole cells too, with channels of the one before.
@@ -124,12 +143,11 @@ cdef Py_ssize_t make_tasks(
 
 
 cdef void do_task(
-    const Call *call, const Plan *plan, const Task *task, char *scratch
+    const Call *call, const Plan *plan, const Book *book, const Task *task, char *scratch
 ) noexcept nogil:
     cdef Desk desk
-    cdef Py_ssize_t misalignment = <Py_ssize_t>(<size_t>scratch & 63)
-    lay_desk(&desk, scratch + (64 - misalignment), call, plan)
+    lay_desk(&desk, aligned(scratch), call, plan)
     if plan.order == TILED:
-        tiled_task(call, plan, task, &desk)
+        tiled_task(call, plan, book, task, &desk)
     else:
         planar_task(call, task, &desk)

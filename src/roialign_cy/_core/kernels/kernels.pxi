@@ -1,12 +1,12 @@
 # The kernels. Compiled once per CPU variant and working type: base_float32.pyx and its siblings
-# say what `real` is and include this file. No intrinsics: inner loops run over a fixed number of
-# channels, which every compiler turns into SIMD.
+# say what `real` is and include this file. No intrinsics: arithmetic is on LANES channels at once,
+# which lanes.h turns into SIMD on every compiler that has generic vectors.
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY
-from libc.stdint cimport uint16_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.math cimport INFINITY, NAN
+from libc.stdint cimport int32_t, uint16_t, uint64_t
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy, memset
 
 from roialign_cy._core.half cimport float_to_half, half_to_float
@@ -21,14 +21,13 @@ from roialign_cy._core.taps cimport (
     Taps,
 )
 
-cdef enum:
-    LANES = 16  # channels that are worked on together
-
 include "call.pxi"
 include "mix.pxi"
 include "pack.pxi"
 include "desk.pxi"
+include "recipes.pxi"
 include "tiled.pxi"
+include "maximum.pxi"
 include "planar.pxi"
 include "plan.pxi"
 include "forward.pxi"

@@ -2,74 +2,132 @@
 # stages of RoI Align are the same sum: rows combined at the columns that a box reads, then those
 # columns combined. Terms are added in the order of the taps, always: that order is the result.
 
+cdef extern from "lanes.h" nogil:
+    enum:
+        LANES
+    ctypedef struct lanes:
+        pass
+    ctypedef struct lanes_mask:
+        pass
+    ctypedef int flag  # as wide as real
+    lanes take(const real *cell)
+    void put(real *cell, lanes x)
+    lanes all_lanes(real value)
+    lanes scaled(lanes x, real weight)
+    lanes times(const real *cell, real weight)
+    lanes plus(lanes a, lanes b)
+    lanes product(lanes a, lanes b)
+    lanes larger_lanes(lanes a, lanes b)
+    lanes_mask no_lanes()
+    lanes_mask or_nan(lanes_mask mask, lanes a, lanes b)
+    lanes chosen(lanes_mask mask, lanes a, lanes b)
+    lanes not_negative(lanes a)
+    lanes_mask all_numbers(flag value)
+    lanes_mask take_mask(const flag *cell)
+    void put_mask(flag *cell, lanes_mask mask)
+    lanes_mask chosen_numbers(lanes_mask mask, lanes_mask m, lanes_mask n)
+    lanes_mask is_larger(lanes a, lanes b)
+    lanes_mask both_equal(lanes_mask m, flag n, lanes_mask p, flag q)
+    bint is_any(lanes_mask mask)
+
+
+cdef enum:
+    TERMS = 8  # of a sum that are read side by side; more would not stay in registers
+
+
+cdef struct Term:
+    Py_ssize_t place
+    real weight
+
 
 cdef inline void mix_few(
-    const real *const *source, const real *weight, Py_ssize_t terms, bint go_on,
-    const Py_ssize_t *offset, Py_ssize_t count, real *out, Py_ssize_t out_stride,
+    const real *base, const Term *term, Py_ssize_t terms, bint go_on, bint is_listed,
+    const Py_ssize_t *offset, Py_ssize_t step, Py_ssize_t count, real *out, Py_ssize_t out_step,
 ) noexcept nogil:
-    """``out[j] (+)= sum of weight[t] * source[t][offset[j]]`` for 1 to 4 terms.
+    """The sum of `mix` for 1 to TERMS terms, to be added to what is there if ``go_on``.
 
-    ``terms`` and ``go_on`` are constants where this is called: the branches on them vanish.
+    ``terms``, ``go_on`` and ``is_listed`` are constants where this is called: loops unroll.
     """
-    cdef const real *a = source[0]
-    cdef const real *b = source[1 if terms > 1 else 0]
-    cdef const real *c = source[2 if terms > 2 else 0]
-    cdef const real *d = source[3 if terms > 3 else 0]
-    cdef real wa = weight[0]
-    cdef real wb = weight[1 if terms > 1 else 0]
-    cdef real wc = weight[2 if terms > 2 else 0]
-    cdef real wd = weight[3 if terms > 3 else 0]
-    cdef real acc[LANES]  # a local, or the compiler must fear that out overlaps the sources
-    cdef Py_ssize_t i, j, o
+    cdef const real *cells[TERMS]  # locals, which no store to out can change
+    cdef real weight[TERMS]
+    cdef lanes total
+    cdef Py_ssize_t j, t, o = 0
+    for t in range(terms):
+        cells[t] = base + term[t].place
+        weight[t] = term[t].weight
     for j in range(count):
-        o = offset[j]
-        # A loop to a term: gcc takes products in one loop for interchangeable, and gathers its
-        # vectors element by element.
-        for i in range(LANES):
-            acc[i] = wa * a[o + i]
+        if is_listed:
+            o = offset[j]
         if go_on:
-            for i in range(LANES):
-                acc[i] = out[i] + acc[i]
-        if terms > 1:
-            for i in range(LANES):
-                acc[i] = acc[i] + wb * b[o + i]
-        if terms > 2:
-            for i in range(LANES):
-                acc[i] = acc[i] + wc * c[o + i]
-        if terms > 3:
-            for i in range(LANES):
-                acc[i] = acc[i] + wd * d[o + i]
-        for i in range(LANES):
-            out[i] = acc[i]
-        out += out_stride
+            total = plus(take(out), times(cells[0] + o, weight[0]))
+        else:
+            total = times(cells[0] + o, weight[0])
+        for t in range(1, terms):
+            total = plus(total, times(cells[t] + o, weight[t]))
+        put(out, total)
+        out += out_step
+        if not is_listed:
+            o += step
+
+
+cdef inline void mix_any(
+    const real *base, const Term *term, Py_ssize_t terms, bint is_listed,
+    const Py_ssize_t *offset, Py_ssize_t step, Py_ssize_t count, real *out, Py_ssize_t out_step,
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef bint go_on = False
+    if terms == 0:  # nothing is read here
+        for j in range(count):
+            put(out + j * out_step, all_lanes(0))
+    while terms >= TERMS:
+        if go_on:
+            mix_few(base, term, TERMS, True, is_listed, offset, step, count, out, out_step)
+        else:
+            mix_few(base, term, TERMS, False, is_listed, offset, step, count, out, out_step)
+        go_on = True
+        term += TERMS
+        terms -= TERMS
+    if go_on:
+        if terms >= 4:
+            mix_few(base, term, 4, True, is_listed, offset, step, count, out, out_step)
+            term += 4
+            terms -= 4
+    elif terms > 4:
+        mix_few(base, term, 4, False, is_listed, offset, step, count, out, out_step)
+        go_on = True
+        term += 4
+        terms -= 4
+    if go_on:
+        if terms == 1:
+            mix_few(base, term, 1, True, is_listed, offset, step, count, out, out_step)
+        elif terms == 2:
+            mix_few(base, term, 2, True, is_listed, offset, step, count, out, out_step)
+        elif terms == 3:
+            mix_few(base, term, 3, True, is_listed, offset, step, count, out, out_step)
+    elif terms == 1:
+        mix_few(base, term, 1, False, is_listed, offset, step, count, out, out_step)
+    elif terms == 2:
+        mix_few(base, term, 2, False, is_listed, offset, step, count, out, out_step)
+    elif terms == 3:
+        mix_few(base, term, 3, False, is_listed, offset, step, count, out, out_step)
+    elif terms == 4:
+        mix_few(base, term, 4, False, is_listed, offset, step, count, out, out_step)
 
 
 cdef void mix(
-    const real *const *source, const real *weight, Py_ssize_t terms,
-    const Py_ssize_t *offset, Py_ssize_t count, real *out, Py_ssize_t out_stride,
+    const real *base, const Term *term, Py_ssize_t terms, Py_ssize_t step, Py_ssize_t count,
+    real *out, Py_ssize_t out_step,
 ) noexcept nogil:
-    """``out[j] = sum of weight[t] * source[t][offset[j]]`` over any number of terms."""
-    cdef Py_ssize_t t = 4
-    if terms == 2:
-        mix_few(source, weight, 2, False, offset, count, out, out_stride)
-    elif terms == 3:
-        mix_few(source, weight, 3, False, offset, count, out, out_stride)
-    elif terms == 1:
-        mix_few(source, weight, 1, False, offset, count, out, out_stride)
-    elif terms > 3:
-        mix_few(source, weight, 4, False, offset, count, out, out_stride)
-        while terms - t >= 4:
-            mix_few(source + t, weight + t, 4, True, offset, count, out, out_stride)
-            t += 4
-        if terms - t == 3:
-            mix_few(source + t, weight + t, 3, True, offset, count, out, out_stride)
-        elif terms - t == 2:
-            mix_few(source + t, weight + t, 2, True, offset, count, out, out_stride)
-        elif terms - t == 1:
-            mix_few(source + t, weight + t, 1, True, offset, count, out, out_stride)
-    else:  # nothing is read here
-        for t in range(count):
-            memset(out + t * out_stride, 0, LANES * sizeof(real))
+    """``out[j] = sum of weight * base[place + j * step]`` over any number of terms."""
+    mix_any(base, term, terms, False, NULL, step, count, out, out_step)
+
+
+cdef void mix_listed(
+    const real *base, const Term *term, Py_ssize_t terms, const Py_ssize_t *offset,
+    Py_ssize_t count, real *out, Py_ssize_t out_step,
+) noexcept nogil:
+    """``out[j] = sum of weight * base[place + offset[j]]`` over any number of terms."""
+    mix_any(base, term, terms, True, offset, 0, count, out, out_step)
 
 
 cdef inline real larger(real best, real value) noexcept nogil:
@@ -80,40 +138,10 @@ cdef inline real larger(real best, real value) noexcept nogil:
 
 cdef inline real finish_maximum(real best, bint has_sample_outside) noexcept nogil:
     """A sample outside the map counts as 0. Adding 0 makes -0 one value with it, so that the
-    bits do not depend on the order in which equals were met.
+    bits do not depend on the order in which equals were met; and all NaN are one.
     """
+    if best != best:
+        return NAN
     if has_sample_outside and best < 0:
         best = 0
     return best + 0
-
-
-cdef inline void keep_larger(real *best, const real *value) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        best[i] = larger(best[i], value[i])
-
-
-cdef inline void mix_larger(
-    const real *a, const real *b, real wa, real wb, Py_ssize_t terms, bint go_on,
-    Py_ssize_t stride, Py_ssize_t count, real *best,
-) noexcept nogil:
-    """``best[j] = max(best[j] if go_on, wa * a[j] + wb * b[j])`` over ``count`` cells.
-
-    ``terms`` and ``go_on`` are constants where this is called.
-    """
-    cdef real value[LANES]
-    cdef Py_ssize_t i, j
-    for j in range(count):
-        for i in range(LANES):
-            value[i] = wa * a[i]
-        if terms > 1:
-            for i in range(LANES):
-                value[i] = value[i] + wb * b[i]
-        if go_on:
-            for i in range(LANES):
-                value[i] = larger(best[i], value[i])
-        for i in range(LANES):
-            best[i] = value[i]
-        a += stride
-        b += stride
-        best += LANES

@@ -24,6 +24,7 @@ cdef extern from "transpose.h" nogil:
     void unpack_tile(
         const float *cells, Py_ssize_t lanes, float *const *planes, Py_ssize_t count, Py_ssize_t x
     )
+    void FETCH_AHEAD(const void *address)
 
 
 cdef inline bint fits_tiles(Py_ssize_t count, Py_ssize_t stride, int itemsize) noexcept nogil:
@@ -39,9 +40,12 @@ cdef inline bint fits_tiles(Py_ssize_t count, Py_ssize_t stride, int itemsize) n
 
 cdef void pack_cells(
     const char *source, Py_ssize_t channel_stride, Py_ssize_t cell_stride, int itemsize,
-    Py_ssize_t channels, Py_ssize_t count, real *cells,
+    Py_ssize_t channels, Py_ssize_t count, real *cells, Py_ssize_t ahead,
 ) noexcept nogil:
-    """Gather ``count`` cells of a row; lanes beyond ``channels`` hold anything but are written."""
+    """Gather ``count`` cells of a row; lanes beyond ``channels`` hold anything but are written.
+
+    What lies ``ahead`` bytes further is wanted next (0: unknown).
+    """
     cdef Py_ssize_t x = 0, i
     cdef const float *plane[LANES]
     if fits_tiles(count, cell_stride, itemsize):
@@ -49,6 +53,9 @@ cdef void pack_cells(
             plane[i] = <const float *>(source + min(i, channels - 1) * channel_stride)
         while x < count:
             x = min(x, count - FLOAT_TILE)  # the last tile overlaps the one before
+            if ahead and (x * <Py_ssize_t>sizeof(float)) % 64 == 0:
+                for i in range(LANES):
+                    FETCH_AHEAD(<const char *>(plane[i] + x) + ahead)
             i = 0
             while i < LANES:
                 pack_tile(plane + i, x, <float *>cells + x * LANES + i, LANES)
@@ -74,15 +81,16 @@ cdef void unpack_cells(
     if row_stride == cols * col_stride and fits_tiles(count, col_stride, itemsize):
         for i in range(channels):
             plane[i] = <float *>(out + i * channel_stride)
-        while x < count:
-            x = min(x, count - FLOAT_TILE)
-            i = 0
-            while i < channels:
+        i = 0
+        while i < channels:  # outside: fewer places are written to in turn
+            x = 0
+            while x < count:
+                x = min(x, count - FLOAT_TILE)
                 unpack_tile(
                     <const float *>cells + x * LANES + i, LANES, plane + i, channels - i, x
                 )
-                i += FLOAT_TILE
-            x += FLOAT_TILE
+                x += FLOAT_TILE
+            i += FLOAT_TILE
     elif itemsize == <int>sizeof(real) and channel_stride == <Py_ssize_t>sizeof(real):
         for r in range(rows):
             for c in range(cols):

@@ -6,6 +6,9 @@
 cdef Py_ssize_t SCRATCH_BUDGET = 32 << 20
 # Of which the interpolated rows and the output rows in the making stay in the fast caches.
 cdef Py_ssize_t CACHED_BYTES = 64 << 10
+# Packed rows beyond what stays in the second-level cache: boxes are then worked on by fewer of their
+# rows at a time, which need fewer rows of the map.
+cdef Py_ssize_t RING_BYTES = 768 << 10
 # Channels from which on packing them side by side pays, though it computes LANES of them. By
 # instructions (callgrind, v3) the planar order costs as much as the tiled one at 1.2 to 1.6
 # channels for FPN heads and for max, at 2.6 for few samples in large boxes and at 5 for large
@@ -23,6 +26,7 @@ cdef Plan measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
     cdef Plan plan
     cdef Py_ssize_t k, first, last, rows, columns
     plan.ring_rows = plan.distinct_y = plan.distinct_x = plan.terms = 1
+    plan.run = call.y.bins
     plan.work = boxes * call.y.bins * call.x.bins
     for k in range(boxes):
         first, last = call.y.distinct_begin[k], call.y.distinct_end[k]
@@ -42,6 +46,18 @@ cdef Plan measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
     return plan
 
 
+cdef Py_ssize_t tallest_run(const Call *call, Py_ssize_t boxes, Py_ssize_t run) noexcept nogil:
+    """Most rows of the map from the first to the last that ``run`` rows of sections read."""
+    cdef Py_ssize_t tallest = 1, k, first, top, bottom
+    for k in range(boxes):
+        first = 0
+        while first < call.y.bins:
+            find_rows(call.y, k, first, min(run, call.y.bins - first), &top, &bottom)
+            tallest = max(tallest, bottom - top + 1)
+            first += run
+    return tallest
+
+
 cdef Py_ssize_t most_terms(const Axis *axis, Py_ssize_t box) noexcept nogil:
     cdef Py_ssize_t most = 0, b, line
     for b in range(box * axis.bins, (box + 1) * axis.bins):
@@ -50,11 +66,21 @@ cdef Py_ssize_t most_terms(const Axis *axis, Py_ssize_t box) noexcept nogil:
     return most
 
 
+cdef bint is_too_large(const Call *call, const Plan *plan) noexcept nogil:
+    """Whether the tiled order has no room within the budget (asked without overflowing)."""
+    cdef Desk unused
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    return (
+        call.height > SCRATCH_BUDGET // <Py_ssize_t>sizeof(void *)
+        or plan.ring_rows > SCRATCH_BUDGET // cell // call.width
+        or lay_desk(&unused, NULL, call, plan) > SCRATCH_BUDGET
+    )
+
+
 cdef Plan make_plan(
     const Call *call, Py_ssize_t boxes, Py_ssize_t images, const Wishes *wishes, int *num_threads
 ) noexcept nogil:
     cdef Plan plan = measure_boxes(call, boxes)
-    cdef Desk unused
     cdef Py_ssize_t cell = LANES * sizeof(real)
     cdef Py_ssize_t tasks
     plan.order = TILED
@@ -66,17 +92,26 @@ cdef Plan make_plan(
     )
     if plan.in_place:
         plan.ring_rows = 0
+        plan.row_step = call.features.row // <Py_ssize_t>sizeof(real)
+        plan.cell_step = call.features.col // <Py_ssize_t>sizeof(real)
+    else:
+        plan.row_step = call.width * LANES
+        plan.cell_step = LANES
+        while plan.run > 1 and plan.ring_rows * call.width > RING_BYTES // cell:
+            plan.run = (plan.run + 1) // 2
+            plan.ring_rows = tallest_run(call, boxes, plan.run)
     plan.tile = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
     plan.lines = max(CACHED_BYTES // (plan.distinct_x * cell), 1)
-    plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), call.y.bins)
+    plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), plan.run)
     if call.mode == AVG:  # one line to a row
         plan.lines = plan.group
     if wishes.order == PLANAR or wishes.order != TILED and (
         call.channels < TILED_CHANNELS
-        or lay_desk(&unused, NULL, call, &plan) > SCRATCH_BUDGET
+        or is_too_large(call, &plan)
     ):
         plan.order = PLANAR
         plan.channels = 1
+        plan.run = call.y.bins
         plan.ring_rows = 0
         plan.lines = plan.group = 1
     if wishes.parallel == 0 or (wishes.parallel < 0 and plan.work < SERIAL_WORK):

@@ -16,53 +16,39 @@ cdef struct Gradient:
 
 
 cdef inline void add_few(
-    const real *const *source, const real *weight, Py_ssize_t terms,
-    const Py_ssize_t *offset, Py_ssize_t count, real *out,
+    const real *lines, const Term *term, Py_ssize_t terms, const Py_ssize_t *offset,
+    Py_ssize_t count, real *out,
 ) noexcept nogil:
-    """``out[offset[j]] += weight[t] * source[t][j]``, t after t, for 1 to 4 terms.
-
-    ``terms`` is a constant where this is called.
-    """
-    cdef const real *a = source[0]
-    cdef const real *b = source[1 if terms > 1 else 0]
-    cdef const real *c = source[2 if terms > 2 else 0]
-    cdef const real *d = source[3 if terms > 3 else 0]
-    cdef real wa = weight[0]
-    cdef real wb = weight[1 if terms > 1 else 0]
-    cdef real wc = weight[2 if terms > 2 else 0]
-    cdef real wd = weight[3 if terms > 3 else 0]
-    cdef real acc[LANES]
-    cdef Py_ssize_t i, j
-    cdef real *cell
+    """The sum of `add_lines` for 1 to 4 terms, a constant where this is called."""
+    cdef const real *cells[TERMS]  # locals, which no store to out can change
+    cdef real weight[TERMS]
+    cdef lanes total
+    cdef Py_ssize_t j, t
+    for t in range(terms):
+        cells[t] = lines + term[t].place
+        weight[t] = term[t].weight
     for j in range(count):
-        cell = out + offset[j]
-        for i in range(LANES):
-            acc[i] = cell[i] + wa * a[j * LANES + i]
-            if terms > 1:
-                acc[i] = acc[i] + wb * b[j * LANES + i]
-            if terms > 2:
-                acc[i] = acc[i] + wc * c[j * LANES + i]
-            if terms > 3:
-                acc[i] = acc[i] + wd * d[j * LANES + i]
-        for i in range(LANES):
-            cell[i] = acc[i]
+        total = take(out + offset[j])
+        for t in range(terms):
+            total = plus(total, times(cells[t] + j * LANES, weight[t]))
+        put(out + offset[j], total)
 
 
-cdef void add_rows(
-    const real *const *source, const real *weight, Py_ssize_t terms,
-    const Py_ssize_t *offset, Py_ssize_t count, real *out,
+cdef void add_lines(
+    const real *lines, const Term *term, Py_ssize_t terms, const Py_ssize_t *offset,
+    Py_ssize_t count, real *out,
 ) noexcept nogil:
-    """The same for any number of terms."""
-    cdef Py_ssize_t t = 0
-    while terms - t >= 4:
-        add_few(source + t, weight + t, 4, offset, count, out)
-        t += 4
-    if terms - t == 1:
-        add_few(source + t, weight + t, 1, offset, count, out)
-    elif terms - t == 2:
-        add_few(source + t, weight + t, 2, offset, count, out)
-    elif terms - t == 3:
-        add_few(source + t, weight + t, 3, offset, count, out)
+    """``out[offset[j]] += weight * lines[place + j]``, term by term."""
+    while terms >= 4:
+        add_few(lines, term, 4, offset, count, out)
+        term += 4
+        terms -= 4
+    if terms == 1:
+        add_few(lines, term, 1, offset, count, out)
+    elif terms == 2:
+        add_few(lines, term, 2, offset, count, out)
+    elif terms == 3:
+        add_few(lines, term, 3, offset, count, out)
 
 
 cdef void zero_cells(
@@ -111,7 +97,7 @@ cdef void open_rows(
         if gradient.go_on:
             pack_cells(
                 row_in_map(gradient, patch, y) + desk.low[y] * map.col, map.channel, map.col,
-                sizeof(real), patch.channels, desk.high[y] - desk.low[y], cells,
+                sizeof(real), patch.channels, desk.high[y] - desk.low[y], cells, 0,
             )
         else:
             memset(cells, 0, (desk.high[y] - desk.low[y]) * LANES * sizeof(real))
@@ -155,7 +141,7 @@ cdef void fetch_rows(
                 + patch.first_channel * features.channel + y * features.row
                 + desk.low[y] * features.col,
                 features.channel, features.col, call.itemsize, patch.channels,
-                desk.high[y] - desk.low[y], desk.feature_row[y] + desk.low[y] * LANES,
+                desk.high[y] - desk.low[y], desk.feature_row[y] + desk.low[y] * LANES, 0,
             )
     desk.fetched = max(desk.fetched, last)
 
@@ -234,16 +220,14 @@ cdef void take_grads(
         if out.row == call.x.bins * out.col:
             pack_cells(
                 start, out.channel, out.col, call.itemsize, patch.channels, rows * call.x.bins,
-                desk.cells,
+                desk.cells, 0,
             )
         else:
             for r in range(rows):
                 pack_cells(
                     start + r * out.row, out.channel, out.col, call.itemsize, patch.channels,
-                    call.x.bins, desk.cells + r * desk.grad_row,
+                    call.x.bins, desk.cells + r * desk.grad_row, 0,
                 )
-    for r in range(rows):
-        desk.row_start[r] = r * desk.grad_row
 
 
 cdef void spread_tiled(
@@ -260,7 +244,6 @@ cdef void spread_tiled(
     cdef Py_ssize_t map_col = LANES, feature_col = LANES
     desk.opened = desk.closed = patch.first_row
     desk.fetched = 0
-    memset(desk.nothing, 0, LANES * sizeof(real))
     if in_place:
         map_col = gradient.map.col // <Py_ssize_t>sizeof(real)
         for y in range(patch.first_row, patch.last_row):
@@ -325,10 +308,11 @@ cdef void spread_means(
         begin = readers.begin[x0 + d]
         terms = readers.end[x0 + d] - begin
         for t in range(terms):
-            desk.source[t] = desk.grads + readers.section[begin + t] * desk.grad_col
+            desk.term[t].place = readers.section[begin + t] * desk.grad_col
+            desk.term[t].weight = readers.weight[begin + t]
         mix(
-            desk.source, readers.weight + begin, terms, desk.row_start, rows,
-            lines + d * LANES, columns * LANES,
+            desk.grads, desk.term, terms, desk.grad_row, rows, lines + d * LANES,
+            columns * LANES,
         )
     readers = &gradient.y
     for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
@@ -338,7 +322,7 @@ cdef void spread_means(
         terms = 0
         for t in range(readers.begin[d], readers.end[d]):
             if readers.section[t] >= first and readers.section[t] < first + rows:
-                desk.source[terms] = lines + (readers.section[t] - first) * columns * LANES
-                desk.weight[terms] = readers.weight[t]
+                desk.term[terms].place = (readers.section[t] - first) * columns * LANES
+                desk.term[terms].weight = readers.weight[t]
                 terms += 1
-        add_rows(desk.source, desk.weight, terms, desk.column, columns, desk.row[y])
+        add_lines(lines, desk.term, terms, desk.column, columns, desk.row[y])

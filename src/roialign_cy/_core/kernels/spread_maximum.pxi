@@ -2,66 +2,56 @@
 
 
 cdef inline Py_ssize_t terms_of(
-    const Axis *axis, Py_ssize_t line, real *const *row, const real **source, real *weight
+    const Axis *axis, Py_ssize_t line, real *const *row, Term *term
 ) noexcept nogil:
-    """The rows that a line reads, with their weights."""
+    """The rows that a line reads, with their weights; places count from the first row listed."""
     cdef Py_ssize_t t, terms = 0
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
         if <real>axis.weight[t] != 0:
-            source[terms] = row[axis.cell[t]]
-            weight[terms] = <real>axis.weight[t]
+            term[terms].place = row[axis.cell[t]] - row[0]
+            term[terms].weight = <real>axis.weight[t]
             terms += 1
     return terms
 
 
-cdef inline void keep_first_larger(
-    const real *a, const real *b, real wa, real wb, Py_ssize_t terms, int row, int col,
-    bint is_first, real *best, int *row_point, int *col_point,
+cdef void interpolate_features(
+    const Call *call, const BackDesk *desk, Py_ssize_t line, Py_ssize_t columns, real *out
 ) noexcept nogil:
-    """Let the point ``wa * a + wb * b`` be the largest, if it is larger than all before it."""
-    cdef real value[LANES]
-    cdef real old[LANES]  # locals, and no branches: or this is not SIMD
-    cdef int rows[LANES]
-    cdef int cols[LANES]
-    cdef int better[LANES]
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        value[i] = wa * a[i]
-        if terms > 1:
-            value[i] = value[i] + wb * b[i]
-    if is_first:
-        for i in range(LANES):
-            best[i] = value[i]
-        for i in range(LANES):
-            row_point[i] = row
-            col_point[i] = col
-        return
-    for i in range(LANES):
-        old[i] = best[i]
-        rows[i] = row_point[i]
-        cols[i] = col_point[i]
-    for i in range(LANES):
-        # A NaN is larger than any number, and then stays.
-        better[i] = (value[i] > old[i]) | ((value[i] != value[i]) & (old[i] == old[i]))
-    for i in range(LANES):
-        old[i] = value[i] if better[i] else old[i]
-    for i in range(LANES):
-        rows[i] = row if better[i] else rows[i]
-        cols[i] = col if better[i] else cols[i]
-    for i in range(LANES):
-        best[i] = old[i]
-    for i in range(LANES):
-        row_point[i] = rows[i]
-        col_point[i] = cols[i]
+    """Combine the rows of one line of the features at the distinct columns of the box."""
+    cdef Py_ssize_t terms = terms_of(call.y, line, desk.feature_row, desk.term)
+    mix_listed(
+        desk.feature_row[0], desk.term, terms, desk.feature_column, columns, out, LANES
+    )
 
 
-cdef inline void meet_outside(real *best, int *row_point, bint is_first) noexcept nogil:
-    """A point outside the map: 0, and no line of any axis."""
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        if is_first or best[i] < 0:
-            best[i] = 0
-            row_point[i] = -1
+cdef struct Points:
+    # The largest points so far of a section, one in each lane, by the lines that cross in them.
+    lanes value
+    lanes_mask row          # counted in the section; -1 for a point outside the map
+    lanes_mask col
+
+
+cdef inline Points first_larger(Points best, lanes value, flag row, flag col) noexcept nogil:
+    """Let another point be the largest where it is larger than all before, or the first NaN."""
+    cdef lanes_mask better = is_larger(value, best.value)
+    best.value = chosen(better, value, best.value)
+    best.row = chosen_numbers(better, all_numbers(row), best.row)
+    best.col = chosen_numbers(better, all_numbers(col), best.col)
+    return best
+
+
+cdef inline Points take_points(const BackDesk *desk, Py_ssize_t p) noexcept nogil:
+    cdef Points points
+    points.value = take(desk.best + p * LANES)
+    points.row = take_mask(desk.row_point + p * LANES)
+    points.col = take_mask(desk.col_point + p * LANES)
+    return points
+
+
+cdef inline void put_points(const BackDesk *desk, Py_ssize_t p, Points points) noexcept nogil:
+    put(desk.best + p * LANES, points.value)
+    put_mask(desk.row_point + p * LANES, points.row)
+    put_mask(desk.col_point + p * LANES, points.col)
 
 
 cdef void find_largest(
@@ -74,106 +64,64 @@ cdef void find_largest(
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t y_bin = box * call.y.bins + row
     cdef Py_ssize_t begin = call.y.line_begin[y_bin]
-    cdef Py_ssize_t y_line, x_line, x_begin, x_bin, p, terms
-    cdef bint starts, is_first
-    cdef real *best
-    cdef int *row_point
+    cdef Py_ssize_t y_line, x_line, x_begin, x_bin, p
+    cdef Points best
+    cdef lanes value
     for y_line in range(begin, call.y.line_end[y_bin]):
-        terms = terms_of(call.y, y_line, desk.feature_row, desk.source, desk.weight)
-        mix(
-            desk.source, desk.weight, terms, desk.feature_column, columns, desk.lines, LANES
-        )
-        starts = y_line == begin
+        interpolate_features(call, desk, y_line, columns, desk.lines)
         for p in range(call.x.bins):
             x_bin = box * call.x.bins + p
-            x_begin = call.x.line_begin[x_bin]
+            x_begin = x_line = call.x.line_begin[x_bin]
             if x_begin == call.x.line_end[x_bin]:
                 continue
-            best = desk.best + p * LANES
-            row_point = desk.row_point + p * LANES
-            is_first = starts
-            if starts and (call.y.outside[y_bin] | call.x.outside[x_bin]) & OUTSIDE_BEFORE:
-                meet_outside(best, row_point, True)
-                is_first = False
-            for x_line in range(x_begin, call.x.line_end[x_bin]):
-                compare_point(
-                    call, desk, p, x_line, <int>(y_line - begin), <int>(x_line - x_begin), is_first
-                )
-                is_first = False
-            if starts and call.x.outside[x_bin] & OUTSIDE_AFTER:
-                meet_outside(best, row_point, False)
+            if y_line > begin:
+                best = take_points(desk, p)
+            elif (call.y.outside[y_bin] | call.x.outside[x_bin]) & OUTSIDE_BEFORE:
+                best = point_at(all_lanes(0), -1, -1)
+            else:
+                best = point_at(point_on(call, desk, x_line), 0, 0)
+                x_line += 1
+            while x_line < call.x.line_end[x_bin]:
+                value = point_on(call, desk, x_line)
+                best = first_larger(best, value, <flag>(y_line - begin), <flag>(x_line - x_begin))
+                x_line += 1
+            if y_line == begin and call.x.outside[x_bin] & OUTSIDE_AFTER:
+                best = first_larger(best, all_lanes(0), -1, -1)
+            put_points(desk, p, best)
     if call.y.outside[y_bin] & OUTSIDE_AFTER:
         for p in range(call.x.bins):
-            meet_outside(desk.best + p * LANES, desk.row_point + p * LANES, False)
+            put_points(desk, p, first_larger(take_points(desk, p), all_lanes(0), -1, -1))
 
 
-cdef void compare_point(
-    const Call *call, BackDesk *desk, Py_ssize_t p, Py_ssize_t x_line, int row, int col,
-    bint is_first,
+cdef inline Points point_at(lanes value, flag row, flag col) noexcept nogil:
+    cdef Points points
+    points.value, points.row, points.col = value, all_numbers(row), all_numbers(col)
+    return points
+
+
+cdef inline lanes point_on(
+    const Call *call, const BackDesk *desk, Py_ssize_t x_line
 ) noexcept nogil:
+    """The point where a line along x crosses the line along y that is interpolated on the desk."""
+    cdef Term term[2]
     cdef Py_ssize_t t, terms = 0
-    cdef const real *source[2]
-    cdef real weight[2]
-    cdef real *best = desk.best + p * LANES
-    cdef int *row_point = desk.row_point + p * LANES
-    cdef int *col_point = desk.col_point + p * LANES
-    source[1] = NULL
-    weight[1] = 0
     for t in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
-        if <real>call.x.weight[t] != 0:
-            source[terms] = desk.lines + call.x.slot[t] * LANES
-            weight[terms] = <real>call.x.weight[t]
+        if <real>call.x.weight[t] != 0:  # where there are slopes, there are taps of weight 0, too
+            term[terms].place = call.x.slot[t] * LANES
+            term[terms].weight = <real>call.x.weight[t]
             terms += 1
-    if is_first:
-        if terms == 2:
-            keep_first_larger(
-                source[0], source[1], weight[0], weight[1], 2, row, col, True, best, row_point,
-                col_point,
-            )
-        else:
-            keep_first_larger(
-                source[0], source[0], weight[0], 0, 1, row, col, True, best, row_point, col_point
-            )
-    elif terms == 2:
-        keep_first_larger(
-            source[0], source[1], weight[0], weight[1], 2, row, col, False, best, row_point,
-            col_point,
-        )
-    else:
-        keep_first_larger(
-            source[0], source[0], weight[0], 0, 1, row, col, False, best, row_point, col_point
-        )
+    return point(desk.lines, term, terms)
 
 
-cdef inline void choose(
-    const real *grads, const int *row_point, const int *col_point, int row, int col,
-    const real *nothing, real *chosen,
+cdef inline lanes_mask where_largest(
+    const Call *call, const BackDesk *desk, Py_ssize_t p, Py_ssize_t y_bin, Py_ssize_t y_line,
+    Py_ssize_t x_bin, Py_ssize_t x_line,
 ) noexcept nogil:
-    """The gradients of the channels whose largest point is this one, 0 for the others.
-
-    No sum changes a bit by a 0 of either sign: it starts from +0, and so is never -0.
-    """
-    cdef real values[LANES]
-    cdef real others[LANES]  # loaded: with a constant, gcc makes branches of this
-    cdef int here[LANES]
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        values[i] = grads[i]
-        others[i] = nothing[i]
-        here[i] = (row_point[i] == row) & (col_point[i] == col)
-    for i in range(LANES):
-        values[i] = values[i] if here[i] else others[i]
-    for i in range(LANES):
-        chosen[i] = values[i]
-
-
-cdef inline void add_cell(const real *value, real weight, real *out) noexcept nogil:
-    cdef real acc[LANES]
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        acc[i] = out[i] + weight * value[i]
-    for i in range(LANES):
-        out[i] = acc[i]
+    """In which channels a section's largest point is the one where these lines cross."""
+    return both_equal(
+        take_mask(desk.row_point + p * LANES), <flag>(y_line - call.y.line_begin[y_bin]),
+        take_mask(desk.col_point + p * LANES), <flag>(x_line - call.x.line_begin[x_bin]),
+    )
 
 
 cdef void spread_maxima(
@@ -182,8 +130,9 @@ cdef void spread_maxima(
 ) noexcept nogil:
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t r, p, y_line, x_line, y_bin, x_bin, t
-    cdef real chosen[LANES]
-    cdef const real *lines = desk.lines
+    cdef lanes grad
+    cdef lanes_mask here
+    cdef real *cell
     for r in range(rows):
         y_bin = box * call.y.bins + first + r
         if not section_reaches(call.y, y_bin, patch):
@@ -194,22 +143,22 @@ cdef void spread_maxima(
             for p in range(call.x.bins):
                 x_bin = box * call.x.bins + p
                 for x_line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
-                    choose(
-                        desk.grads + desk.row_start[r] + p * desk.grad_col,
-                        desk.row_point + p * LANES, desk.col_point + p * LANES,
-                        <int>(y_line - call.y.line_begin[y_bin]),
-                        <int>(x_line - call.x.line_begin[x_bin]), desk.nothing, chosen,
-                    )
+                    here = where_largest(call, desk, p, y_bin, y_line, x_bin, x_line)
+                    if not is_any(here):
+                        continue
+                    # No sum changes by the 0 of the others, of either sign: it starts from +0.
+                    grad = take(desk.grads + r * desk.grad_row + p * desk.grad_col)
+                    grad = chosen(here, grad, all_lanes(0))
                     for t in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
-                        add_cell(
-                            chosen, <real>call.x.weight[t], desk.lines + call.x.slot[t] * LANES
-                        )
+                        cell = desk.lines + call.x.slot[t] * LANES
+                        put(cell, plus(take(cell), scaled(grad, <real>call.x.weight[t])))
             for t in range(call.y.tap_begin[y_line], call.y.tap_end[y_line]):
                 if call.y.cell[t] < patch.first_row or call.y.cell[t] >= patch.last_row:
                     continue
-                desk.weight[0] = <real>call.y.weight[t]
-                add_few(
-                    &lines, desk.weight, 1, desk.column, columns, desk.row[call.y.cell[t]]
+                desk.term.place = 0
+                desk.term.weight = <real>call.y.weight[t]
+                add_lines(
+                    desk.lines, desk.term, 1, desk.column, columns, desk.row[call.y.cell[t]]
                 )
 
 

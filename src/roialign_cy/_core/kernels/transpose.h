@@ -8,6 +8,13 @@
 
 #include <stddef.h>
 
+/* Have the cache line of an address on its way, where the compiler has a word for that. */
+#if defined(__GNUC__)
+#define FETCH_AHEAD(address) __builtin_prefetch(address)
+#else
+#define FETCH_AHEAD(address) ((void)0)
+#endif
+
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #if defined(__AVX__)

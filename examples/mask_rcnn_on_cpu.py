@@ -1,0 +1,176 @@
+"""torchvision's Mask R-CNN on a photograph, with its own RoI Align and with this library's.
+
+Shows that the detections and a training step stay the same and what the step's time was, both
+ways in turn. The weights are random and the objects drawn by hand: what is compared does not
+depend on what is detected. Needs ``pip install "roialign_cy[torch]" torchvision scikit-image``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from statistics import median
+from typing import Any
+
+import torch
+from skimage.data import astronaut
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
+
+from roialign_cy.torch import patch_torchvision
+
+MODELS = {"faster": fasterrcnn_resnet50_fpn, "mask": maskrcnn_resnet50_fpn}
+WAYS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "torchvision": nullcontext,
+    "roialign_cy": patch_torchvision,
+}
+Detections = dict[str, torch.Tensor]
+
+
+def photograph() -> torch.Tensor:
+    """Return the astronaut of scikit-image, (3, 512, 512)."""
+    return torch.from_numpy(astronaut()).permute(2, 0, 1) / 255
+
+
+def objects() -> list[dict[str, torch.Tensor]]:
+    """Return two boxes on it, the woman and the shuttle's model, with their masks."""
+    boxes = torch.tensor([[60.0, 5.0, 415.0, 511.0], [330.0, 20.0, 500.0, 400.0]])
+    masks = torch.zeros(2, 512, 512, dtype=torch.uint8)
+    for mask, (left, top, right, bottom) in zip(masks, boxes.int().tolist(), strict=True):
+        mask[top:bottom, left:right] = 1
+    return [{"boxes": boxes, "labels": torch.tensor([1, 2]), "masks": masks}]
+
+
+def make_model(name: str, size: int, **options: int) -> torch.nn.Module:
+    """Make a detector with random weights whose layers have sane values on the photograph."""
+    torch.manual_seed(0)
+    options |= {"min_size": size, "max_size": size}
+    model = MODELS[name](weights=None, weights_backbone=None, **options)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the statistics become those of what follows
+    model.train()
+    with torch.no_grad():
+        model.backbone(model.transform([photograph()])[0].tensors)
+        # Random scores are nearly equal, and none would be a detection.
+        model.roi_heads.box_predictor.cls_score.weight.mul_(20)
+    for norm in norms:
+        norm.momentum = 0.1
+    return model
+
+
+def detect(model: torch.nn.Module) -> Detections:
+    """Run inference."""
+    model.eval()
+    with torch.no_grad():
+        return model([photograph()])[0]
+
+
+def train(model: torch.nn.Module) -> tuple[dict[str, float], torch.nn.Module]:
+    """Take one training step on a copy; its losses, and the copy with its gradients."""
+    learner = copy.deepcopy(model).train()
+    torch.manual_seed(1)  # which proposals are learned from is drawn
+    losses = learner([photograph()], objects())
+    sum(losses.values()).backward()
+    torch.optim.SGD(learner.parameters(), lr=1e-3).step()
+    return {name: loss.item() for name, loss in losses.items()}, learner
+
+
+class PoolingTime(TorchDispatchMode):
+    """Adds up the time of torchvision's pooling operators, gradient included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ops = torch.ops.torchvision
+        self.counted = (ops.roi_align.default, ops._roi_align_backward.default)
+        self.seconds = 0.0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run the operator, on the clock if it pools."""
+        begin = time.perf_counter()
+        result = func(*args, **(kwargs or {}))
+        if func in self.counted:
+            self.seconds += time.perf_counter() - begin
+        return result
+
+
+def seconds_of(step: Callable[[], Any]) -> float:
+    """Time a step."""
+    begin = time.perf_counter()
+    step()
+    return time.perf_counter() - begin
+
+
+def pooling_seconds_of(step: Callable[[], Any]) -> float:
+    """Time the pooling of a step."""
+    with PoolingTime() as pooling:
+        step()
+    return pooling.seconds
+
+
+def compare_answers(model: torch.nn.Module) -> Iterator[str]:
+    """Say how far the two ways are apart in what they detect and learn."""
+    found, learned = {}, {}
+    for way, patch in WAYS.items():
+        with patch():
+            found[way], learned[way] = detect(model), train(model)
+    one, other = found.values()
+    same = torch.equal(one["labels"], other["labels"])
+    yield f"{len(one['labels'])} detections, the same labels: {same}"
+    for name in (name for name in one if same and name != "labels"):
+        largest = float((one[name] - other[name]).abs().max())
+        yield f"  largest difference of {name}: {largest:.2g}"
+    (losses, learner), (other_losses, other_learner) = learned.values()
+    yield "one training step, losses (torchvision, roialign_cy)"
+    for name, loss in losses.items():
+        yield f"  {name}: {loss:.7g} {other_losses[name]:.7g}"
+    pairs = list(zip(learner.parameters(), other_learner.parameters(), strict=True))
+    largest = max(float((a.grad - b.grad).abs().max()) for a, b in pairs)
+    scale = max(float(a.grad.abs().max()) for a, _ in pairs)
+    yield f"  largest difference of a parameter's gradient: {largest:.2g}, of up to {scale:.3g}"
+
+
+def compare_times(model: torch.nn.Module, rounds: int) -> Iterator[str]:
+    """Give medians of both ways, measured in turn."""
+    steps = {"inference": lambda: detect(model), "training step": lambda: train(model)}
+    clocks = {"pooling": pooling_seconds_of, "whole": seconds_of}
+    times = defaultdict(list)
+    for _ in range(rounds):
+        for step_name, step in steps.items():
+            for clock_name, clock in clocks.items():
+                for way, patch in WAYS.items():
+                    with patch():
+                        times[step_name, clock_name, way].append(clock(step))
+    yield f"medians of {rounds} in turn, in ms, on {torch.get_num_threads()} threads"
+    for step_name in steps:
+        for clock_name in clocks:
+            a, b = (1e3 * median(times[step_name, clock_name, way]) for way in WAYS)
+            yield (
+                f"  {step_name + ', ' + clock_name + ':':24} "
+                f"torchvision {a:8.1f}  roialign_cy {b:8.1f}  ratio {a / b:.2f}"
+            )
+
+
+def main() -> None:
+    """Print both comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=MODELS, default="mask")
+    parser.add_argument("--size", type=int, default=800, help="side of the image in pixels")
+    parser.add_argument("--rounds", type=int, default=3, help="timings of each kind; 0 for none")
+    options = parser.parse_args()
+    model = make_model(options.model, options.size)
+    print(f"{options.model} R-CNN, ResNet-50 FPN, {options.size} x {options.size} pixels")
+    for line in compare_answers(model):
+        print(line)
+    for line in compare_times(model, options.rounds) if options.rounds else ():
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+/* LANES channels as one value, in as many vector registers as that takes: generic vectors, one code
+   for every instruction set, unlike intrinsics. Loops over arrays would say the same, but whether a
+   compiler keeps an array in registers from one turn of a loop to the next is a matter of luck.
+
+   REAL, the working type, is defined before this is included. Addresses need no more than its alignment. */
+
+#include <stddef.h>
+
+#define LANES 16 /* channels that are worked on together */
+
+/* `inline` in the kernels is no advice: arguments that are constants have to become part of loops. */
+#if defined(__GNUC__)
+#undef CYTHON_INLINE
+#define CYTHON_INLINE inline __attribute__((always_inline))
+#endif
+
+#if defined(__GNUC__)
+#if defined(__AVX512F__)
+#define PIECE_BYTES 64
+#elif defined(__AVX__)
+#define PIECE_BYTES 32
+#else
+#define PIECE_BYTES 16
+#endif
+#define PIECE_REALS ((int)(PIECE_BYTES / sizeof(REAL)))
+typedef REAL piece __attribute__((vector_size(PIECE_BYTES)));
+typedef piece loose_piece __attribute__((aligned(sizeof(REAL)), may_alias));
+typedef __typeof__(__builtin_choose_expr(sizeof(REAL) == 4, 0, 0LL)) flag; /* as wide as REAL */
+typedef flag piece_mask __attribute__((vector_size(PIECE_BYTES)));    /* all bits set where true */
+typedef piece_mask loose_piece_mask __attribute__((aligned(sizeof(flag)), may_alias));
+#define MASK(comparison) (comparison)
+#define UNROLLED _Pragma("GCC unroll 16")
+#else
+#define PIECE_REALS 1
+typedef REAL piece;
+typedef REAL loose_piece;
+typedef int flag;
+typedef flag piece_mask;
+typedef flag loose_piece_mask;
+#define MASK(comparison) (-(comparison))
+#define UNROLLED
+#endif
+
+#define PIECES (LANES / PIECE_REALS)
+
+typedef struct {
+    piece v[PIECES];
+} lanes;
+
+typedef struct {
+    piece_mask v[PIECES];
+} lanes_mask; /* or small whole numbers */
+
+#define EACH_PIECE UNROLLED for (int j = 0; j < PIECES; j++)
+
+static inline lanes take(const REAL *cell) {
+    lanes x;
+    EACH_PIECE x.v[j] = *(const loose_piece *)(cell + j * PIECE_REALS);
+    return x;
+}
+
+static inline void put(REAL *cell, lanes x) {
+    EACH_PIECE *(loose_piece *)(cell + j * PIECE_REALS) = x.v[j];
+}
+
+static inline lanes all_lanes(REAL value) {
+    lanes x;
+    EACH_PIECE x.v[j] = value - (piece){0};
+    return x;
+}
+
+static inline lanes scaled(lanes x, REAL w) {
+    EACH_PIECE x.v[j] = w * x.v[j];
+    return x;
+}
+
+static inline lanes times(const REAL *cell, REAL w) { return scaled(take(cell), w); }
+
+static inline lanes plus(lanes a, lanes b) {
+    EACH_PIECE a.v[j] = a.v[j] + b.v[j];
+    return a;
+}
+
+static inline lanes product(lanes a, lanes b) {
+    EACH_PIECE a.v[j] = a.v[j] * b.v[j];
+    return a;
+}
+
+static inline piece chosen_piece(piece_mask m, piece a, piece b) {
+#if PIECE_BYTES + 0 /* generic vectors */
+    return (piece)((m & (piece_mask)a) | (~m & (piece_mask)b));
+#else
+    return m ? a : b;
+#endif
+}
+
+/* The larger of two numbers; of a number and a NaN, b. */
+static inline lanes larger_lanes(lanes a, lanes b) {
+    EACH_PIECE a.v[j] = chosen_piece(MASK(a.v[j] > b.v[j]), a.v[j], b.v[j]);
+    return a;
+}
+
+static inline piece_mask unordered_piece(piece a, piece b) {
+#if PIECE_BYTES + 0
+    piece_mask r;
+    UNROLLED for (int i = 0; i < PIECE_REALS; i++) {
+        r[i] = __builtin_isunordered(a[i], b[i]) ? -1 : 0;
+    }
+    return r;
+#else
+    return MASK((a != a) | (b != b));
+#endif
+}
+
+static inline lanes_mask no_lanes(void) {
+    lanes_mask m;
+    EACH_PIECE m.v[j] = (piece_mask){0};
+    return m;
+}
+
+static inline lanes_mask all_numbers(flag value) {
+    lanes_mask m;
+    EACH_PIECE m.v[j] = value - (piece_mask){0};
+    return m;
+}
+
+static inline lanes_mask take_mask(const flag *cell) {
+    lanes_mask m;
+    EACH_PIECE m.v[j] = *(const loose_piece_mask *)(cell + j * PIECE_REALS);
+    return m;
+}
+
+static inline void put_mask(flag *cell, lanes_mask m) {
+    EACH_PIECE *(loose_piece_mask *)(cell + j * PIECE_REALS) = m.v[j];
+}
+
+static inline lanes_mask or_nan(lanes_mask m, lanes a, lanes b) {
+    EACH_PIECE m.v[j] = m.v[j] | unordered_piece(a.v[j], b.v[j]);
+    return m;
+}
+
+/* a where the mask is set, b elsewhere */
+static inline lanes chosen(lanes_mask m, lanes a, lanes b) {
+    EACH_PIECE a.v[j] = chosen_piece(m.v[j], a.v[j], b.v[j]);
+    return a;
+}
+
+/* m where the mask is set, n elsewhere */
+static inline lanes_mask chosen_numbers(lanes_mask mask, lanes_mask m, lanes_mask n) {
+    EACH_PIECE m.v[j] = (mask.v[j] & m.v[j]) | (~mask.v[j] & n.v[j]);
+    return m;
+}
+
+/* Where both pairs of numbers are equal. */
+static inline lanes_mask both_equal(lanes_mask m, flag n, lanes_mask p, flag q) {
+    EACH_PIECE m.v[j] = MASK(m.v[j] == n) & MASK(p.v[j] == q);
+    return m;
+}
+
+static inline int is_any(lanes_mask m) {
+    flag any = 0;
+    for (int j = 1; j < PIECES; j++) m.v[0] |= m.v[j];
+#if PIECE_BYTES + 0
+    for (int i = 0; i < PIECE_REALS; i++) any |= m.v[0][i];
+#else
+    any = m.v[0];
+#endif
+    return any != 0;
+}
+
+/* Where a is larger than b, or is a NaN and b none. */
+static inline lanes_mask is_larger(lanes a, lanes b) {
+    lanes_mask m;
+    EACH_PIECE {
+        piece_mask is_nan = unordered_piece(a.v[j], a.v[j]);
+        m.v[j] = MASK(a.v[j] > b.v[j]) | (is_nan & ~unordered_piece(b.v[j], b.v[j]));
+    }
+    return m;
+}
+
+/* 0 where an element is less */
+static inline lanes not_negative(lanes a) {
+    EACH_PIECE a.v[j] = chosen_piece(MASK(a.v[j] < (piece){0}), (piece){0}, a.v[j]);
+    return a;
+}

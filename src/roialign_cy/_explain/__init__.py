@@ -1,0 +1,9 @@
+"""Where a pooled value comes from: in numbers, as formulas, as a table and as a picture."""
+
+from __future__ import annotations
+
+from .compare import compare_conventions
+from .explanation import Explanation
+from .numbers import explain
+
+__all__ = ["Explanation", "compare_conventions", "explain"]

@@ -1,0 +1,81 @@
+"""RoI Pooling on the CPU: boxes to whole cells in NumPy, then the compiled core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._core import roipool
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .._spec import PoolSpec
+
+BOXES_PER_BATCH = 4096
+"""Bounds the tables of cells, which are some 200 bytes a box."""
+
+CELLS_WORTH_THREADS = 32768
+"""Cells to read from which threads pay: some 50 microseconds' work, a few times their start."""
+
+
+def roi_pool(
+    features: NDArray[np.floating],
+    rois: NDArray[np.floating],
+    spec: PoolSpec,
+    out: NDArray[np.floating],
+    num_threads: int,
+) -> None:
+    """Pool native, aligned ``features`` (N, C, H, W) into ``out`` (K, C, rows, cols), likewise."""
+    if out.size == 0:
+        return
+    height, width = features.shape[2:]
+    for first in range(0, len(rois), BOXES_PER_BATCH):
+        boxes = rois[first : first + BOXES_PER_BATCH]
+        image, x1, y1, x2, y2 = boxes.T
+        rows = section_cells(y1, y2, spec.output_size[0], height, spec.spatial_scale)
+        cols = section_cells(x1, x2, spec.output_size[1], width, spec.spatial_scale)
+        cells = float(np.ptp(rows, axis=2).sum(axis=1) @ np.ptp(cols, axis=2).sum(axis=1))
+        is_small = cells * out.shape[1] < CELLS_WORTH_THREADS
+        roipool.pool(
+            _bits(features),
+            image.astype(np.intp),
+            rows,
+            cols,
+            _bits(out[first : first + BOXES_PER_BATCH]),
+            1 if is_small else num_threads,
+        )
+
+
+@np.errstate(over="ignore")
+def section_cells(
+    near: NDArray[np.floating],
+    far: NDArray[np.floating],
+    sections: int,
+    size: int,
+    scale: float,
+) -> NDArray[np.intp]:
+    """Where the cells of each section along one axis begin and end: (boxes, sections, 2)."""
+    # In the boxes' own dtype at every step, as torchvision does it: where a product is nearly an
+    # integer, another precision would take in another cell.
+    number = near.dtype.type
+    first, last = (_rounded(side * number(scale)).astype(np.float64) for side in (near, far))
+    length = np.clip(last - first + 1, 1, float(np.finfo(number).max)).astype(number)
+    edges = np.arange(sections + 1).astype(number) * (length / number(sections))[:, np.newaxis]
+    begin, end = np.floor(edges[:, :-1]), np.ceil(edges[:, 1:])
+    cells = np.stack([begin, end], axis=2).astype(np.float64) + first[:, np.newaxis, np.newaxis]
+    return np.clip(cells, 0, size).astype(np.intp)
+
+
+def _rounded(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """To the nearest integer, halves away from 0."""
+    whole: NDArray[np.floating] = np.trunc(values)
+    is_half = abs(values - whole) >= 0.5
+    whole[is_half] += np.sign(values[is_half])
+    return whole
+
+
+def _bits(array: NDArray[Any]) -> NDArray[Any]:
+    """A float16 array as the integers that the core takes it as; any other as it is."""
+    return array.view(np.uint16) if array.dtype == np.float16 else array

@@ -1,0 +1,53 @@
+"""Tensors to the arrays that the library takes, and its result back; nothing is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import backends, get_num_threads
+
+
+def on_cpu(
+    function: Callable[..., Any],
+    tensors: Mapping[str, Tensor],
+    options: Mapping[str, Any],
+    empty: Callable[[], Tensor],
+) -> Tensor:
+    """Call a function of the library on tensors as NumPy arrays.
+
+    Parameters
+    ----------
+    function : callable
+        `roialign_cy.roi_align` or `roialign_cy.roi_align_backward`.
+    tensors, options : mapping
+        Its arrays, and its other arguments, by name.
+    empty : callable
+        Makes memory for the result: of no use here, where the function's own is as good.
+    """
+    arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+    # torch's limit binds as well: who sets it to 1 means all that a model does.
+    num_threads = min(torch.get_num_threads(), get_num_threads())
+    return torch.from_numpy(function(**arrays, **options, num_threads=num_threads))
+
+
+def on_cuda(
+    function: Callable[..., Any],
+    tensors: Mapping[str, Tensor],
+    options: Mapping[str, Any],
+    empty: Callable[[], Tensor],
+) -> Tensor:
+    """Call it on tensors as CuPy arrays, in torch's memory and on torch's current stream."""
+    backends.get("gpu")  # raises what is missing and how to get it
+    import cupy
+
+    out = empty()
+    index = out.device.index
+    stream = torch.cuda.current_stream(index).cuda_stream
+    with cupy.cuda.Device(index), cupy.cuda.ExternalStream(stream, index):
+        arrays = {name: cupy.from_dlpack(tensor.detach()) for name, tensor in tensors.items()}
+        function(**arrays, **options, out=cupy.from_dlpack(out))
+    return out

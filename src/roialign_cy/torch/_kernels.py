@@ -1,0 +1,177 @@
+"""What the operators compute of tensors, and the shapes of it alone; no autograd in here.
+
+``*geometry`` is where samples lie and how they are reduced: the arguments of `_options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _api
+from ..conventions import Convention
+from . import _bridge
+
+BRIDGES: dict[str, Callable[..., Tensor]] = {"cpu": _bridge.on_cpu, "cuda": _bridge.on_cuda}
+"""Device type to the way from its tensors to arrays and back."""
+
+_FLOATS = frozenset({torch.float16, torch.float32, torch.float64})
+
+
+def pool(
+    input: Tensor,
+    rois: Tensor,
+    output_size: Sequence[int],
+    *geometry: Any,
+    channels_last: bool | None = None,
+) -> Tensor:
+    """Pool ``input`` under ``rois``; by default the result is channels-last where that is."""
+    _check("input", input, rois)
+    if channels_last is None:
+        channels_last = _is_channels_last(input)
+    return _run(
+        _api.roi_align,
+        {"features": input, "rois": rois},
+        {"output_size": output_size, **_options(*geometry)},
+        lambda: _empty_pooled(input, rois, output_size, channels_last),
+        channels_last,
+    )
+
+
+def shape_of_pool(
+    input: Tensor, rois: Tensor, output_size: Sequence[int], *geometry: Any
+) -> Tensor:
+    """`pool` for tensors without values."""
+    _check("input", input, rois)
+    return _empty_pooled(input, rois, output_size, _is_channels_last(input))
+
+
+def feature_gradient(
+    grad_output: Tensor,
+    rois: Tensor,
+    features: Tensor | None,
+    input_shape: Sequence[int],
+    *geometry: Any,
+    channels_last: bool | None = None,
+) -> Tensor:
+    """Gradient by the features, which only a maximum has to be given."""
+    _check("grad_output", grad_output, rois)
+    tensors = {"grad_output": grad_output, "rois": rois}
+    if features is not None:
+        tensors["features"] = features
+    if channels_last is None:
+        channels_last = _is_channels_last(grad_output)
+    n, c, h, w = input_shape
+    return _run(
+        _api.roi_align_backward,
+        tensors,
+        {"input_shape": (n, h, w, c) if channels_last else (n, c, h, w), **_options(*geometry)},
+        lambda: _empty_maps(grad_output, input_shape, channels_last),
+        channels_last,
+    )
+
+
+def shape_of_feature_gradient(
+    grad_output: Tensor,
+    rois: Tensor,
+    features: Tensor | None,
+    input_shape: Sequence[int],
+    *geometry: Any,
+) -> Tensor:
+    """`feature_gradient` for tensors without values."""
+    _check("grad_output", grad_output, rois)
+    return _empty_maps(grad_output, input_shape, _is_channels_last(grad_output))
+
+
+def box_gradient(grad_output: Tensor, rois: Tensor, features: Tensor, *geometry: Any) -> Tensor:
+    """Gradient by the sides of the boxes, of shape (K, 4)."""
+    _check("grad_output", grad_output, rois)
+    return _run(
+        _api.roi_align_backward,
+        {"grad_output": grad_output, "rois": rois, "features": features},
+        {"input_shape": tuple(features.shape), "wrt": "rois", **_options(*geometry)},
+        lambda: shape_of_box_gradient(grad_output, rois),
+        channels_last=False,
+    )
+
+
+def shape_of_box_gradient(grad_output: Tensor, rois: Tensor, *_: Any) -> Tensor:
+    """`box_gradient` for tensors without values."""
+    _check("grad_output", grad_output, rois)
+    dtype = rois.dtype if rois.is_floating_point() else torch.float64
+    return torch.empty((rois.shape[0], 4), dtype=dtype, device=rois.device)
+
+
+def _run(
+    function: Callable[..., Any],
+    tensors: Mapping[str, Tensor],
+    options: Mapping[str, Any],
+    empty: Callable[[], Tensor],
+    channels_last: bool,
+) -> Tensor:
+    bridge = BRIDGES[tensors["rois"].device.type]
+    if not channels_last:
+        return bridge(function, tensors, options, empty)
+    views = {name: t.permute(0, 2, 3, 1) if t.ndim == 4 else t for name, t in tensors.items()}
+    result = bridge(
+        function, views, {**options, "layout": "NHWC"}, lambda: empty().permute(0, 2, 3, 1)
+    )
+    return result.permute(0, 3, 1, 2)
+
+
+def _options(
+    spatial_scale: float,
+    sampling_ratio: Sequence[int],
+    mode: str,
+    pixel_offset: float,
+    min_size: float | None,
+    sampling: str,
+    max_rule: str,
+) -> dict[str, Any]:
+    """The same for the library's functions."""
+    return {
+        "spatial_scale": spatial_scale,
+        "sampling_ratio": sampling_ratio,
+        "mode": mode,
+        "convention": _convention(pixel_offset, min_size, sampling, max_rule),
+    }
+
+
+@lru_cache
+def _convention(
+    pixel_offset: float, min_size: float | None, sampling: str, max_rule: str
+) -> Convention:
+    return Convention(pixel_offset, min_size, sampling, max_rule=max_rule)
+
+
+def _check(name: str, maps: Tensor, rois: Tensor) -> None:
+    """Raise where the library would know the tensors by other names, or NumPy not at all."""
+    if maps.dtype not in _FLOATS:
+        hint = "; autocast does" if maps.dtype == torch.bfloat16 else ""
+        raise TypeError(f"{name} must be float16, float32 or float64, got {maps.dtype}{hint}")
+    if maps.ndim != 4:
+        raise ValueError(f"{name} must have four axes (NCHW), got shape {tuple(maps.shape)}")
+    if rois.dtype == torch.bfloat16:
+        raise TypeError("boxes must be of a type that NumPy has, got torch.bfloat16")
+    if rois.ndim != 2 or rois.shape[1] != 5:
+        raise ValueError(f"boxes must have the shape (K, 5), got {tuple(rois.shape)}")
+
+
+def _is_channels_last(maps: Tensor) -> bool:
+    """Whether channels lie next to each other; where that is a matter of taste, not."""
+    return not maps.is_contiguous() and maps.is_contiguous(memory_format=torch.channels_last)
+
+
+def _empty_pooled(
+    input: Tensor, rois: Tensor, output_size: Sequence[int], channels_last: bool
+) -> Tensor:
+    return _empty_maps(input, (rois.shape[0], input.shape[1], *output_size), channels_last)
+
+
+def _empty_maps(like: Tensor, shape: Sequence[int], channels_last: bool) -> Tensor:
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)

@@ -1,0 +1,152 @@
+"""The operators that torch knows: their schemas, devices, shapes and derivatives.
+
+Registered, and not called through `torch.autograd.Function`, so that ``torch.compile`` and
+``torch.export`` keep them as one node of a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _kernels
+
+_NAMESPACE = "roialign_cy"
+_GEOMETRY = (
+    "float spatial_scale, SymInt[2] sampling_ratio, str mode, "
+    "float pixel_offset, float? min_size, str sampling, str max_rule"
+)
+_MODE = 2  # its place in there
+# Results follow the strides of the arguments, so those must not change after tracing.
+_TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
+
+_library = torch.library.Library(_NAMESPACE, "DEF")
+
+
+def _register(
+    schema: str,
+    kernel: Callable[..., Tensor],
+    shape: Callable[..., Tensor],
+    remember: Callable[..., None],
+    differentiate: Callable[..., Any],
+) -> Any:
+    """Define an operator and give it its implementations; what comes back can be called."""
+    name = schema.partition("(")[0]
+    _library.define(schema, tags=_TAGS)
+    for device in _kernels.BRIDGES:
+        _library.impl(name, kernel, device.upper())
+    qualified = f"{_NAMESPACE}::{name}"
+    torch.library.register_fake(qualified, shape, lib=_library)
+    torch.library.register_autograd(qualified, differentiate, setup_context=remember, lib=_library)
+    return getattr(getattr(torch.ops, _NAMESPACE), name).default
+
+
+# The pooling
+
+
+def _remember_pool(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    input, rois, _, *ctx.geometry = inputs
+    # The mean's gradient needs the boxes alone: the maps are free to go.
+    is_needed = ctx.geometry[_MODE] != "avg" or ctx.needs_input_grad[1]
+    ctx.save_for_backward(rois, input if is_needed else None)
+    ctx.input_shape = input.shape
+
+
+def _differentiate_pool(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    rois, input = ctx.saved_tensors
+    by_input = by_rois = None
+    if ctx.needs_input_grad[0]:
+        # Of the mean it must not count as a function of the maps, or it could not be derived.
+        features = None if ctx.geometry[_MODE] == "avg" else input
+        by_input = feature_gradient(grad_output, rois, features, ctx.input_shape, *ctx.geometry)
+    if ctx.needs_input_grad[1]:
+        by_rois = _all_columns(box_gradient(grad_output, rois, input, *ctx.geometry))
+    return by_input, by_rois, None, *_none_for(ctx.geometry)
+
+
+# Its gradient by the features: of the mean, linear in grad_output
+
+
+def _remember_feature_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    grad_output, rois, _, _, *ctx.geometry = inputs
+    ctx.save_for_backward(rois, grad_output if ctx.needs_input_grad[1] else None)
+    ctx.output_size = grad_output.shape[2:]
+
+
+def _differentiate_feature_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    if ctx.geometry[_MODE] != "avg":
+        raise RuntimeError("the gradient of RoI Align's maximum cannot be differentiated again")
+    rois, grad_output = ctx.saved_tensors
+    by_grad_output = by_rois = None
+    # <grad, R^T grad_output> = <R grad, grad_output>, where R pools.
+    if ctx.needs_input_grad[0]:
+        by_grad_output = roi_align(grad, rois, ctx.output_size, *ctx.geometry)
+    if ctx.needs_input_grad[1]:
+        by_rois = _all_columns(box_gradient(grad_output, rois, grad, *ctx.geometry))
+    return by_grad_output, by_rois, None, None, *_none_for(ctx.geometry)
+
+
+# Its gradient by the boxes
+
+
+def _remember_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    pass
+
+
+def _refuse(ctx: Any, grad: Tensor) -> None:
+    raise RuntimeError("RoI Align's gradient by the boxes cannot be differentiated again")
+
+
+def _all_columns(sides: Tensor) -> Tensor:
+    """Gradient by the sides as one by rows of five, of which the first is no coordinate."""
+    return torch.nn.functional.pad(sides, (1, 0))
+
+
+def _none_for(geometry: list[Any]) -> list[None]:
+    return [None] * len(geometry)
+
+
+# torch's wording of autocast: halves are computed in float32 and come back as they were.
+
+
+def _roi_align_under_autocast(device: str) -> Callable[..., Tensor]:
+    def roi_align_in_float32(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
+        with torch.autocast(device, enabled=False):
+            pooled = roi_align(_widened(input), _widened(rois), *options)
+        return pooled.to(input.dtype)
+
+    return roi_align_in_float32
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+roi_align = _register(
+    f"roi_align(Tensor input, Tensor rois, SymInt[2] output_size, {_GEOMETRY}) -> Tensor",
+    _kernels.pool,
+    _kernels.shape_of_pool,
+    _remember_pool,
+    _differentiate_pool,
+)
+feature_gradient = _register(
+    "roi_align_feature_gradient(Tensor grad_output, Tensor rois, Tensor? features, "
+    f"SymInt[4] input_shape, {_GEOMETRY}) -> Tensor",
+    _kernels.feature_gradient,
+    _kernels.shape_of_feature_gradient,
+    _remember_feature_gradient,
+    _differentiate_feature_gradient,
+)
+box_gradient = _register(
+    "roi_align_box_gradient(Tensor grad_output, Tensor rois, Tensor features, "
+    f"{_GEOMETRY}) -> Tensor",
+    _kernels.box_gradient,
+    _kernels.shape_of_box_gradient,
+    _remember_nothing,
+    _refuse,
+)
+for _device in _kernels.BRIDGES:
+    _library.impl("roi_align", _roi_align_under_autocast(_device), f"Autocast{_device.upper()}")

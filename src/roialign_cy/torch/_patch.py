@@ -1,0 +1,127 @@
+"""Putting this library under ``torchvision.ops``, for models that are written for that."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..conventions import CONVENTIONS
+from . import _kernels, _operators
+
+
+def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[None]:
+    """Put this library under torchvision's RoI Align, for CPU tensors.
+
+    It takes the place of the kernels of torchvision's own operator, in the whole process: under
+    ``torchvision.ops.roi_align``, ``RoIAlign`` and ``MultiScaleRoIAlign``, under every model that
+    calls one of them (torchvision's, Detectron2's), however it imported them, and under compiled
+    and scripted ones. CUDA tensors keep torchvision's kernels.
+
+    Parameters
+    ----------
+    box_gradients : bool, default False
+        Whether boxes get a gradient, too. torchvision gives them none, so that a model whose
+        boxes require one would train differently.
+
+    Returns
+    -------
+    context manager
+        It is in force from the call on. Left alone it stays; ``with patch_torchvision():`` ends
+        it with the block. Nested ones end in any order.
+
+    Raises
+    ------
+    ImportError
+        If torchvision is not installed.
+
+    Examples
+    --------
+    >>> import torch, torchvision
+    >>> from roialign_cy.torch import patch_torchvision
+    >>> features, boxes = torch.zeros(1, 3, 8, 8), [torch.tensor([[1.0, 1.0, 5.0, 5.0]])]
+    >>> with patch_torchvision():
+    ...     torchvision.ops.roi_align(features, boxes, 2).shape
+    torch.Size([1, 3, 2, 2])
+    """
+    import torchvision  # noqa: F401  defines the operators
+
+    return _Patch(box_gradients)
+
+
+class _Patch(AbstractContextManager[None]):
+    def __init__(self, box_gradients: bool) -> None:
+        self._library: Any = torch.library.Library("torchvision", "IMPL")
+        with warnings.catch_warnings():
+            # torch says that kernels are overridden, which is the purpose.
+            warnings.filterwarnings("ignore", message=".*other operators may also be overridden")
+            self._library.impl("roi_align", _pool, "CPU")
+            self._library.impl("_roi_align_backward", _feature_gradient, "CPU")
+            if box_gradients:
+                self._library.impl("roi_align", _pool_differentiably, "AutogradCPU")
+        _forget_dispatch()
+        _in_force.add(self)
+
+    def __exit__(self, *_: object) -> None:
+        _in_force.discard(self)
+        self._library = None  # with it go its kernels
+        _forget_dispatch()
+
+
+_in_force: set[_Patch] = set()
+"""Kept alive here, whatever the caller does with them."""
+
+
+def _forget_dispatch() -> None:
+    """Let tracing ask anew for the kernel of a key, which torch remembers from the first time."""
+    key = torch._C.DispatchKey.AutogradCPU
+    torch.ops.torchvision.roi_align.default._uncache_dispatch(key)
+
+
+def _pool(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
+    # Never channels-last: torchvision has told those who trace it that its result is not.
+    return _kernels.pool(input, rois, *_our_options(*options), channels_last=False)
+
+
+def _feature_gradient(
+    grad_output: Tensor,
+    rois: Tensor,
+    spatial_scale: float,
+    rows: int,
+    cols: int,
+    num_images: int,
+    channels: int,
+    height: int,
+    width: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    _, *geometry = _our_options(spatial_scale, rows, cols, sampling_ratio, aligned)
+    shape = num_images, channels, height, width
+    return _kernels.feature_gradient(grad_output, rois, None, shape, *geometry, channels_last=False)
+
+
+def _pool_differentiably(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
+    pooled: Tensor = _operators.roi_align(input, rois, *_our_options(*options))
+    return pooled.contiguous()
+
+
+def _our_options(
+    spatial_scale: float, rows: int, cols: int, sampling_ratio: int, aligned: bool
+) -> tuple[Any, ...]:
+    """What follows the tensors in torchvision's operator, as in ours."""
+    convention = CONVENTIONS["detectron2" if aligned else "torchvision"]
+    ratio = max(sampling_ratio, 0)
+    return (
+        (rows, cols),
+        spatial_scale,
+        (ratio, ratio),
+        convention.mode,
+        convention.pixel_offset,
+        convention.min_size,
+        convention.sampling,
+        convention.max_rule,
+    )

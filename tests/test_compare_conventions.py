@@ -1,0 +1,85 @@
+"""The picture of one box under several conventions and RoI Pooling."""
+
+import numpy as np
+import pytest
+
+import roialign_cy as ra
+
+pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
+
+FEATURES = np.random.default_rng(0).random((2, 3, 9, 12)).astype(np.float32)
+ROIS = np.array([[0, 1, 1, 5, 5], [1, 2.4, 3.2, 17.4, 11.1]], np.float32)
+CALL = {"rois": ROIS, "output_size": (2, 3), "spatial_scale": 0.5}
+
+
+def drawn_values(axes):
+    """The numbers written on an output, in rows."""
+    numbers = [float(text.get_text()) for text in axes.texts]
+    return np.reshape(numbers, axes.images[0].get_array().shape)
+
+
+@pytest.mark.parametrize("coordinates", ["document", "array"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_outputs_are_those_of_the_calls(layout, coordinates):
+    names = ("mmcv", ra.Convention(pixel_offset=0.25, mode="max"), "onnx-10")
+    features = FEATURES if layout == "NCHW" else np.moveaxis(FEATURES, 1, -1)
+    figure = ra.compare_conventions(
+        features, **CALL, conventions=names, roi=1, channel=2, layout=layout,
+        coordinates=coordinates,
+    )  # fmt: skip
+    figure.canvas.draw()
+    lower = figure.axes[1::2]
+    expected = [ra.roi_align(FEATURES, **CALL, convention=name)[1, 2] for name in names]
+    expected.append(ra.roi_pool(FEATURES, **CALL)[1, 2])
+    assert len(lower) == len(expected)
+    for axes, output in zip(lower, expected, strict=True):
+        np.testing.assert_allclose(axes.images[0].get_array(), output, rtol=1e-6)
+        np.testing.assert_allclose(drawn_values(axes), output, rtol=0, atol=0.0051)
+    assert [axes.get_title() for axes in figure.axes[::2]] == [
+        "mmcv: avg of 2 x 3",
+        "offset 0.25: max of 2 x 3",
+        "onnx-10: avg of 2 x 3",
+        "RoI Pooling: 9 x 5 whole cells",
+    ]
+
+
+@pytest.mark.parametrize("coordinates", ["document", "array"])
+def test_boxes_are_where_they_are_given_and_where_they_are_read(coordinates):
+    figure = ra.compare_conventions(
+        FEATURES, **CALL, conventions=("torchvision", "detectron2"), roi=1, coordinates=coordinates
+    )
+    legacy, aligned, pooled = (
+        [patch.get_bbox() for patch in axes.patches] for axes in figure.axes[::2]
+    )
+    *_, box, given = aligned
+    np.testing.assert_allclose(box.extents, given.extents, atol=1e-6)
+    half = [0.5, -0.5] if coordinates == "document" else [0.5, 0.5]
+    *_, box, given = legacy
+    np.testing.assert_allclose(box.extents, given.extents + 2 * half, atol=1e-6)
+    # 1.2 .. 8.7 by 1.6 .. 5.55 becomes cells 1 .. 9 by 2 .. 6, and a section has whole ones.
+    sections = np.array([[*box.min, *box.max] for box in pooled[:-1]])
+    whole = np.array([[1, 10], [9 - 7, 9 - 2] if coordinates == "document" else [2, 7]])
+    shift = 0 if coordinates == "document" else 0.5
+    np.testing.assert_allclose(sections[:, 0].min(), whole[0, 0] + 0.08 - shift, atol=1e-6)
+    np.testing.assert_allclose(sections[:, 2].max(), whole[0, 1] - 0.08 - shift, atol=1e-6)
+    np.testing.assert_allclose(sections[:, 1].min(), whole[1, 0] + 0.08 - shift, atol=1e-6)
+    np.testing.assert_allclose(sections[:, 3].max(), whole[1, 1] - 0.08 - shift, atol=1e-6)
+
+
+def test_rois_as_a_list_and_a_figure_of_the_caller():
+    from matplotlib.figure import Figure
+
+    given = Figure()
+    boxes = [ROIS[:1, 1:], ROIS[1:, 1:]]
+    figure = ra.compare_conventions(FEATURES, boxes, 2, roi=1, figure=given)
+    assert figure is given
+    assert len(figure.axes) == 8
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="conventions must name one or more"):
+        ra.compare_conventions(FEATURES, **CALL, conventions=())
+    with pytest.raises(ValueError, match="did you mean 'mmcv'"):
+        ra.compare_conventions(FEATURES, **CALL, conventions=("mmvc",))
+    with pytest.raises(ValueError, match="roi must be in"):
+        ra.compare_conventions(FEATURES, **CALL, roi=2)

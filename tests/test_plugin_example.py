@@ -1,0 +1,63 @@
+"""The backend that the documentation shows: complete, and right where it says that it is."""
+
+import importlib.util
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import roialign_cy as ra
+from roialign_cy.backends import _registry
+
+FOLDER = Path(__file__).parents[1] / "docs" / "plugin"
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    monkeypatch.setattr(_registry, "_registered", {})
+    spec = importlib.util.spec_from_file_location(
+        "roialign_factors", FOLDER / "roialign_factors.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    ra.backends.register(module.FactorsBackend())
+    return module
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("convention", ra.CONVENTIONS)
+def test_agrees_with_the_reference(plugin, convention, layout):
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((2, 3, 8, 11))
+    if layout == "NHWC":
+        features = np.moveaxis(features, 1, -1)
+    boxes = np.sort(rng.uniform(-4, 26, (30, 2, 2)), axis=1).reshape(30, 4)
+    rois = np.column_stack([rng.integers(0, 2, 30), boxes])
+    rois[0, 1:] = [4, 4, 4, 4]
+    rois[1, 1:] = [9, 9, 2, 3]
+    options = {
+        "convention": convention, "mode": "avg", "spatial_scale": 0.5, "sampling_ratio": (2, 3),
+        "layout": layout,
+    }  # fmt: skip
+    expected = ra.roi_align(features, rois, (3, 2), backend="reference", **options)
+    pooled = ra.roi_align(features, rois, (3, 2), backend="factors", **options)
+    np.testing.assert_allclose(pooled, expected, rtol=1e-12, atol=1e-12)
+    grads = rng.standard_normal(expected.shape)
+    results = [
+        ra.roi_align_backward(grads, rois, features.shape, backend=name, **options)
+        for name in ("factors", "reference")
+    ]
+    np.testing.assert_allclose(*results, rtol=1e-12, atol=1e-12)
+
+
+def test_refuses_what_it_cannot(plugin):
+    features = np.ones((1, 1, 4, 4))
+    with pytest.raises(ra.BackendUnavailableError, match="it only has the mean"):
+        ra.roi_align(features, [[0, 0, 0, 2, 2]], 2, backend="factors")
+
+
+def test_entry_point_names_the_backend(plugin):
+    project = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]
+    entry_points = project["entry-points"][_registry.ENTRY_POINT_GROUP]
+    assert entry_points == {plugin.FactorsBackend.name: "roialign_factors:FactorsBackend"}

@@ -1,0 +1,222 @@
+"""RoI Pooling: numbers worked by hand, agreement of the backends, odd inputs, refusals."""
+
+import numpy as np
+import pytest
+
+import roialign_cy as ra
+from roialign_cy.backends import _registry
+
+FEATURES = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8)  # cell (y, x) is 8 * y + x
+NAN, INF = np.nan, np.inf
+
+
+def pool(box, output_size=1, features=FEATURES, **options):
+    """Pool one box of image 0 on both backends, which must agree."""
+    rois = np.array([[0, *box]])
+    reference = ra.roi_pool(features, rois, output_size, backend="reference", **options)
+    cpu = ra.roi_pool(features, rois, output_size, **options)
+    np.testing.assert_array_equal(cpu, reference)
+    return cpu[0, 0].tolist()
+
+
+# By hand
+
+
+@pytest.mark.parametrize(
+    ("box", "output_size", "expected"),
+    [
+        # Rounds to x and y 1 .. 3: three cells. Halves of 1.5 cells are cells 1, 2 and 2, 3.
+        ((0.6, 0.6, 3.4, 3.4), 2, [[18, 19], [26, 27]]),
+        ((1, 1, 3, 3), 3, [[9, 10, 11], [17, 18, 19], [25, 26, 27]]),
+        ((1, 1, 3, 3), 1, [[27]]),
+        # Halves go away from 0, not to the even neighbour.
+        ((0.5, 0, 0.5, 0), 1, [[1]]),
+        ((2.5, 0, 2.5, 0), 1, [[3]]),
+        ((-0.5, 0, -0.5, 0), 1, [[0]]),  # to -1, outside
+        ((-0.49, 0, -0.49, 0), 1, [[0]]),
+        ((0.49999999999999994, 0, 0.49999999999999994, 0), 1, [[0]]),  # + 0.5 would be 1
+        # Both ends belong to the box: one of no size is a cell, and so is one that is reversed.
+        ((5, 2, 5, 2), 1, [[21]]),
+        ((5, 2, 5, 2), 2, [[21, 21], [21, 21]]),
+        ((5, 2, 1, 1), 2, [[21, 21], [21, 21]]),
+        # 5 columns in 3 sections: 0..1, 1..3, 3..4.
+        ((0, 0, 4, 0), (1, 3), [[1, 3, 4]]),
+        # Partly outside: the second column of sections is beyond the map.
+        ((6, 6, 9, 7), (1, 2), [[63, 0]]),
+        ((-4, -4, -2, -2), 1, [[0]]),
+        ((9, 9, 12, 12), 2, [[0, 0], [0, 0]]),
+        ((-1e30, -1e30, 1e30, 1e30), 1, [[63]]),
+        ((-1e300, -1e300, 1e300, 1e300), (1, 2), [[0, 63]]),  # 0 is where halves meet
+    ],
+)
+def test_by_hand(box, output_size, expected):
+    assert pool(box, output_size) == expected
+
+
+def test_scale_comes_before_rounding():
+    assert pool((16, 0, 40, 0), spatial_scale=1 / 16) == [[3]]  # 1 .. 2.5, which is 3
+
+
+def test_the_documents_box_is_cut_to_whole_cells():
+    # Its 9.25 .. 15.5 by 6 .. 10.53 (y down) become columns 9 .. 16 and rows 6 .. 11: 8 x 6
+    # cells. The first section is columns 9, 10, 11 and rows 6, 7; the second from column 11 on.
+    features = np.zeros((1, 1, 16, 16))
+    features[0, 0, 6:8, 9:12] = [[0.1, 0.2, 0.3], [1.0, 0.7, 0.2]]
+    rois = ra.boxes.from_document([[296, 320, 200, 145]], height=512)
+    pooled = ra.roi_pool(features, rois, 3, spatial_scale=1 / 32)[0, 0]
+    assert pooled[0].tolist() == [1.0, 0.3, 0.0]  # RoI Align's first is 0.51
+
+
+def test_negative_values_and_infinities():
+    assert pool((0, 0, 1, 1), features=-1 - FEATURES) == [[-1]]
+    assert pool((0, 0, 1, 1), features=np.full_like(FEATURES, -INF)) == [[-INF]]
+    assert pool((0, 0, 1, 1), features=np.full_like(FEATURES, INF)) == [[INF]]
+
+
+@pytest.mark.parametrize("at", [(0, 0), (1, 1), (0, 1)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_nan_in_a_section_makes_it_nan(at, dtype):
+    features = np.ones((1, 1, 4, 4), dtype)
+    features[0, 0][at] = NAN
+    pooled = np.array(pool((0, 0, 3, 3), 2, features))
+    assert np.isnan(pooled[0, 0])
+    np.testing.assert_array_equal(pooled.ravel()[1:], 1)
+
+
+# Agreement
+
+
+@pytest.mark.parametrize("rois_dtype", ["float16", "float32", "float64", "int32"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_backends_threads_and_layouts_give_the_same_bits(dtype, rois_dtype, monkeypatch):
+    from roialign_cy.backends import cpu_roi_pool
+
+    monkeypatch.setattr(cpu_roi_pool, "CELLS_WORTH_THREADS", 0)
+    monkeypatch.setattr(cpu_roi_pool, "BOXES_PER_BATCH", 7)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        n, c, h, w = rng.integers(1, [4, 6, 20, 20])
+        features = rng.standard_normal((n, c, h, w)).astype(dtype)
+        boxes = rng.uniform(-9, 30, (20, 4))
+        if seed % 2:
+            boxes = np.round(2 * boxes) / 2
+        rois = np.column_stack([rng.integers(0, n, 20), boxes]).astype(rois_dtype)
+        size = tuple(int(number) for number in rng.integers(1, 9, 2))
+        options = {"output_size": size, "spatial_scale": float(rng.choice([1, 0.3, 1.7]))}
+        expected = ra.roi_pool(features, rois, backend="reference", **options)
+        assert expected.dtype == dtype
+        for num_threads in (1, 2, 5):
+            pooled = ra.roi_pool(features, rois, num_threads=num_threads, **options)
+            np.testing.assert_array_equal(pooled, expected)
+        for name in ("cpu", "reference"):
+            last = np.ascontiguousarray(np.moveaxis(features, 1, -1))
+            pooled = ra.roi_pool(last, rois, layout="NHWC", backend=name, **options)
+            np.testing.assert_array_equal(np.moveaxis(pooled, -1, 1), expected)
+
+
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+def test_any_memory_layout(name):
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((2, 3, 6, 7)).astype(np.float32)
+    rois = [[0, 0, 0, 5, 5], [1, 1, 2, 6, 4]]
+    expected = ra.roi_pool(features, rois, 2, backend=name)
+    wide = np.zeros((2, 3, 12, 14), np.float32)
+    wide[:, :, ::2, ::-2] = features
+    unaligned = np.zeros(features.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(2, 3, 6, 7)
+    unaligned[...] = features
+    read_only = features.copy()
+    read_only.flags.writeable = False
+    for awkward in (wide[:, :, ::2, ::-2], unaligned, features.astype(">f4"), read_only):
+        pooled = ra.roi_pool(awkward, rois, 2, backend=name)
+        np.testing.assert_array_equal(pooled, expected)
+        assert pooled.dtype == np.float32
+        assert pooled.dtype.isnative
+
+
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+def test_out_is_filled(name):
+    expected = ra.roi_pool(FEATURES, [[0, 0, 0, 5, 5]], 2)
+    strided = np.full((1, 1, 2, 4), 9, np.float32)[..., ::2]
+    unaligned = np.zeros(17, np.uint8)[1:].view(np.float32).reshape(1, 1, 2, 2)
+    for out in (np.empty((1, 1, 2, 2), np.float32), strided, unaligned):
+        assert ra.roi_pool(FEATURES, [[0, 0, 0, 5, 5]], 2, backend=name, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+@pytest.mark.parametrize("shape", [(1, 0, 4, 4), (1, 2, 0, 4), (1, 2, 4, 0)])
+def test_empty_maps(shape, name):
+    pooled = ra.roi_pool(np.ones(shape, np.float32), [[0, 0, 0, 2, 2]], 2, backend=name)
+    assert pooled.shape == (1, shape[1], 2, 2)
+    assert not pooled.any()
+
+
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+def test_no_boxes(name):
+    assert ra.roi_pool(FEATURES, np.empty((0, 5)), 2, backend=name).shape == (0, 1, 2, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_boxes_at_the_ends_of_their_type(dtype):
+    most = np.finfo(dtype).max
+    boxes = [(-most / 2, -most / 2, most / 2, most / 2), (0, 0, most, most), (-most, -most, 0, 0)]
+    for box in boxes:
+        rois = np.array([[0, *box]], dtype)
+        expected = ra.roi_pool(FEATURES, rois, (2, 3), backend="reference")
+        np.testing.assert_array_equal(ra.roi_pool(FEATURES, rois, (2, 3)), expected)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"rois": [[0, NAN, 0, 1, 1]]}, ValueError, r"rois\[0\] must be finite"),
+        ({"rois": [[0, 0, 0, 1, 1], [0, 0, INF, 1, 1]]}, ValueError, r"rois\[1\] must be finite"),
+        ({"rois": [[1, 0, 0, 1, 1]]}, ValueError, "index of an image"),
+        ({"rois": [[-1, 0, 0, 1, 1]]}, ValueError, "index of an image"),
+        ({"rois": [[0.5, 0, 0, 1, 1]]}, ValueError, "index of an image"),
+        ({"rois": [[NAN, 0, 0, 1, 1]]}, ValueError, "index of an image"),
+        ({"rois": [[0, -1.7e308, 0, 1.7e308, 1]]}, ValueError, "finite extent"),
+        ({"rois": [[0, 0, 1, 1]]}, ValueError, "shape"),
+        ({"features": FEATURES.astype(np.uint8)}, TypeError, "astype"),
+        ({"features": FEATURES[0]}, ValueError, "four axes"),
+        ({"output_size": 0}, ValueError, "output_size"),
+        ({"output_size": 1.5}, TypeError, "output_size"),
+        ({"spatial_scale": 0}, ValueError, "spatial_scale"),
+        ({"layout": "NCWH"}, ValueError, "did you mean 'NCHW'"),
+        ({"num_threads": 0}, ValueError, "num_threads"),
+        ({"out": np.empty((1, 1, 2, 2))}, ValueError, "dtype"),
+        ({"out": np.empty((1, 1, 2, 3), np.float32)}, ValueError, "shape"),
+        ({"out": FEATURES[:, :, :2, :2]}, ValueError, "overlap"),
+    ],
+)
+def test_refusals(changes, error, match, name):
+    call = {
+        "features": FEATURES,
+        "rois": [[0, 0, 0, 3, 3]],
+        "output_size": 2,
+        "out": np.full((1, 1, 2, 2), 7, np.float32),
+    }
+    call |= {"backend": name} | changes
+    before = np.array(call["out"])
+    with pytest.raises(error, match=match):
+        ra.roi_pool(**call)
+    np.testing.assert_array_equal(call["out"], before)
+
+
+def test_a_backend_without_roi_pooling_is_refused(monkeypatch):
+    monkeypatch.setattr(_registry, "_registered", {})  # gone after this test
+
+    class Plugin:
+        name = "no-roi-pooling"
+        api_version = ra.backends.API_VERSION
+        array_types = ("numpy:ndarray",)
+        unavailable_reason = roi_align = roi_align_backward = lambda self, *_, **__: None
+        cannot_run = unavailable_reason
+
+    ra.backends.register(Plugin())
+    with pytest.raises(ra.BackendUnavailableError, match="'no-roi-pooling' has no RoI Pooling"):
+        ra.roi_pool(FEATURES, [[0, 0, 0, 1, 1]], 1, backend="no-roi-pooling")

@@ -1,0 +1,307 @@
+"""`roialign_cy.torch` against torchvision: the same, but for the table in docs/torch.md."""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.peers
+torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
+torchvision = pytest.importorskip("torchvision", reason="needs the extra 'peers'")
+
+from torch_cases import boxes_per_image, maps, rois  # noqa: E402  it needs torch, too
+
+import roialign_cy.torch as ours  # noqa: E402
+
+theirs = torchvision.ops
+DOCUMENT = Path(__file__).parents[1] / "docs" / "torch.md"
+
+
+def close(one, other, **tolerance):
+    """Equal in all but rounding: shape, dtype and values."""
+    torch.testing.assert_close(one, other, **tolerance)
+
+
+# The same
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("sampling_ratio", [-1, 0, 2])
+@pytest.mark.parametrize("boxes", [rois, boxes_per_image])
+def test_values(boxes, sampling_ratio, aligned, dtype):
+    arguments = maps(dtype), boxes(dtype), (3, 4), 0.5, sampling_ratio, aligned
+    close(ours.roi_align(*arguments), theirs.roi_align(*arguments))
+
+
+def test_defaults():
+    close(ours.roi_align(maps(), rois(), 3), theirs.roi_align(maps(), rois(), 3))
+
+
+def test_module():
+    arguments = [3, 4], 0.5, 2
+    for options in {}, {"aligned": True}:
+        pools = [side.RoIAlign(*arguments, **options) for side in (ours, theirs)]
+        close(*(pool(maps(), boxes_per_image()) for pool in pools))
+    assert repr(ours.RoIAlign(3, 0.5, 2, True)) == repr(theirs.RoIAlign(3, 0.5, 2, True))
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_gradient_by_the_maps(aligned):
+    gradients = []
+    for side in ours, theirs:
+        input = maps(requires_grad=True)
+        side.roi_align(input, rois(), 3, 0.5, 2, aligned).square().sum().backward()
+        gradients.append(input.grad)
+    close(*gradients)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        torch.empty(0, 5),
+        [torch.empty(0, 4)] * 2,
+        [torch.empty(0, 4), torch.tensor([[1.0, 1.0, 3.0, 3.0]])],
+        [torch.tensor([[1.0, 1.0, 3.0, 3.0]])],  # no entry for the second image
+        (torch.tensor([[1.0, 1.0, 3.0, 3.0]]),) * 2,
+        torch.tensor([[0, 2.0, 3.0, 2.0, 3.0]]),  # of no size
+        torch.tensor([[0, 5.0, 4.0, 2.0, 1.0]]),  # reversed
+        torch.tensor([[0, 100.0, 100.0, 120.0, 130.0], [1, -90.0, 0.0, -70.0, 5.0]]),  # outside
+    ],
+    ids=["none", "none of any", "none of one", "fewer", "tuple", "empty", "reversed", "outside"],
+)
+@pytest.mark.parametrize("sampling_ratio", [-1, 2])
+@pytest.mark.parametrize("aligned", [False, True])
+def test_odd_boxes(boxes, sampling_ratio, aligned):
+    results = []
+    for side in ours, theirs:
+        input = maps(requires_grad=True)
+        pooled = side.roi_align(input, boxes, 3, 0.5, sampling_ratio, aligned)
+        pooled.sum().backward()
+        results.append((pooled.detach(), input.grad))
+    close(*results)
+
+
+def test_no_channels():
+    arguments = maps(shape=(2, 0, 6, 7)), rois(), 3
+    close(ours.roi_align(*arguments), theirs.roi_align(*arguments))
+
+
+@pytest.mark.parametrize("type_of_autocast", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str
+)
+@pytest.mark.parametrize("boxes", [rois, boxes_per_image])
+def test_autocast(boxes, dtype, type_of_autocast):
+    results = []
+    for side in ours, theirs:
+        input = maps(dtype, requires_grad=True)
+        boxes_here = boxes(torch.float64 if dtype == torch.float64 else torch.float32)
+        with torch.autocast("cpu", type_of_autocast):
+            pooled = side.roi_align(input, boxes_here, 3, 0.5, 2)
+        pooled.sum().backward()
+        results.append((pooled.detach(), input.grad))
+    close(*results)
+    assert results[0][0].dtype == dtype
+
+
+def test_autocast_of_boxes_in_halves():
+    with torch.autocast("cpu", torch.bfloat16):
+        arguments = maps(torch.bfloat16), rois(torch.bfloat16), 3, 0.5, 2
+        close(ours.roi_align(*arguments), theirs.roi_align(*arguments))
+
+
+def test_bfloat16_needs_autocast():
+    arguments = maps(torch.bfloat16), rois(torch.bfloat16), 3
+    with pytest.raises(TypeError, match="autocast"):
+        ours.roi_align(*arguments)
+    with pytest.raises(RuntimeError, match="BFloat16"):
+        theirs.roi_align(*arguments)
+
+
+def test_integer_maps_are_refused():
+    with pytest.raises(TypeError, match=r"input must be float16, float32 or float64"):
+        ours.roi_align(maps().int(), rois(), 3)
+    with pytest.raises(RuntimeError):
+        theirs.roi_align(maps().int(), rois().int(), 3)
+
+
+# Deliberately not the same: a test for each row of the document's table, named by its first cell
+
+
+ROWS = []
+
+
+def row(text):
+    ROWS.append(text)
+    return lambda test: test
+
+
+@row("batch index that is no image's, or no integer")
+@pytest.mark.parametrize("index", [-1.0, 0.5, 2.0, 1e9])
+def test_bad_batch_index(index):
+    boxes = rois()
+    boxes[1, 0] = index
+    with pytest.raises(ValueError, match=r"rois\[1, 0\] must be the index of an image"):
+        ours.roi_align(maps(), boxes, 3)
+
+
+@row("NaN or infinite box")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_box_that_is_not_finite(value):
+    boxes = rois()
+    boxes[2, 3] = value
+    with pytest.raises(ValueError, match=r"rois\[2\] must be finite"):
+        ours.roi_align(maps(), boxes, 3)
+
+
+@row("map of height or width 0")
+@pytest.mark.parametrize("shape", [(2, 2, 0, 7), (2, 2, 6, 0)])
+def test_empty_map(shape):
+    assert torch.equal(ours.roi_align(maps(shape=shape), rois(), 3), torch.zeros(4, 2, 3, 3))
+
+
+@row("box reversed along one axis, adaptive samples, `aligned=True`")
+def test_box_reversed_along_one_axis():
+    arguments = maps(), torch.tensor([[0, 5.0, 1.0, 2.0, 4.0]]), 3, 1.0, -1, True
+    assert torch.equal(ours.roi_align(*arguments), torch.zeros(1, 2, 3, 3))
+    with pytest.raises(ValueError, match="vector"):
+        theirs.roi_align(*arguments)
+
+
+@row("boxes of another dtype than the maps, or of integers")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_boxes_of_another_dtype(dtype):
+    boxes = rois().round()
+    expected = theirs.roi_align(maps(), boxes, 3, 1.0, 2)
+    close(ours.roi_align(maps(), boxes.to(dtype), 3, 1.0, 2), expected)
+    with pytest.raises(RuntimeError, match="same type"):
+        theirs.roi_align(maps(), boxes.to(dtype), 3, 1.0, 2)
+
+
+@row("float16 outside of autocast")
+def test_float16():
+    arguments = maps(torch.float16), rois(torch.float16), 3, 0.5, 2
+    exact = ours.roi_align(maps(torch.float16).double(), rois(torch.float16), *arguments[2:])
+    error = (ours.roi_align(*arguments).double() - exact).abs().max()
+    their_error = (theirs.roi_align(*arguments).double() - exact).abs().max()
+    assert error <= torch.finfo(torch.float16).eps * exact.abs().max() / 2
+    assert their_error > 2 * error
+
+
+@row("NaN in a cell that no sample reads")
+def test_nan_that_is_not_read():
+    input = maps()
+    input[:, :, 0, 0] = float("nan")
+    outside = torch.tensor([[0, 100.0, 100.0, 120.0, 130.0]])
+    assert torch.equal(ours.roi_align(input, outside, 3), torch.zeros(1, 2, 3, 3))
+    assert theirs.roi_align(input, outside, 3).isnan().any()
+
+
+@row("box whose extent has no exact sample count, adaptive samples")
+def test_box_of_too_many_samples():
+    boxes = torch.tensor([[0, -1e30, -1e30, 1e30, 1e30]])
+    with pytest.raises(ValueError, match="sampling_ratio"):
+        ours.roi_align(maps(), boxes, 3)
+
+
+@row("empty list of boxes")
+def test_empty_list():
+    assert ours.roi_align(maps(), [], 3).shape == (0, 2, 3, 3)
+    with pytest.raises(ValueError, match="non-empty list"):
+        theirs.roi_align(maps(), [], 3)
+
+
+@row("`output_size` below 1")
+def test_output_size_of_zero():
+    with pytest.raises(ValueError, match="output_size must be at least 1 x 1"):
+        ours.roi_align(maps(), rois(), 0)
+    assert theirs.roi_align(maps(), rois(), 0).shape == (4, 2, 0, 0)
+
+
+@row("`spatial_scale` of 0 or less, or not finite")
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf")])
+def test_impossible_scale(scale):
+    with pytest.raises(ValueError, match="spatial_scale must be"):
+        ours.roi_align(maps(), rois(), 3, scale)
+    if scale <= 0:
+        assert theirs.roi_align(maps(), rois(), 3, scale).shape == (4, 2, 3, 3)
+
+
+@row("boxes of another shape, or no tensors")
+@pytest.mark.parametrize(
+    "boxes", [torch.zeros(1, 4), torch.zeros(5), [torch.zeros(1, 5)], "boxes"], ids=str
+)
+def test_boxes_of_another_shape(boxes):
+    with pytest.raises((ValueError, TypeError), match="boxes"):
+        ours.roi_align(maps(), boxes, 3)
+    with pytest.raises((AssertionError, IndexError)):
+        theirs.roi_align(maps(), boxes, 3)
+
+
+@row("quantized maps")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")  # deprecated
+def test_quantized_maps():
+    input = torch.quantize_per_tensor(maps(), 0.1, 0, torch.quint8)[:1]
+    boxes = torch.quantize_per_tensor(rois()[:1], 0.1, 0, torch.quint8)
+    with pytest.raises(NotImplementedError):
+        ours.roi_align(input, boxes, 3)
+    assert theirs.roi_align(input, boxes, 3).is_quantized
+
+
+@row("channels-last maps")
+def test_channels_last():
+    arguments = maps(channels_last=True), rois(), 3
+    assert ours.roi_align(*arguments).is_contiguous(memory_format=torch.channels_last)
+    assert theirs.roi_align(*arguments).is_contiguous()
+
+
+@row("boxes that require a gradient")
+def test_boxes_that_require_a_gradient():
+    gradients = []
+    for side in ours, theirs:
+        input, boxes = maps(requires_grad=True), rois().requires_grad_()
+        side.roi_align(input, boxes, 3).sum().backward()
+        gradients.append(boxes.grad)
+    assert gradients[0].abs().sum() > 0
+    assert gradients[1] is None
+
+
+@row("gradient of a gradient")
+def test_gradient_of_a_gradient():
+    def norm_of_gradient(side):
+        input = maps(requires_grad=True)
+        pooled = side.roi_align(input.square(), rois(), 3)
+        (gradient,) = torch.autograd.grad(pooled.square().sum(), input, create_graph=True)
+        gradient.square().sum().backward()
+        return input.grad.abs().sum()
+
+    assert norm_of_gradient(ours) > 0
+    with pytest.raises(RuntimeError, match="double backwards on roi_align"):
+        norm_of_gradient(theirs)
+
+
+@row("forward-mode derivative")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own use of it
+def test_forward_mode():
+    with pytest.raises(NotImplementedError, match="forward mode"):
+        torch.func.jvp(lambda input: ours.roi_align(input, rois(), 3), (maps(),), (maps(),))
+    _, tangent = torch.func.jvp(
+        lambda input: theirs.roi_align(input, rois(), 3), (maps(),), (maps(),)
+    )
+    assert tangent.abs().sum() == 0  # which is wrong
+
+
+@row("`torch.jit.script`")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_scripting():
+    script = torch.jit.script(theirs.RoIAlign(3, 0.5, 2))
+    close(script(maps(), rois()), theirs.roi_align(maps(), rois(), 3, 0.5, 2))
+    with pytest.raises(RuntimeError):
+        torch.jit.script(ours.RoIAlign(3, 0.5, 2))
+
+
+def test_every_row_of_the_table_has_a_test():
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    table = lines[lines.index(next(line for line in lines if line.startswith("| case |"))) + 2 :]
+    cells = [line.split(" | ")[0].removeprefix("| ") for line in table if line.startswith("|")]
+    assert cells == ROWS
