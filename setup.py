@@ -127,4 +127,5 @@ def extension(
 
 
 # Cython goes by timestamps and would take a debug build's C for a release build's.
-setup(ext_modules=extensions(), options={"build_ext": {"force": True}} if IS_DEBUG else {})
+BUILD_EXT = {"parallel": os.cpu_count() or 1, "force": IS_DEBUG}
+setup(ext_modules=extensions(), options={"build_ext": BUILD_EXT})

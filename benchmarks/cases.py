@@ -1,0 +1,75 @@
+"""The few calls by which versions of the library are compared: one for each way through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .workloads import WORKLOADS, Workload
+
+if TYPE_CHECKING:
+    from .calls import PreparedCall
+
+COUNTED_CHANNELS = 32
+COUNTED_BOXES = 128
+"""Size of a call whose instructions are counted, which takes some fifty times as long as it runs:
+two blocks of the channels that the kernels work on together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A call of the library.
+
+    Attributes
+    ----------
+    name : str
+        What the asv suite and the gate call it.
+    wrt : {"features", "rois"} or None
+        The gradient that is asked for; None for the forward pass.
+    """
+
+    name: str
+    workload: Workload
+    mode: str
+    wrt: str | None = None
+
+    def prepare(self) -> PreparedCall:
+        """Draw the arrays for one thread on the default backend."""
+        from . import library_calls  # which imports the library; this module needs none
+
+        if self.wrt is None:
+            return library_calls.forward(self.workload, self.mode, num_threads=1)
+        return library_calls.backward(self.workload, self.mode, self.wrt, num_threads=1)
+
+    def to_count(self) -> Case:
+        """Reduce it to what is counted in a second."""
+        workload = self.workload
+        boxes = replace(workload.boxes, count=min(workload.boxes.count, COUNTED_BOXES))
+        channels = min(workload.channels, COUNTED_CHANNELS)
+        return replace(self, workload=replace(workload, channels=channels, boxes=boxes))
+
+
+_P4 = replace(WORKLOADS["fpn-p4"], channels=64)
+_ADAPTIVE = replace(WORKLOADS["large-adaptive"], channels=64)
+_DOCUMENT = replace(WORKLOADS["document-7x7"], channels=64, height=100, width=152)
+_NHWC = replace(WORKLOADS["nhwc"], channels=64, height=100, width=152)
+
+_ALL = (
+    Case("avg", _P4, "avg"),
+    Case("avg-adaptive", _ADAPTIVE, "avg"),
+    Case("avg-nhwc", _NHWC, "avg"),
+    Case("max", _P4, "max"),
+    Case("max-document", _DOCUMENT, "max"),
+    Case("avg-by-features", _P4, "avg", "features"),
+    Case("max-by-features", _P4, "max", "features"),
+    Case("avg-by-rois", _P4, "avg", "rois"),
+    Case("small-avg", WORKLOADS["small-call"], "avg"),
+    Case("small-document", WORKLOADS["document-call"], "max"),
+    Case("small-avg-by-features", WORKLOADS["small-call"], "avg", "features"),
+)
+
+LACKING = (AttributeError, NotImplementedError)
+"""What `Case.prepare` and the call itself raise in a version that lacks it."""
+
+CASES: dict[str, Case] = {case.name: case for case in _ALL}
+"""All cases by name. The small ones are nearly all Python and argument checks."""
