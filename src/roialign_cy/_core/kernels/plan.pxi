@@ -6,8 +6,8 @@
 cdef Py_ssize_t SCRATCH_BUDGET = 32 << 20
 # Of which the interpolated rows and the output rows in the making stay in the fast caches.
 cdef Py_ssize_t CACHED_BYTES = 64 << 10
-# Packed rows beyond what stays in the second-level cache: boxes are then worked on by fewer of their
-# rows at a time, which need fewer rows of the map.
+# Packed rows beyond which they do not stay in the second-level cache: boxes are then worked on by
+# fewer of their rows at a time, which need fewer rows of the map.
 cdef Py_ssize_t RING_BYTES = 768 << 10
 # Channels from which on packing them side by side pays, though it computes LANES of them. By
 # instructions (callgrind, v3) the planar order costs as much as the tiled one at 1.2 to 1.6
