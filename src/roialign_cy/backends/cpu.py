@@ -39,11 +39,14 @@ class Tuning:
         Whether to use threads, however small the work.
     splits : int or None
         Tasks that the boxes of one image and block of channels are cut into.
+    run : int or None
+        Rows of sections that the tiled order works on at a time in a forward pass.
     """
 
     order: str | None = None
     parallel: bool | None = None
     splits: int | None = None
+    run: int | None = None
 
 
 _AUTOMATIC = Tuning()
@@ -275,7 +278,7 @@ class CpuBackend:
     ) -> None:
         """Hand native, aligned arrays to the core, boxes in batches of bounded memory."""
         for kernels, taps, options in self._batches(features, rois, spec):
-            kernels.forward(features, out, taps, *options)
+            kernels.forward(features, out, taps, *options, self._tuning.run)
 
     def _batches(
         self,
