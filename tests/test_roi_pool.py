@@ -10,9 +10,9 @@ FEATURES = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8)  # cell (y, x) is
 NAN, INF = np.nan, np.inf
 
 
-def pool(box, output_size=1, features=FEATURES, **options):
+def pool(box, output_size=1, features=FEATURES, rois_dtype=None, **options):
     """Pool one box of image 0 on both backends, which must agree."""
-    rois = np.array([[0, *box]])
+    rois = np.array([[0, *box]], rois_dtype)
     reference = ra.roi_pool(features, rois, output_size, backend="reference", **options)
     cpu = ra.roi_pool(features, rois, output_size, **options)
     np.testing.assert_array_equal(cpu, reference)
@@ -164,6 +164,16 @@ def test_boxes_at_the_ends_of_their_type(dtype):
         rois = np.array([[0, *box]], dtype)
         expected = ra.roi_pool(FEATURES, rois, (2, 3), backend="reference")
         np.testing.assert_array_equal(ra.roi_pool(FEATURES, rois, (2, 3)), expected)
+
+
+@pytest.mark.parametrize("sections", [2048, 2049, 70_000])  # exact, inexact, infinite in float16
+def test_more_sections_than_the_boxes_type_can_count(sections):
+    boxes = np.array([[0, 1, 1, 7, 7]], np.float16)
+    pooled = np.array(pool(boxes[0, 1:], (sections, 1), rois_dtype=np.float16))[:, 0]
+    if sections > 2048:
+        # Of 7 rows, section p has those that p / sections and (p + 1) / sections of them touch.
+        last = -(-7 * np.arange(1, sections + 1) // sections)
+        np.testing.assert_array_equal(pooled, 8 * last + 7)
 
 
 # Refusals

@@ -61,6 +61,8 @@ def section_cells(
     # integer, another precision would take in another cell.
     number = near.dtype.type
     first, last = (_rounded(side * number(scale)).astype(np.float64) for side in (near, far))
+    if sections > 2 ** (np.finfo(number).nmant + 1):
+        number = np.float64  # the boxes' own cannot count them
     length = np.clip(last - first + 1, 1, float(np.finfo(number).max)).astype(number)
     edges = np.arange(sections + 1).astype(number) * (length / number(sections))[:, np.newaxis]
     begin, end = np.floor(edges[:, :-1]), np.ceil(edges[:, 1:])
