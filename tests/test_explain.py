@@ -406,6 +406,8 @@ def test_plot_draws_on_a_given_figure_and_leaves_pyplot_alone(drawing):
         ({"features": np.ones((1, 1, 0, 4))}, ValueError, "a cell or more"),
         ({"sampling_ratio": 4096}, ValueError, "give a sampling_ratio"),
         ({"rois": [[0, 0, 0, 1e9, 1e9]], "convention": "mmcv"}, ValueError, "sampling_ratio"),
+        ({"rois": [[0, 5, 0, 1, 1e9]], "convention": "mmcv"}, ValueError, "1000000000 samples"),
+        ({"rois": [[0, 0, 5, 1e9, 1]], "convention": "mmcv"}, ValueError, "1000000000 samples"),
     ],
 )
 def test_refusals(changes, error, match):

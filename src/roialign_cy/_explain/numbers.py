@@ -66,7 +66,7 @@ def explain(
     ------
     ValueError, TypeError
         As `roi_align`; also if there is no such box or channel, or the box has more than 250000
-        points.
+        points, or samples along one axis.
 
     Notes
     -----
@@ -105,10 +105,12 @@ def explain(
     image = int(box[0])
 
     of_rows, of_cols = reference.box_axes(box, spec)
-    count = of_rows.samples * of_cols.samples * math.prod(spec.output_size)
+    along = [axis.sections * axis.samples for axis in (of_rows, of_cols)]
+    # Each axis by itself as well: of a box without samples along one, the other is still read.
+    count = max(*along, math.prod(along))
     if count > MOST_POINTS:
         raise ValueError(
-            f"rois[{roi}] has {count} points, more than {MOST_POINTS} cannot be listed: "
+            f"rois[{roi}] has {count} samples, more than {MOST_POINTS} cannot be listed: "
             "give a sampling_ratio"
         )
     rows, cols = _read(of_rows, height, _upper_first), _read(of_cols, width, _left_first)
