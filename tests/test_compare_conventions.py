@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import roialign_cy as ra
+from roialign_cy.backends import _registry
 
 pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
 
@@ -73,6 +74,22 @@ def test_rois_as_a_list_and_a_figure_of_the_caller():
     boxes = [ROIS[:1, 1:], ROIS[1:, 1:]]
     figure = ra.compare_conventions(FEATURES, boxes, 2, roi=1, figure=given)
     assert figure is given
+    assert len(figure.axes) == 8
+
+
+def test_a_backend_in_force_is_not_asked(monkeypatch):
+    monkeypatch.setattr(_registry, "_registered", {})  # gone after this test
+
+    class Plugin:
+        name = "plugin"
+        api_version = ra.backends.API_VERSION
+        array_types = ("numpy:ndarray",)
+        unavailable_reason = cannot_run = lambda self, *_: None
+        roi_align = roi_align_backward = None
+
+    ra.backends.register(Plugin())
+    with ra.backends.use("plugin"):
+        figure = ra.compare_conventions(FEATURES, **CALL)
     assert len(figure.axes) == 8
 
 
