@@ -220,6 +220,14 @@ def test_a_nan_is_explained():
     assert np.isfinite(it.output[1, 1])
 
 
+def test_the_byte_order_of_features_is_not_that_of_the_result():
+    features, rois, options = random_call(3)
+    it = ra.explain(features.astype(features.dtype.newbyteorder(">")), rois, **options)
+    assert it.map.dtype.isnative
+    assert it.output.dtype.isnative
+    np.testing.assert_array_equal(it.map, ra.explain(features, rois, **options).map)
+
+
 def test_coordinates_change_only_what_is_shown():
     features, rois, options = random_call(3)
     document, array = (

@@ -115,11 +115,13 @@ def explain(
         )
     rows, cols = _read(of_rows, height, _upper_first), _read(of_cols, width, _left_first)
 
-    maps = features[image : image + 1]
     alone = box[np.newaxis].copy()
     alone[0, 0] = 0
-    pooled = backend.roi_align(maps, alone, spec, None)[0]
-    plane = np.array((maps[0] if layout == "NCHW" else np.moveaxis(maps[0], -1, 0))[channel])
+    # All channels, though one is shown: the order of NumPy's sums, and so the last bit of a mean,
+    # depends on how many there are.
+    pooled = backend.roi_align(features[image : image + 1], alone, spec, None)[0]
+    planes = features[image] if layout == "NCHW" else np.moveaxis(features[image], -1, 0)
+    plane = planes[channel].astype(features.dtype.newbyteorder("="))
 
     place = _in_document(height) if coordinates == "document" else _in_array
     by_row, by_col = np.s_[:, np.newaxis, :, np.newaxis], np.s_[np.newaxis, :, np.newaxis, :]
