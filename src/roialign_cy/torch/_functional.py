@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from ..conventions import Convention, find_convention, int_pair
 from . import _operators
@@ -92,7 +91,7 @@ def roi_align(
     asked = int_pair(sampling_ratio, "sampling_ratio")
     own_ratio = int_pair(chosen.sampling_ratio, "sampling_ratio")
     rois = _to_rois(boxes, input)
-    _refuse_tangents(input, rois)
+    _operators.refuse_tangents(input, rois)
     return _operators.roi_align(
         input,
         rois,
@@ -193,9 +192,3 @@ def _join(boxes: Sequence[Tensor], input: Tensor) -> Tensor:
         sides = sides.float()  # a half cannot count that many images
     indices = [sides.new_full((entry.shape[0], 1), index) for index, entry in enumerate(boxes)]
     return torch.cat([torch.cat(indices), sides], dim=1)
-
-
-def _refuse_tangents(*tensors: Tensor) -> None:
-    # A registered operator drops them without a word.
-    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
-        raise NotImplementedError("RoI Align has no derivative in forward mode, only backward")

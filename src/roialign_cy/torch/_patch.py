@@ -82,6 +82,7 @@ def _forget_dispatch() -> None:
 
 
 def _pool(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
+    _operators.refuse_tangents(input, rois)
     # Never channels-last: torchvision has told those who trace it that its result is not.
     return _kernels.pool(input, rois, *_our_options(*options), channels_last=False)
 
@@ -99,12 +100,14 @@ def _feature_gradient(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
+    _operators.refuse_tangents(grad_output)
     _, *geometry = _our_options(spatial_scale, rows, cols, sampling_ratio, aligned)
     shape = num_images, channels, height, width
     return _kernels.feature_gradient(grad_output, rois, None, shape, *geometry, channels_last=False)
 
 
 def _pool_differentiably(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
+    _operators.refuse_tangents(input, rois)
     pooled: Tensor = _operators.roi_align(input, rois, *_our_options(*options))
     return pooled.contiguous()
 
