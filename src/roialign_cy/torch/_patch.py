@@ -31,12 +31,14 @@ def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[Non
     -------
     context manager
         It is in force from the call on. Left alone it stays; ``with patch_torchvision():`` ends
-        it with the block. Nested ones end in any order.
+        it with the block, once: for another block call this again. Nested ones end in any order.
 
     Raises
     ------
     ImportError
         If torchvision is not installed.
+    RuntimeError
+        If a context manager whose block has ended is entered again.
 
     Examples
     --------
@@ -64,6 +66,12 @@ class _Patch(AbstractContextManager[None]):
                 self._library.impl("roi_align", _pool_differentiably, "AutogradCPU")
         _forget_dispatch()
         _in_force.add(self)
+
+    def __enter__(self) -> None:
+        if self not in _in_force:
+            raise RuntimeError(
+                "this patch of torchvision has ended; call patch_torchvision() for another"
+            )
 
     def __exit__(self, *_: object) -> None:
         _in_force.discard(self)
