@@ -81,14 +81,14 @@ def test_a_backend_in_force_is_not_asked(monkeypatch):
     monkeypatch.setattr(_registry, "_registered", {})  # gone after this test
 
     class Plugin:
-        name = "plugin"
+        name = "align-only"
         api_version = ra.backends.API_VERSION
         array_types = ("numpy:ndarray",)
         unavailable_reason = cannot_run = lambda self, *_: None
         roi_align = roi_align_backward = None
 
     ra.backends.register(Plugin())
-    with ra.backends.use("plugin"):
+    with ra.backends.use("align-only"):
         figure = ra.compare_conventions(FEATURES, **CALL)
     assert len(figure.axes) == 8
 

@@ -95,6 +95,14 @@ def test_patches_end_in_any_order(calls):
         assert bool(calls) == is_patched
 
 
+def test_a_patch_that_has_ended_is_not_entered_again():
+    patch = patch_torchvision()
+    with patch:
+        pass
+    with pytest.raises(RuntimeError, match="has ended"), patch:
+        pass
+
+
 def test_left_alone_it_stays():
     program = """
 import gc, torch, torchvision, roialign_cy.torch
@@ -200,7 +208,7 @@ def test_forward_mode_is_refused(box_gradients):
 def test_bad_boxes_are_refused():
     boxes = rois()
     boxes[0, 0] = 7
-    with patch_torchvision(), pytest.raises(ValueError, match=r"rois\[0, 0\] must be the index"):
+    with patch_torchvision(), pytest.raises(ValueError, match=r"boxes\[0, 0\] must be the index"):
         pool(maps(), boxes)
 
 

@@ -166,6 +166,8 @@ class RoIAlign(torch.nn.Module):
 
 def _to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
     """The boxes as rows of five numbers, differentiable by those that were given."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input must be a tensor, got {type(input).__name__}")
     if not isinstance(boxes, Tensor):
         if not isinstance(boxes, list | tuple):
             raise TypeError(
@@ -188,7 +190,9 @@ def _join(boxes: Sequence[Tensor], input: Tensor) -> Tensor:
     if not boxes:
         return input.new_empty((0, 5))
     sides = torch.cat(list(boxes))
-    if sides.is_floating_point() and len(boxes) > 2 / torch.finfo(sides.dtype).eps:
+    if not sides.is_floating_point():
+        sides = sides.double()  # as `roialign_cy.roi_align` takes integers
+    elif len(boxes) > 2 / torch.finfo(sides.dtype).eps:
         sides = sides.float()  # a half cannot count that many images
     indices = [sides.new_full((entry.shape[0], 1), index) for index, entry in enumerate(boxes)]
     return torch.cat([torch.cat(indices), sides], dim=1)
