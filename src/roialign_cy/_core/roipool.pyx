@@ -24,7 +24,7 @@ def pool(
 
     Box ``k`` is on image ``images[k]``; its section (p, q) has the rows ``rows[k, p, 0]`` up to,
     not including, ``rows[k, p, 1]``, and its columns likewise. They are trusted, unless they end
-    before they begin: that is a section without cells. No array is empty.
+    before they begin: that is a section without cells. No array may be empty.
     """
     cdef Py_ssize_t channels = out.shape[1]
     cdef Py_ssize_t t, tasks = out.shape[0] * channels
