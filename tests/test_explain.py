@@ -388,6 +388,15 @@ def test_plot_of_nan_and_of_a_box_without_points(drawing):
     assert "Section (1,1) has no points." in texts_of(it.plot())
 
 
+def test_sections_are_few_artists(drawing):
+    figures = [
+        ra.explain(np.zeros((1, 1, 9, 9)), [[0, 0, 0, 8, 8]], size, sampling_ratio=1).plot()
+        for size in (20, 30)
+    ]
+    few, many = (len(figure.axes[0].get_children()) for figure in figures)
+    assert few == many
+
+
 def test_plot_draws_on_a_given_figure_and_leaves_pyplot_alone(drawing):
     from matplotlib import pyplot
 
@@ -427,6 +436,12 @@ def test_refusals(changes, error, match):
 @pytest.mark.parametrize("section", [(0, 1), (4, 1), (1, 4), (1,), (1, 1, 1)])
 def test_sections_that_do_not_exist(section):
     with pytest.raises(ValueError, match=r"section must be in \(1, 1\) .. \(3, 3\)"):
+        explain_document().formula(section)
+
+
+@pytest.mark.parametrize("section", [1, (1.0, 1.0), ("1", "1")])
+def test_sections_that_are_no_pair_of_integers(section):
+    with pytest.raises(TypeError, match="section must be two integers"):
         explain_document().formula(section)
 
 
