@@ -2,7 +2,7 @@
 
 Shows that the detections and a training step stay the same and what the step's time was, both
 ways in turn. The weights are random and the objects drawn by hand: what is compared does not
-depend on what is detected. Needs ``pip install "roialign_cy[torch]" torchvision scikit-image``.
+depend on what is detected. Needs ``pip install ".[torch]" torchvision scikit-image``.
 """
 
 from __future__ import annotations

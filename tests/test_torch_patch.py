@@ -12,9 +12,8 @@ torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
 torchvision = pytest.importorskip("torchvision", reason="needs the extra 'peers'")
 pytest.importorskip("skimage", reason="needs the extra 'peers'")
 
-from torch.autograd import forward_ad  # noqa: E402
-
 from examples import mask_rcnn_on_cpu as example  # noqa: E402
+from torch.autograd import forward_ad  # noqa: E402
 from torch_cases import boxes_per_image, maps, rois  # noqa: E402  it needs torch, too
 from torchvision.ops import roi_align as imported_before  # noqa: E402
 
