@@ -1,5 +1,6 @@
 """`patch_torchvision`: whose kernels run, for whom, and until when; and detectors running on it."""
 
+import copy
 import subprocess
 import sys
 from collections import OrderedDict
@@ -229,8 +230,9 @@ def answers(request):
     model = example.make_model(request.param, SIZE, **FEW)
     found = {}
     for way, patch in example.WAYS.items():
+        learner = copy.deepcopy(model)
         with patch():
-            found[way] = example.detect(model), *example.train(model)
+            found[way] = example.detect(model), example.train(learner), learner
     return found.values()
 
 
