@@ -264,6 +264,16 @@ def test_quantized_maps():
     assert theirs.roi_align(input, boxes, 3).is_quantized
 
 
+@row("`sampling_ratio` above 4096")
+def test_sampling_ratio_above_the_cap():
+    arguments = maps(), torch.tensor([[0, 1.0, 1.0, 2.0, 2.0]]), 1, 1.0, 4097
+    assert theirs.roi_align(*arguments).shape == (1, 2, 1, 1)
+    with pytest.raises(ValueError, match=r"sampling_ratio must be in 0 .. 4096"):
+        ours.roi_align(*arguments)
+    with ours.patch_torchvision(), pytest.raises(ValueError, match="sampling_ratio must be in"):
+        theirs.roi_align(*arguments)
+
+
 @row("channels-last maps")
 def test_channels_last():
     arguments = maps(channels_last=True), rois(), 3

@@ -1,5 +1,6 @@
 """`patch_torchvision`: whose kernels run, for whom, and until when; and detectors running on it."""
 
+import copy
 import subprocess
 import sys
 from collections import OrderedDict
@@ -12,9 +13,8 @@ torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
 torchvision = pytest.importorskip("torchvision", reason="needs the extra 'peers'")
 pytest.importorskip("skimage", reason="needs the extra 'peers'")
 
-from torch.autograd import forward_ad  # noqa: E402
-
 from examples import mask_rcnn_on_cpu as example  # noqa: E402
+from torch.autograd import forward_ad  # noqa: E402
 from torch_cases import boxes_per_image, maps, rois  # noqa: E402  it needs torch, too
 from torchvision.ops import roi_align as imported_before  # noqa: E402
 
@@ -230,8 +230,9 @@ def answers(request):
     model = example.make_model(request.param, SIZE, **FEW)
     found = {}
     for way, patch in example.WAYS.items():
+        learner = copy.deepcopy(model)
         with patch():
-            found[way] = example.detect(model), *example.train(model)
+            found[way] = example.detect(model), example.train(learner), learner
     return found.values()
 
 

@@ -153,7 +153,9 @@ def roi_pool(
     ``ceil((p + 1) * n / P)``; neighbouring sections may share cells. All of it is computed in
     the boxes' own dtype, as torchvision's ``roi_pool`` computes it; the sections in float64 where
     that dtype cannot count them (float16: more than 2048). Cells outside the map do not count,
-    and a section without cells is 0. A NaN in a section makes it NaN.
+    and a section without cells is 0. A NaN in a section makes it NaN, and -inf is a value like
+    others; torchvision passes over both. For maps without them, and boxes of the maps' dtype, the
+    bits are torchvision's.
 
     Examples
     --------

@@ -219,7 +219,7 @@ class CpuBackend:
         out: NDArray[np.floating],
         run: Runner,
     ) -> None:
-        """Pool arrays as they come, by what takes native, aligned ones."""
+        """Pool arrays in the call's layout by ``run``, which takes native, aligned ones."""
         if spec.layout == "NHWC":
             features, out = features.transpose(0, 3, 1, 2), out.transpose(0, 3, 1, 2)
         height, width = features.shape[2:]
