@@ -18,9 +18,9 @@ from .parts import by_part
 
 MOST_RISE = 0.03
 """Rise of a part's instructions that still passes, as a fraction."""
-FEWEST_INSTRUCTIONS = 500
-"""Rise that is too small to look at, whatever fraction it is. Counts of one and the same build
-differ by up to some 150 (the interpreter's memory, `docs/benchmarking.md` has the trials)."""
+FEWEST_INSTRUCTIONS = 2000
+"""Rise that is too small to look at, whatever fraction it is: some half a microsecond. Counts of
+one and the same code differ by some 50 at most (the interpreter's memory)."""
 MOST_RATIO = 1.15
 """Ratio of median times that still passes."""
 SIGNIFICANCE = 0.01
