@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     from .calls import PreparedCall
 
 COUNTED_CHANNELS = 32
-COUNTED_BOXES = 128
-"""Size of a call whose instructions are counted, which takes some fifty times as long as it runs:
-two blocks of the channels that the kernels work on together."""
+"""Channels of a call whose instructions are counted, some fifty times slower than it runs: two
+blocks of those that the kernels work on together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,8 @@ class Case:
 
     def to_count(self) -> Case:
         """Reduce it to what is counted in a second."""
-        workload = self.workload
-        boxes = replace(workload.boxes, count=min(workload.boxes.count, COUNTED_BOXES))
-        channels = min(workload.channels, COUNTED_CHANNELS)
-        return replace(self, workload=replace(workload, channels=channels, boxes=boxes))
+        channels = min(self.workload.channels, COUNTED_CHANNELS)
+        return replace(self, workload=replace(self.workload, channels=channels))
 
 
 _P4 = replace(WORKLOADS["fpn-p4"], channels=64)
