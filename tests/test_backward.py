@@ -375,3 +375,19 @@ def test_tuple_of_one_gives_a_tuple(wrt):
     np.testing.assert_array_equal(
         result, ra.roi_align_backward(*arguments, features=features, wrt=wrt)
     )
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2**59, 1), (1, 1, 1, 2**59)])
+def test_box_gradient_of_a_map_of_any_size(shape):
+    # Lazily mapped: one value behind all cells. Room for the rows of such a map cannot be had.
+    features = np.broadcast_to(np.float32(1), shape)
+    gradient = ra.roi_align_backward(
+        np.ones((1, 1, 2, 2), np.float32),
+        [[0, 0, 0, 1, 1]],
+        shape,
+        features=features,
+        wrt="rois",
+        backend="cpu",
+        convention="detectron2",
+    )
+    assert np.isfinite(gradient).all()

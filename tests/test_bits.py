@@ -79,6 +79,14 @@ WAYS = {
         for variant in variants.promised()
     },
     **{f"{order}, NHWC": Way(layout="NHWC", tuning=Tuning(order=order)) for order in ORDERS},
+    **{
+        f"runs of {run} rows, {layout}, {splits} splits": Way(
+            num_threads=3, layout=layout, tuning=Tuning("tiled", True, splits, run)
+        )
+        for run in (1, 2)
+        for layout in ("NCHW", "NHWC")
+        for splits in (None, 50)
+    },
 }
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,6 +216,7 @@ def test_explain_of_a_file(run):
     ("arguments", "texts"),
     [
         ("none.npy --box 0 0 1 1", ["none.npy"]),
+        ("empty.npy --box 0 0 1 1", ["empty.npy"]),
         ("map.npy --box 0 0 1 nan", ["rois[0] must be finite"]),
         ("map.npy --box 0 0 1 1 --channel 7", ["channel must be in"]),
         ("--section 9 9", ["section must be in"]),
@@ -223,6 +225,7 @@ def test_explain_of_a_file(run):
 )
 def test_explain_of_what_cannot_be(run, arguments, texts):
     np.save("map.npy", np.ones((1, 1, 4, 4)))
+    Path("empty.npy").touch()
     assert_refused(run("explain", *arguments.split()), *texts)
 
 
@@ -230,3 +233,10 @@ def test_explain_needs_features_and_box_together(run):
     result = run("explain", "--box", "0", "0", "1", "1")
     assert result.exit_code == 2
     assert "FEATURES and --box" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--image", "--scale"])
+def test_explain_refuses_what_the_worked_example_would_ignore(run, option):
+    result = run("explain", option, "1")
+    assert result.exit_code == 2
+    assert "without FEATURES" in result.stderr

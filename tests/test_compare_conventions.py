@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import roialign_cy as ra
+from roialign_cy.backends import _registry
 
 pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
 
@@ -37,7 +38,7 @@ def test_outputs_are_those_of_the_calls(layout, coordinates):
         np.testing.assert_allclose(drawn_values(axes), output, rtol=0, atol=0.0051)
     assert [axes.get_title() for axes in figure.axes[::2]] == [
         "mmcv: avg of 2 x 3",
-        "offset 0.25: max of 2 x 3",
+        "offset 0.25, centered: max of 2 x 3",
         "onnx-10: avg of 2 x 3",
         "RoI Pooling: 9 x 5 whole cells",
     ]
@@ -48,22 +49,27 @@ def test_boxes_are_where_they_are_given_and_where_they_are_read(coordinates):
     figure = ra.compare_conventions(
         FEATURES, **CALL, conventions=("torchvision", "detectron2"), roi=1, coordinates=coordinates
     )
-    legacy, aligned, pooled = (
-        [patch.get_bbox() for patch in axes.patches] for axes in figure.axes[::2]
-    )
+    legacy, aligned, _ = ([patch.get_bbox() for patch in axes.patches] for axes in figure.axes[::2])
+    (pooled,) = figure.axes[4].collections
     *_, box, given = aligned
     np.testing.assert_allclose(box.extents, given.extents, atol=1e-6)
     half = [0.5, -0.5] if coordinates == "document" else [0.5, 0.5]
     *_, box, given = legacy
     np.testing.assert_allclose(box.extents, given.extents + 2 * half, atol=1e-6)
     # 1.2 .. 8.7 by 1.6 .. 5.55 becomes cells 1 .. 9 by 2 .. 6, and a section has whole ones.
-    sections = np.array([[*box.min, *box.max] for box in pooled[:-1]])
+    corners = np.array([path.vertices for path in pooled.get_paths()])
+    sections = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     whole = np.array([[1, 10], [9 - 7, 9 - 2] if coordinates == "document" else [2, 7]])
     shift = 0 if coordinates == "document" else 0.5
     np.testing.assert_allclose(sections[:, 0].min(), whole[0, 0] + 0.08 - shift, atol=1e-6)
     np.testing.assert_allclose(sections[:, 2].max(), whole[0, 1] - 0.08 - shift, atol=1e-6)
     np.testing.assert_allclose(sections[:, 1].min(), whole[1, 0] + 0.08 - shift, atol=1e-6)
     np.testing.assert_allclose(sections[:, 3].max(), whole[1, 1] - 0.08 - shift, atol=1e-6)
+
+
+def test_a_convention_that_has_a_name_is_titled_by_it():
+    figure = ra.compare_conventions(FEATURES, **CALL, conventions=(ra.CONVENTIONS["torchvision"],))
+    assert figure.axes[0].get_title() == "torchvision: avg of 1 x 1"
 
 
 def test_rois_as_a_list_and_a_figure_of_the_caller():
@@ -76,9 +82,28 @@ def test_rois_as_a_list_and_a_figure_of_the_caller():
     assert len(figure.axes) == 8
 
 
+def test_a_backend_in_force_is_not_asked(monkeypatch):
+    monkeypatch.setattr(_registry, "_registered", {})  # gone after this test
+
+    class Plugin:
+        name = "align-only"
+        api_version = ra.backends.API_VERSION
+        array_types = ("numpy:ndarray",)
+        unavailable_reason = cannot_run = lambda self, *_: None
+        roi_align = roi_align_backward = None
+
+    ra.backends.register(Plugin())
+    with ra.backends.use("align-only"):
+        figure = ra.compare_conventions(FEATURES, **CALL)
+    assert len(figure.axes) == 8
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="conventions must name one or more"):
         ra.compare_conventions(FEATURES, **CALL, conventions=())
+    for one in "document", ra.CONVENTIONS["document"]:
+        with pytest.raises(TypeError, match="conventions must be a tuple"):
+            ra.compare_conventions(FEATURES, **CALL, conventions=one)
     with pytest.raises(ValueError, match="did you mean 'mmcv'"):
         ra.compare_conventions(FEATURES, **CALL, conventions=("mmvc",))
     with pytest.raises(ValueError, match="roi must be in"):

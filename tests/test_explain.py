@@ -220,6 +220,14 @@ def test_a_nan_is_explained():
     assert np.isfinite(it.output[1, 1])
 
 
+def test_the_byte_order_of_features_is_not_that_of_the_result():
+    features, rois, options = random_call(3)
+    it = ra.explain(features.astype(features.dtype.newbyteorder(">")), rois, **options)
+    assert it.map.dtype.isnative
+    assert it.output.dtype.isnative
+    np.testing.assert_array_equal(it.map, ra.explain(features, rois, **options).map)
+
+
 def test_coordinates_change_only_what_is_shown():
     features, rois, options = random_call(3)
     document, array = (
@@ -380,6 +388,15 @@ def test_plot_of_nan_and_of_a_box_without_points(drawing):
     assert "Section (1,1) has no points." in texts_of(it.plot())
 
 
+def test_sections_are_few_artists(drawing):
+    figures = [
+        ra.explain(np.zeros((1, 1, 9, 9)), [[0, 0, 0, 8, 8]], size, sampling_ratio=1).plot()
+        for size in (20, 30)
+    ]
+    few, many = (len(figure.axes[0].get_children()) for figure in figures)
+    assert few == many
+
+
 def test_plot_draws_on_a_given_figure_and_leaves_pyplot_alone(drawing):
     from matplotlib import pyplot
 
@@ -406,6 +423,8 @@ def test_plot_draws_on_a_given_figure_and_leaves_pyplot_alone(drawing):
         ({"features": np.ones((1, 1, 0, 4))}, ValueError, "a cell or more"),
         ({"sampling_ratio": 4096}, ValueError, "give a sampling_ratio"),
         ({"rois": [[0, 0, 0, 1e9, 1e9]], "convention": "mmcv"}, ValueError, "sampling_ratio"),
+        ({"rois": [[0, 5, 0, 1, 1e9]], "convention": "mmcv"}, ValueError, "1000000000 samples"),
+        ({"rois": [[0, 0, 5, 1e9, 1]], "convention": "mmcv"}, ValueError, "1000000000 samples"),
     ],
 )
 def test_refusals(changes, error, match):
@@ -417,6 +436,12 @@ def test_refusals(changes, error, match):
 @pytest.mark.parametrize("section", [(0, 1), (4, 1), (1, 4), (1,), (1, 1, 1)])
 def test_sections_that_do_not_exist(section):
     with pytest.raises(ValueError, match=r"section must be in \(1, 1\) .. \(3, 3\)"):
+        explain_document().formula(section)
+
+
+@pytest.mark.parametrize("section", [1, (1.0, 1.0), ("1", "1")])
+def test_sections_that_are_no_pair_of_integers(section):
+    with pytest.raises(TypeError, match="section must be two integers"):
         explain_document().formula(section)
 
 

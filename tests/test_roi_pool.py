@@ -1,18 +1,20 @@
 """RoI Pooling: numbers worked by hand, agreement of the backends, odd inputs, refusals."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import roialign_cy as ra
-from roialign_cy.backends import _registry
+from roialign_cy.backends import _registry, cpu_roi_pool
 
 FEATURES = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8)  # cell (y, x) is 8 * y + x
 NAN, INF = np.nan, np.inf
 
 
-def pool(box, output_size=1, features=FEATURES, **options):
+def pool(box, output_size=1, features=FEATURES, rois_dtype=None, **options):
     """Pool one box of image 0 on both backends, which must agree."""
-    rois = np.array([[0, *box]])
+    rois = np.array([[0, *box]], rois_dtype)
     reference = ra.roi_pool(features, rois, output_size, backend="reference", **options)
     cpu = ra.roi_pool(features, rois, output_size, **options)
     np.testing.assert_array_equal(cpu, reference)
@@ -89,10 +91,8 @@ def test_nan_in_a_section_makes_it_nan(at, dtype):
 @pytest.mark.parametrize("rois_dtype", ["float16", "float32", "float64", "int32"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_backends_threads_and_layouts_give_the_same_bits(dtype, rois_dtype, monkeypatch):
-    from roialign_cy.backends import cpu_roi_pool
-
     monkeypatch.setattr(cpu_roi_pool, "CELLS_WORTH_THREADS", 0)
-    monkeypatch.setattr(cpu_roi_pool, "BOXES_PER_BATCH", 7)
+    monkeypatch.setattr(cpu_roi_pool, "TABLE_BYTES", 5000)  # a few boxes in a batch
     for seed in range(6):
         rng = np.random.default_rng(seed)
         n, c, h, w = rng.integers(1, [4, 6, 20, 20])
@@ -133,6 +133,28 @@ def test_any_memory_layout(name):
         assert pooled.dtype.isnative
 
 
+def test_a_map_that_cannot_be_read_is_copied_one_image_at_a_time():
+    features = np.zeros((8, 1, 512, 512), ">f4")
+    rois = [[image, 0, 0, 9, 9] for image in range(8)]
+    ra.roi_pool(features, rois[:1], 2)  # what is imported and cached
+    tracemalloc.start()
+    ra.roi_pool(features, rois, 2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * features[0].nbytes
+
+
+def test_tables_of_many_sections_are_bounded():
+    rois = np.tile([0.0, 0, 0, 7, 7], (1000, 1))
+    out = np.empty((1000, 1, 1, 2000), np.float32)
+    ra.roi_pool(FEATURES, rois[:1], (1, 2000))
+    tracemalloc.start()
+    ra.roi_pool(FEATURES, rois, (1, 2000), out=out)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * cpu_roi_pool.TABLE_BYTES
+
+
 @pytest.mark.parametrize("name", ["cpu", "reference"])
 def test_out_is_filled(name):
     expected = ra.roi_pool(FEATURES, [[0, 0, 0, 5, 5]], 2)
@@ -164,6 +186,16 @@ def test_boxes_at_the_ends_of_their_type(dtype):
         rois = np.array([[0, *box]], dtype)
         expected = ra.roi_pool(FEATURES, rois, (2, 3), backend="reference")
         np.testing.assert_array_equal(ra.roi_pool(FEATURES, rois, (2, 3)), expected)
+
+
+@pytest.mark.parametrize("sections", [2048, 2049, 70_000])  # exact, inexact, infinite in float16
+def test_more_sections_than_the_boxes_type_can_count(sections):
+    boxes = np.array([[0, 1, 1, 7, 7]], np.float16)
+    pooled = np.array(pool(boxes[0, 1:], (sections, 1), rois_dtype=np.float16))[:, 0]
+    if sections > 2048:
+        # Of 7 rows, section p has those that p / sections and (p + 1) / sections of them touch.
+        last = -(-7 * np.arange(1, sections + 1) // sections)
+        np.testing.assert_array_equal(pooled, 8 * last + 7)
 
 
 # Refusals

@@ -10,6 +10,11 @@ torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
 torchvision = pytest.importorskip("torchvision", reason="needs the extra 'peers'")
 
 
+def pool_theirs(features, rois, size, scale=1.0):
+    tensors = torch.from_numpy(features), torch.from_numpy(rois)
+    return torchvision.ops.roi_pool(*tensors, size, scale).numpy()
+
+
 @pytest.mark.parametrize("name", ["cpu", "reference"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_the_same_bits_as_torchvision(dtype, name):
@@ -24,8 +29,34 @@ def test_the_same_bits_as_torchvision(dtype, name):
         rois = np.column_stack([rng.integers(0, n, k), boxes]).astype(dtype)
         size = tuple(int(number) for number in rng.integers(1, 9, 2))
         scale = float(rng.choice([1, 0.5, 0.25, 1 / 16, 0.3, 1.7]))
-        theirs = torchvision.ops.roi_pool(
-            torch.from_numpy(features), torch.from_numpy(rois), size, scale
-        ).numpy()
+        theirs = pool_theirs(features, rois, size, scale)
         ours = ra.roi_pool(features, rois, size, spatial_scale=scale, backend=name)
         np.testing.assert_array_equal(ours, theirs, err_msg=f"seed {seed}")
+
+
+# The two differences
+
+
+def lowest(dtype):
+    """What theirs starts from in every dtype: float32's lowest, which is -inf in float16."""
+    with np.errstate(over="ignore"):
+        return np.float32(np.finfo(np.float32).min).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_nan_is_not_passed_over(dtype):
+    features = np.array([[1, np.nan], [np.nan, np.nan]], dtype)[np.newaxis, np.newaxis]
+    rois = np.array([[0, 0, 0, 1, 1]], dtype)
+    np.testing.assert_array_equal(pool_theirs(features, rois, 1), 1)
+    expected = np.where(np.isnan(features), lowest(dtype), features)
+    np.testing.assert_array_equal(pool_theirs(features, rois, 2), expected)
+    assert np.isnan(ra.roi_pool(features, rois, 1)).all()
+    np.testing.assert_array_equal(ra.roi_pool(features, rois, 2), features)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_minus_infinity_is_a_value(dtype):
+    features = np.full((1, 1, 2, 2), -np.inf, dtype)
+    rois = np.array([[0, 0, 0, 1, 1]], dtype)
+    np.testing.assert_array_equal(pool_theirs(features, rois, 1), lowest(dtype))
+    np.testing.assert_array_equal(ra.roi_pool(features, rois, 1), -np.inf)

@@ -5,7 +5,7 @@ import pytest
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
 
-from torch.autograd import grad, gradcheck, gradgradcheck  # noqa: E402
+from torch.autograd import forward_ad, grad, gradcheck, gradgradcheck  # noqa: E402
 from torch_cases import GEOMETRY, boxes_per_image, maps, rois  # noqa: E402  it needs torch, too
 
 from roialign_cy.torch import _operators, roi_align  # noqa: E402
@@ -139,6 +139,31 @@ def test_maximum_of_weighted_neighbours_has_no_gradient():
     pooled = roi_align(maps(requires_grad=True), rois(), 3, convention="onnx", mode="max")
     with pytest.raises(ValueError, match="max_weighted"):
         pooled.sum().backward()
+
+
+# Forward mode, which there is none of: an error, not a derivative of zero
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own use of it
+def test_no_forward_mode_over_the_gradient():
+    input = maps(f64, requires_grad=True)
+    for boxes in rois(f64), rois(f64).requires_grad_():
+        pooled = roi_align(input, boxes, 3)
+        with forward_ad.dual_level():
+            grad_output = forward_ad.make_dual(torch.ones_like(pooled), torch.ones_like(pooled))
+            with pytest.raises(NotImplementedError, match="forward mode"):
+                grad(pooled, input, grad_output)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own use of it
+def test_no_forward_mode_over_the_gradient_of_the_gradient():
+    input = maps(f64, requires_grad=True)
+    grad_output = torch.ones(4, 2, 3, 3, dtype=f64, requires_grad=True)
+    (by_maps,) = grad(roi_align(input, rois(f64), 3), input, grad_output, create_graph=True)
+    with forward_ad.dual_level():
+        weights = forward_ad.make_dual(torch.ones_like(input), torch.ones_like(input))
+        with pytest.raises(NotImplementedError, match="forward mode"):
+            grad(by_maps, grad_output, weights)
 
 
 def test_expanded_gradients_are_taken_as_they_are():

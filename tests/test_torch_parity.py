@@ -118,6 +118,22 @@ def test_bfloat16_needs_autocast():
         theirs.roi_align(*arguments)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float16])
+def test_more_images_than_the_boxes_type_can_count(dtype):
+    images = 4000 if dtype.is_floating_point else 300
+    boxes = [torch.tensor([[1, 1, 3, 3]], dtype=dtype)] * images
+    input = maps(shape=(images, 1, 4, 4))
+    expected = theirs.roi_align(input, [entry.float() for entry in boxes], 2)
+    close(ours.roi_align(input, boxes, 2), expected)
+
+
+def test_arrays_are_refused():
+    with pytest.raises(TypeError, match="input must be a tensor, got ndarray"):
+        ours.roi_align(maps().numpy(), rois(), 3)
+    with pytest.raises(TypeError, match="boxes must be a tensor or a list of tensors, got ndarray"):
+        ours.roi_align(maps(), rois().numpy(), 3)
+
+
 def test_integer_maps_are_refused():
     with pytest.raises(TypeError, match=r"input must be float16, float32 or float64"):
         ours.roi_align(maps().int(), rois(), 3)
@@ -141,7 +157,7 @@ def row(text):
 def test_bad_batch_index(index):
     boxes = rois()
     boxes[1, 0] = index
-    with pytest.raises(ValueError, match=r"rois\[1, 0\] must be the index of an image"):
+    with pytest.raises(ValueError, match=r"boxes\[1, 0\] must be the index of an image"):
         ours.roi_align(maps(), boxes, 3)
 
 
@@ -150,7 +166,7 @@ def test_bad_batch_index(index):
 def test_box_that_is_not_finite(value):
     boxes = rois()
     boxes[2, 3] = value
-    with pytest.raises(ValueError, match=r"rois\[2\] must be finite"):
+    with pytest.raises(ValueError, match=r"boxes\[2\] must be finite"):
         ours.roi_align(maps(), boxes, 3)
 
 
@@ -246,6 +262,16 @@ def test_quantized_maps():
     with pytest.raises(NotImplementedError):
         ours.roi_align(input, boxes, 3)
     assert theirs.roi_align(input, boxes, 3).is_quantized
+
+
+@row("`sampling_ratio` above 4096")
+def test_sampling_ratio_above_the_cap():
+    arguments = maps(), torch.tensor([[0, 1.0, 1.0, 2.0, 2.0]]), 1, 1.0, 4097
+    assert theirs.roi_align(*arguments).shape == (1, 2, 1, 1)
+    with pytest.raises(ValueError, match=r"sampling_ratio must be in 0 .. 4096"):
+        ours.roi_align(*arguments)
+    with ours.patch_torchvision(), pytest.raises(ValueError, match="sampling_ratio must be in"):
+        theirs.roi_align(*arguments)
 
 
 @row("channels-last maps")

@@ -1,5 +1,6 @@
 """`patch_torchvision`: whose kernels run, for whom, and until when; and detectors running on it."""
 
+import copy
 import subprocess
 import sys
 from collections import OrderedDict
@@ -13,6 +14,7 @@ torchvision = pytest.importorskip("torchvision", reason="needs the extra 'peers'
 pytest.importorskip("skimage", reason="needs the extra 'peers'")
 
 from examples import mask_rcnn_on_cpu as example  # noqa: E402
+from torch.autograd import forward_ad  # noqa: E402
 from torch_cases import boxes_per_image, maps, rois  # noqa: E402  it needs torch, too
 from torchvision.ops import roi_align as imported_before  # noqa: E402
 
@@ -91,6 +93,14 @@ def test_patches_end_in_any_order(calls):
         calls.clear()
         pool(maps(), rois())
         assert bool(calls) == is_patched
+
+
+def test_a_patch_that_has_ended_is_not_entered_again():
+    patch = patch_torchvision()
+    with patch:
+        pass
+    with pytest.raises(RuntimeError, match="has ended"), patch:
+        pass
 
 
 def test_left_alone_it_stays():
@@ -180,10 +190,25 @@ def test_compiled_models_give_box_gradients(compiled_before):
     torch._dynamo.reset()
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own use of it
+@pytest.mark.parametrize("box_gradients", [False, True])
+def test_forward_mode_is_refused(box_gradients):
+    input = maps(requires_grad=True)
+    with patch_torchvision(box_gradients=box_gradients):
+        pooled = pool(input, rois())
+        with forward_ad.dual_level():
+            for tensor in input, input.detach():
+                with pytest.raises(NotImplementedError, match="forward mode"):
+                    pool(forward_ad.make_dual(tensor, torch.ones_like(tensor)), rois())
+            grad_output = forward_ad.make_dual(torch.ones_like(pooled), torch.ones_like(pooled))
+            with pytest.raises(NotImplementedError, match="forward mode"):
+                torch.autograd.grad(pooled, input, grad_output)
+
+
 def test_bad_boxes_are_refused():
     boxes = rois()
     boxes[0, 0] = 7
-    with patch_torchvision(), pytest.raises(ValueError, match=r"rois\[0, 0\] must be the index"):
+    with patch_torchvision(), pytest.raises(ValueError, match=r"boxes\[0, 0\] must be the index"):
         pool(maps(), boxes)
 
 
@@ -205,8 +230,9 @@ def answers(request):
     model = example.make_model(request.param, SIZE, **FEW)
     found = {}
     for way, patch in example.WAYS.items():
+        learner = copy.deepcopy(model)
         with patch():
-            found[way] = example.detect(model), *example.train(model)
+            found[way] = example.detect(model), example.train(learner), learner
     return found.values()
 
 

@@ -50,7 +50,7 @@ def compare(
             if by in wrt and "avg" in workload.modes:
                 say(f"{workload.name}, {what}")
                 bandwidth.sample()
-                _compare_gradients(comparison, workload, what, features, rois, rounds)
+                _compare_gradients(comparison, workload, what, rounds)
     bandwidth.sample()
     comparison.bandwidth.update(bandwidth.best)
     return comparison
@@ -94,19 +94,17 @@ def _compare_gradients(
     comparison: Comparison,
     workload: Workload,
     what: str,
-    features: np.ndarray,
-    rois: np.ndarray,
     rounds: int,
 ) -> None:
     case = Case(workload.name, what)
     comparison.bytes_moved[case] = workload.bytes_moved
-    expected = gradients.expect(workload, what, features, rois)
+    expected = gradients.expect(workload, what)
     calls: dict[tuple[str, int], PreparedCall] = {}
     findings: dict[tuple[str, int], tuple[float, float, str]] = {}
     for backend in comparison.backends:
         for threads in comparison.threads:
             try:
-                call = gradients.prepare(backend, workload, what, threads, features, rois)
+                call = gradients.prepare(backend, workload, what, threads)
             except contenders.NotRunError as refusal:
                 comparison.absences.append(Absence(case, backend, str(refusal)))
                 break

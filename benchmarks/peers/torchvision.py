@@ -48,6 +48,9 @@ class Torchvision(Peer):
         """Run the forward pass on zeros, so that only its gradient is left to do."""
         import torch
 
+        if spec.needs_features(("features",)):
+            raise NotImplementedError(f"{self.name} is prepared for the gradient of means only")
+
         grad = torch.from_numpy(plain(grad_output, grad_output.dtype))
         boxes = torch.from_numpy(plain(rois, working_dtype(grad_output)))
         x = torch.zeros(input_shape, dtype=grad.dtype, requires_grad=True)

@@ -151,8 +151,11 @@ def roi_pool(
     on both ends belong to it: a box from 1 to 3 is three cells wide. Of ``n`` cells (at least
     one), section ``p`` of ``P`` has those from ``floor(p * n / P)`` up to, not including,
     ``ceil((p + 1) * n / P)``; neighbouring sections may share cells. All of it is computed in
-    the boxes' own dtype, as torchvision's ``roi_pool`` computes it. Cells outside the map do not
-    count, and a section without cells is 0. A NaN in a section makes it NaN.
+    the boxes' own dtype, as torchvision's ``roi_pool`` computes it; the sections in float64 where
+    that dtype cannot count them (float16: more than 2048). Cells outside the map do not count,
+    and a section without cells is 0. A NaN in a section makes it NaN, and -inf is a value like
+    others; torchvision passes over both. For maps without them, and boxes of the maps' dtype, the
+    bits are torchvision's.
 
     Examples
     --------

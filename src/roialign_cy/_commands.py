@@ -86,10 +86,10 @@ def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
     metavar="X1 Y1 X2 Y2",
     help="The box, y down, in units that --scale turns into cells.",
 )
-@click.option("--image", default=0, show_default=True)
+@click.option("--image", type=int, show_default="0")
 @click.option("--channel", default=0, show_default=True)
 @click.option("--output-size", type=int, nargs=2, metavar="ROWS COLS", default=(3, 3))
-@click.option("--scale", default=1.0, show_default=True, help="Cells per unit of the box.")
+@click.option("--scale", type=float, show_default="1.0", help="Cells per unit of the box.")
 @click.option(
     "--convention", type=click.Choice(list(ra.CONVENTIONS)), default="document", show_default=True
 )
@@ -110,10 +110,10 @@ def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
 def run_explain(
     features: Path | None,
     box: tuple[float, float, float, float] | None,
-    image: int,
+    image: int | None,
     section: tuple[int, int] | None,
     picture: Path | None,
-    scale: float,
+    scale: float | None,
     **options: Any,
 ) -> None:
     """Show where the values of one section come from.
@@ -123,12 +123,14 @@ def run_explain(
     """
     if (features is None) != (box is None):
         raise click.UsageError("FEATURES and --box are needed together")
+    if features is None and (image is not None or scale is not None):
+        raise click.UsageError("--image and --scale are of no use without FEATURES")
     try:
         maps = document_map() if features is None else np.load(features)
         if box is None:
             rois, scale = ra.boxes.from_document([demo.BOX], demo.IMAGE_SIZE), 1 / demo.SUB_SAMPLING
         else:
-            rois = np.array([[image, *box]])
+            rois, scale = np.array([[image or 0, *box]]), 1.0 if scale is None else scale
         explanation = ra.explain(maps, rois, spatial_scale=scale, **options)
         chosen = section or explanation.number(0, 0)
         console = _console()
@@ -139,6 +141,8 @@ def run_explain(
         if picture is not None:
             explanation.plot(chosen).savefig(picture)
             click.echo(f"picture: {picture}")
+    except EOFError as error:  # of NumPy, for a file without a byte
+        raise _BadFileError(f"cannot read {str(features)!r}: {error}") from error
     except (OSError, TypeError, ValueError) as error:
         raise _BadFileError(str(error)) from error
 

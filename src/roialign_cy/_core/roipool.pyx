@@ -23,8 +23,8 @@ def pool(
     """Pool ``features`` (N, C, H, W) into ``out`` (K, C, sections down, sections across).
 
     Box ``k`` is on image ``images[k]``; its section (p, q) has the rows ``rows[k, p, 0]`` up to,
-    not including, ``rows[k, p, 1]``, and its columns likewise. They are trusted. No array is
-    empty.
+    not including, ``rows[k, p, 1]``, and its columns likewise. They are trusted, unless they end
+    before they begin: that is a section without cells. No array may be empty.
     """
     cdef Py_ssize_t channels = out.shape[1]
     cdef Py_ssize_t t, tasks = out.shape[0] * channels
@@ -50,17 +50,21 @@ cdef inline void pool_plane(
     """Pool one channel under one box."""
     cdef const char *plane = <const char *>&features[images[k], c, 0, 0]
     cdef Py_ssize_t down = features.strides[2], across = features.strides[3]
-    cdef Py_ssize_t p, q, height, width
+    cdef Py_ssize_t p, q
     cdef const char *corner
     cdef double largest
     for p in range(out.shape[2]):
-        height = rows[k, p, 1] - rows[k, p, 0]
         for q in range(out.shape[3]):
-            width = cols[k, q, 1] - cols[k, q, 0]
             largest = 0.0
-            if height > 0 and width > 0:
+            if rows[k, p, 0] < rows[k, p, 1] and cols[k, q, 0] < cols[k, q, 1]:
                 corner = plane + rows[k, p, 0] * down + cols[k, q, 0] * across
-                largest = largest_cell(<const cell *>corner, height, width, down, across)
+                largest = largest_cell(
+                    <const cell *>corner,
+                    rows[k, p, 1] - rows[k, p, 0],
+                    cols[k, q, 1] - cols[k, q, 0],
+                    down,
+                    across,
+                )
             if cell is uint16_t:
                 out[k, c, p, q] = float_to_half(<float>largest)
             else:

@@ -9,7 +9,7 @@ import numpy as np
 from .._api import roi_pool
 from ..backends.reference_roi_pool import box_cells, section_cells
 from ..boxes import normalise_rois
-from ..conventions import Convention
+from ..conventions import CONVENTIONS, Convention
 from .explanation import Explanation
 from .numbers import explain
 
@@ -77,6 +77,8 @@ def compare_conventions(
     """
     from . import drawing
 
+    if isinstance(conventions, str | Convention):
+        raise TypeError(f"conventions must be a tuple of names or Conventions, got {conventions!r}")
     if not conventions:
         raise ValueError("conventions must name one or more, got none")
     made = [
@@ -100,7 +102,9 @@ def compare_conventions(
     box = normalise_rois(rois, first.spec.feature_shape(np.shape(features))[0])[roi]
     cells = first.map[np.newaxis, np.newaxis]
     alone = np.concatenate([[box.dtype.type(0)], box[1:]])[np.newaxis]
-    pooled = roi_pool(cells, alone, first.output.shape, spatial_scale=spatial_scale)[0, 0]
+    pooled = roi_pool(
+        cells, alone, first.output.shape, spatial_scale=spatial_scale, backend="reference"
+    )[0, 0]
     given = _box_as_given(box, first)
     panels = [(_title(*pair), pair[1].output) for pair in zip(conventions, made, strict=True)]
     _, x1, y1, x2, y2 = box
@@ -128,8 +132,8 @@ def compare_conventions(
         if column < len(made):
             drawing.draw_box(upper, made[column], None, markersize=5)
         else:
-            for section in _whole_cells(box, first):
-                drawing.draw_rectangle(upper, first, section, drawing.ACCENT, linewidth=1.8)
+            sections = _whole_cells(box, first)
+            drawing.draw_sections(upper, first, sections, drawing.ACCENT, linewidth=1.8)
         drawing.draw_rectangle(
             upper, first, given, "white", linewidth=1.6, linestyle="--", zorder=4, outlined=True
         )
@@ -142,7 +146,10 @@ def compare_conventions(
 
 
 def _title(convention: str | Convention, it: Explanation) -> str:
-    name = convention if isinstance(convention, str) else f"offset {it.spec.pixel_offset:g}"
+    name = convention
+    if isinstance(convention, Convention):  # of one without a name, what differs most
+        names = (name for name, known in CONVENTIONS.items() if known == convention)
+        name = next(names, f"offset {convention.pixel_offset:g}, {convention.sampling}")
     gy, gx = it.values.shape[2:]
     return f"{name}: {it.spec.mode} of {gy} x {gx}"
 

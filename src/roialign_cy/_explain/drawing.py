@@ -9,6 +9,7 @@ import numpy as np
 try:
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import PolyCollection
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -124,6 +125,25 @@ def draw_rectangle(
     )
 
 
+def draw_sections(
+    axes: Axes, it: Explanation, boxes: list[Box], colour: str, linewidth: float = 1.3
+) -> None:
+    """Draw the outlines of boxes, as one artist: there can be thousands."""
+    x, y, width, height = np.reshape(boxes, (-1, 4)).T
+    far_x, far_y = x + width, (y - height if it.coordinates == "document" else y + height)
+    corners = np.array([[x, y], [far_x, y], [far_x, far_y], [x, far_y]])
+    axes.add_collection(
+        PolyCollection(
+            list(np.moveaxis(corners, -1, 0)),
+            facecolors="none",
+            edgecolors=colour,
+            linewidths=linewidth,
+            zorder=2,
+        ),
+        autolim=False,
+    )
+
+
 def draw_box(
     axes: Axes,
     it: Explanation,
@@ -139,16 +159,13 @@ def draw_box(
     rows, cols = it.output.shape
     across, down = width / cols, height / rows
     step = -down if it.coordinates == "document" else down
-    for row, col in np.ndindex(rows, cols):
-        is_focus = (row, col) == section
-        draw_rectangle(
-            axes,
-            it,
-            (x + across * col, y + step * row, across, down),
-            ACCENT if is_focus else BOX,
-            linewidth=2.6 if is_focus else 1.3,
-            zorder=3 if is_focus else 2,
-        )
+    boxes = {
+        (row, col): (x + across * col, y + step * row, across, down)
+        for row, col in np.ndindex(rows, cols)
+    }
+    draw_sections(axes, it, list(boxes.values()), BOX)
+    if section is not None:
+        draw_rectangle(axes, it, boxes[section], ACCENT, linewidth=2.6, zorder=3)
     draw_rectangle(axes, it, (x, y, width, height), BOX, linewidth=2.6, outlined=True)
     if it.values.size > _MOST_POINTS_DRAWN:
         return

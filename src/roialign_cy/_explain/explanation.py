@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class Explanation:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If there is no such section or point.
 
         Examples
@@ -217,8 +218,12 @@ class Explanation:
         return self._index("point", point, self.values.shape[2:])
 
     def _index(self, name: str, number: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int]:
+        try:
+            wanted = tuple(map(operator.index, number))
+        except TypeError:
+            raise TypeError(f"{name} must be two integers, got {number!r}") from None
         for row, col in np.ndindex(*shape):
-            if self.number(row, col) == tuple(number):
+            if self.number(row, col) == wanted:
                 return row, col
         if 0 in shape:
             raise ValueError(f"{name} {number!r} does not exist: this box has no points")

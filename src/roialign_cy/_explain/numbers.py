@@ -66,7 +66,7 @@ def explain(
     ------
     ValueError, TypeError
         As `roi_align`; also if there is no such box or channel, or the box has more than 250000
-        points.
+        points, or samples along one axis.
 
     Notes
     -----
@@ -105,19 +105,23 @@ def explain(
     image = int(box[0])
 
     of_rows, of_cols = reference.box_axes(box, spec)
-    count = of_rows.samples * of_cols.samples * math.prod(spec.output_size)
+    along = [axis.sections * axis.samples for axis in (of_rows, of_cols)]
+    # Each axis by itself as well: of a box without samples along one, the other is still read.
+    count = max(*along, math.prod(along))
     if count > MOST_POINTS:
         raise ValueError(
-            f"rois[{roi}] has {count} points, more than {MOST_POINTS} cannot be listed: "
+            f"rois[{roi}] has {count} samples, more than {MOST_POINTS} cannot be listed: "
             "give a sampling_ratio"
         )
     rows, cols = _read(of_rows, height, _upper_first), _read(of_cols, width, _left_first)
 
-    maps = features[image : image + 1]
     alone = box[np.newaxis].copy()
     alone[0, 0] = 0
-    pooled = backend.roi_align(maps, alone, spec, None)[0]
-    plane = np.array((maps[0] if layout == "NCHW" else np.moveaxis(maps[0], -1, 0))[channel])
+    # All channels, though one is shown: the order of NumPy's sums, and so the last bit of a mean,
+    # depends on how many there are.
+    pooled = backend.roi_align(features[image : image + 1], alone, spec, None)[0]
+    planes = features[image] if layout == "NCHW" else np.moveaxis(features[image], -1, 0)
+    plane = planes[channel].astype(features.dtype.newbyteorder("="))
 
     place = _in_document(height) if coordinates == "document" else _in_array
     by_row, by_col = np.s_[:, np.newaxis, :, np.newaxis], np.s_[np.newaxis, :, np.newaxis, :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from . import cpu_roi_pool
 from ._protocol import API_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from numpy.typing import NDArray
 
     from .._spec import PoolSpec
 
+    Floats: TypeAlias = NDArray[np.floating]
+    Runner: TypeAlias = Callable[[Floats, Floats, PoolSpec, Floats], None]
+    """Pools features under rois into an output, all native and aligned, in the order NCHW."""
 
 ORDERS = ("tiled", "planar")
 BUFFER_BYTES = 16 << 20
@@ -39,11 +42,14 @@ class Tuning:
         Whether to use threads, however small the work.
     splits : int or None
         Tasks that the boxes of one image and block of channels are cut into.
+    run : int or None
+        Rows of sections that the tiled order works on at a time in a forward pass.
     """
 
     order: str | None = None
     parallel: bool | None = None
     splits: int | None = None
+    run: int | None = None
 
 
 _AUTOMATIC = Tuning()
@@ -99,10 +105,7 @@ class CpuBackend:
         out: NDArray[np.floating],
     ) -> NDArray[np.floating]:
         """Pool ``features`` under ``rois`` into ``out``; see `Backend.roi_align`."""
-        if spec.layout == "NHWC":
-            self._pool(features.transpose(0, 3, 1, 2), rois, spec, out.transpose(0, 3, 1, 2))
-        else:
-            self._pool(features, rois, spec, out)
+        self._pool(features, rois, spec, out, self._run)
         return out
 
     def roi_align_backward(
@@ -145,14 +148,7 @@ class CpuBackend:
         out: NDArray[np.floating],
     ) -> NDArray[np.floating]:
         """Pool ``features`` under ``rois`` rounded to whole cells into ``out``."""
-        maps, placed = features, out
-        if spec.layout == "NHWC":
-            maps, placed = features.transpose(0, 3, 1, 2), out.transpose(0, 3, 1, 2)
-        result = placed if out.flags.aligned else np.empty(placed.shape, out.dtype)
-        num_threads = threads.effective_num_threads(spec.num_threads)
-        cpu_roi_pool.roi_pool(_plain(maps), rois, spec, result, num_threads)
-        if result is not placed:
-            placed[...] = result
+        self._pool(features, rois, spec, out, _run_roi_pool)
         return out
 
     def _spread(
@@ -221,50 +217,22 @@ class CpuBackend:
         rois: NDArray[np.floating],
         spec: PoolSpec,
         out: NDArray[np.floating],
+        run: Runner,
     ) -> None:
-        """The same with both arrays' axes in the order (N or K, C, rows, cols)."""
+        """Pool arrays in the call's layout by ``run``, which takes native, aligned ones."""
+        if spec.layout == "NHWC":
+            features, out = features.transpose(0, 3, 1, 2), out.transpose(0, 3, 1, 2)
         height, width = features.shape[2:]
         if out.size == 0:
             return
         if height == 0 or width == 0:
             out[...] = 0
         elif not is_plain(features):
-            self._pool_image_by_image(features, rois, spec, out)
+            _pool_image_by_image(features, rois, spec, out, run)
         elif not out.flags.aligned:
-            self._run_in_pieces(features, rois, np.arange(len(rois)), spec, out)
+            _run_in_pieces(features, rois, np.arange(len(rois)), spec, out, run)
         else:
-            self._run(features, rois, spec, out)
-
-    def _pool_image_by_image(
-        self,
-        features: NDArray[np.floating],
-        rois: NDArray[np.floating],
-        spec: PoolSpec,
-        out: NDArray[np.floating],
-    ) -> None:
-        """Pool a map that the kernels cannot read as it lies, with one image in copy at a time."""
-        for index in np.unique(rois[:, 0]):
-            image = features[int(index)][np.newaxis]
-            image = image.astype(image.dtype.newbyteorder("="), order="C")
-            boxes = rois.copy()
-            boxes[:, 0] = 0
-            self._run_in_pieces(image, boxes, np.flatnonzero(rois[:, 0] == index), spec, out)
-
-    def _run_in_pieces(
-        self,
-        features: NDArray[np.floating],
-        rois: NDArray[np.floating],
-        chosen: NDArray[np.intp],
-        spec: PoolSpec,
-        out: NDArray[np.floating],
-    ) -> None:
-        """Pool the chosen boxes by way of a buffer of bounded size."""
-        boxes_per_piece = max(BUFFER_BYTES * len(out) // out.nbytes, 1)
-        for first in range(0, len(chosen), boxes_per_piece):
-            piece = chosen[first : first + boxes_per_piece]
-            pooled = np.empty((len(piece), *out.shape[1:]), out.dtype)
-            self._run(features, rois[piece], spec, pooled)
-            out[piece] = pooled
+            run(features, rois, spec, out)
 
     def _run(
         self,
@@ -275,7 +243,7 @@ class CpuBackend:
     ) -> None:
         """Hand native, aligned arrays to the core, boxes in batches of bounded memory."""
         for kernels, taps, options in self._batches(features, rois, spec):
-            kernels.forward(features, out, taps, *options)
+            kernels.forward(features, out, taps, *options, self._tuning.run)
 
     def _batches(
         self,
@@ -301,6 +269,50 @@ class CpuBackend:
 
     def _kernels(self, working_type: str) -> ModuleType:
         return variants.load(self.variant, working_type)
+
+
+def _pool_image_by_image(
+    features: NDArray[np.floating],
+    rois: NDArray[np.floating],
+    spec: PoolSpec,
+    out: NDArray[np.floating],
+    run: Runner,
+) -> None:
+    """Pool a map that the core cannot read as it lies, with one image in copy at a time."""
+    for index in np.unique(rois[:, 0]):
+        image = features[int(index)][np.newaxis]
+        image = image.astype(image.dtype.newbyteorder("="), order="C")
+        boxes = rois.copy()
+        boxes[:, 0] = 0
+        _run_in_pieces(image, boxes, np.flatnonzero(rois[:, 0] == index), spec, out, run)
+
+
+def _run_in_pieces(
+    features: NDArray[np.floating],
+    rois: NDArray[np.floating],
+    chosen: NDArray[np.intp],
+    spec: PoolSpec,
+    out: NDArray[np.floating],
+    run: Runner,
+) -> None:
+    """Pool the chosen boxes by way of a buffer of bounded size."""
+    boxes_per_piece = max(BUFFER_BYTES * len(out) // out.nbytes, 1)
+    for first in range(0, len(chosen), boxes_per_piece):
+        piece = chosen[first : first + boxes_per_piece]
+        pooled = np.empty((len(piece), *out.shape[1:]), out.dtype)
+        run(features, rois[piece], spec, pooled)
+        out[piece] = pooled
+
+
+def _run_roi_pool(
+    features: NDArray[np.floating],
+    rois: NDArray[np.floating],
+    spec: PoolSpec,
+    out: NDArray[np.floating],
+) -> None:
+    """Hand native, aligned arrays to RoI Pooling."""
+    num_threads = threads.effective_num_threads(spec.num_threads)
+    cpu_roi_pool.roi_pool(features, rois, spec, out, num_threads)
 
 
 def _plain(array: NDArray[np.floating]) -> NDArray[np.floating]:

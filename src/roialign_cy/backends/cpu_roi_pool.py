@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from .._spec import PoolSpec
 
-BOXES_PER_BATCH = 4096
-"""Bounds the tables of cells, which are some 200 bytes a box."""
+TABLE_BYTES = 4 << 20
+"""Bounds the tables of a batch of boxes, where these are more than one."""
+
+BYTES_PER_SECTION = 64
+"""Of the tables of a box and what they are made by, for each row and each column of sections."""
 
 CELLS_WORTH_THREADS = 32768
 """Cells to read from which threads pay: some 50 microseconds' work, a few times their start."""
@@ -27,12 +30,14 @@ def roi_pool(
     out: NDArray[np.floating],
     num_threads: int,
 ) -> None:
-    """Pool native, aligned ``features`` (N, C, H, W) into ``out`` (K, C, rows, cols), likewise."""
-    if out.size == 0:
-        return
+    """Pool native, aligned ``features`` (N, C, H, W) into ``out`` (K, C, rows, cols), likewise.
+
+    Neither is empty.
+    """
     height, width = features.shape[2:]
-    for first in range(0, len(rois), BOXES_PER_BATCH):
-        boxes = rois[first : first + BOXES_PER_BATCH]
+    boxes_per_batch = max(TABLE_BYTES // (sum(spec.output_size) * BYTES_PER_SECTION), 1)
+    for first in range(0, len(rois), boxes_per_batch):
+        boxes = rois[first : first + boxes_per_batch]
         image, x1, y1, x2, y2 = boxes.T
         rows = section_cells(y1, y2, spec.output_size[0], height, spec.spatial_scale)
         cols = section_cells(x1, x2, spec.output_size[1], width, spec.spatial_scale)
@@ -43,7 +48,7 @@ def roi_pool(
             image.astype(np.intp),
             rows,
             cols,
-            _bits(out[first : first + BOXES_PER_BATCH]),
+            _bits(out[first : first + boxes_per_batch]),
             1 if is_small else num_threads,
         )
 
@@ -61,6 +66,8 @@ def section_cells(
     # integer, another precision would take in another cell.
     number = near.dtype.type
     first, last = (_rounded(side * number(scale)).astype(np.float64) for side in (near, far))
+    if sections > 2 ** (np.finfo(number).nmant + 1):
+        number = np.float64  # the boxes' own cannot count them
     length = np.clip(last - first + 1, 1, float(np.finfo(number).max)).astype(number)
     edges = np.arange(sections + 1).astype(number) * (length / number(sections))[:, np.newaxis]
     begin, end = np.floor(edges[:, :-1]), np.ceil(edges[:, 1:])

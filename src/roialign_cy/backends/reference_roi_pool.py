@@ -38,8 +38,10 @@ def section_cells(
     """List the cells of each section along one axis of a box."""
     # Rounding at every step to the type of the box, as elsewhere: a product that is nearly an
     # integer would else be cut elsewhere than by others, and take in another cell.
-    number = type(near)
+    number: type[np.floating[Any]] = type(near)
     first, length = box_cells(near, far, scale)
+    if sections > 2 ** (np.finfo(number).nmant + 1):
+        number = np.float64  # that of the box cannot count them
     largest = float(np.finfo(number).max)
     section = number(min(float(length), largest)) / number(sections)
     cells = []

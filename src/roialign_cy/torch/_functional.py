@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from ..conventions import Convention, find_convention, int_pair
 from . import _operators
@@ -92,7 +91,7 @@ def roi_align(
     asked = int_pair(sampling_ratio, "sampling_ratio")
     own_ratio = int_pair(chosen.sampling_ratio, "sampling_ratio")
     rois = _to_rois(boxes, input)
-    _refuse_tangents(input, rois)
+    _operators.refuse_tangents(input, rois)
     return _operators.roi_align(
         input,
         rois,
@@ -167,6 +166,8 @@ class RoIAlign(torch.nn.Module):
 
 def _to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
     """The boxes as rows of five numbers, differentiable by those that were given."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input must be a tensor, got {type(input).__name__}")
     if not isinstance(boxes, Tensor):
         if not isinstance(boxes, list | tuple):
             raise TypeError(
@@ -189,13 +190,9 @@ def _join(boxes: Sequence[Tensor], input: Tensor) -> Tensor:
     if not boxes:
         return input.new_empty((0, 5))
     sides = torch.cat(list(boxes))
-    if sides.is_floating_point() and len(boxes) > 2 / torch.finfo(sides.dtype).eps:
+    if not sides.is_floating_point():
+        sides = sides.double()  # as `roialign_cy.roi_align` takes integers
+    elif len(boxes) > 2 / torch.finfo(sides.dtype).eps:
         sides = sides.float()  # a half cannot count that many images
     indices = [sides.new_full((entry.shape[0], 1), index) for index, entry in enumerate(boxes)]
     return torch.cat([torch.cat(indices), sides], dim=1)
-
-
-def _refuse_tangents(*tensors: Tensor) -> None:
-    # A registered operator drops them without a word.
-    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
-        raise NotImplementedError("RoI Align has no derivative in forward mode, only backward")

@@ -114,13 +114,19 @@ def _run(
     channels_last: bool,
 ) -> Tensor:
     bridge = BRIDGES[tensors["rois"].device.type]
-    if not channels_last:
-        return bridge(function, tensors, options, empty)
-    views = {name: t.permute(0, 2, 3, 1) if t.ndim == 4 else t for name, t in tensors.items()}
-    result = bridge(
-        function, views, {**options, "layout": "NHWC"}, lambda: empty().permute(0, 2, 3, 1)
-    )
-    return result.permute(0, 3, 1, 2)
+    try:
+        if not channels_last:
+            return bridge(function, tensors, options, empty)
+        views = {name: t.permute(0, 2, 3, 1) if t.ndim == 4 else t for name, t in tensors.items()}
+        result = bridge(
+            function, views, {**options, "layout": "NHWC"}, lambda: empty().permute(0, 2, 3, 1)
+        )
+        return result.permute(0, 3, 1, 2)
+    except ValueError as error:
+        text = str(error)
+        if not text.startswith("rois"):
+            raise
+        raise ValueError("boxes" + text.removeprefix("rois")) from None  # their name here
 
 
 def _options(
@@ -149,7 +155,7 @@ def _convention(
 
 
 def _check(name: str, maps: Tensor, rois: Tensor) -> None:
-    """Raise where the library would know the tensors by other names, or NumPy not at all."""
+    """Raise for what the library would name otherwise, and for types that NumPy does not have."""
     if maps.dtype not in _FLOATS:
         hint = "; autocast does" if maps.dtype == torch.bfloat16 else ""
         raise TypeError(f"{name} must be float16, float32 or float64, got {maps.dtype}{hint}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import _kernels
 
@@ -44,6 +45,12 @@ def _register(
     return getattr(getattr(torch.ops, _NAMESPACE), name).default
 
 
+def refuse_tangents(*tensors: Tensor) -> None:
+    """Raise for what has a derivative in forward mode, which operators drop without a word."""
+    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
+        raise NotImplementedError("RoI Align has no derivative in forward mode, only backward")
+
+
 # The pooling
 
 
@@ -56,6 +63,7 @@ def _remember_pool(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _differentiate_pool(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    refuse_tangents(grad_output)
     rois, input = ctx.saved_tensors
     by_input = by_rois = None
     if ctx.needs_input_grad[0]:
@@ -79,6 +87,7 @@ def _remember_feature_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor
 def _differentiate_feature_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     if ctx.geometry[_MODE] != "avg":
         raise RuntimeError("the gradient of RoI Align's maximum cannot be differentiated again")
+    refuse_tangents(grad)
     rois, grad_output = ctx.saved_tensors
     by_grad_output = by_rois = None
     # <grad, R^T grad_output> = <R grad, grad_output>, where R pools.

@@ -31,12 +31,14 @@ def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[Non
     -------
     context manager
         It is in force from the call on. Left alone it stays; ``with patch_torchvision():`` ends
-        it with the block. Nested ones end in any order.
+        it with the block, once: for another block call this again. Nested ones end in any order.
 
     Raises
     ------
     ImportError
         If torchvision is not installed.
+    RuntimeError
+        If a context manager whose block has ended is entered again.
 
     Examples
     --------
@@ -65,6 +67,12 @@ class _Patch(AbstractContextManager[None]):
         _forget_dispatch()
         _in_force.add(self)
 
+    def __enter__(self) -> None:
+        if self not in _in_force:
+            raise RuntimeError(
+                "this patch of torchvision has ended; call patch_torchvision() for another"
+            )
+
     def __exit__(self, *_: object) -> None:
         _in_force.discard(self)
         self._library = None  # with it go its kernels
@@ -82,6 +90,7 @@ def _forget_dispatch() -> None:
 
 
 def _pool(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
+    _operators.refuse_tangents(input, rois)
     # Never channels-last: torchvision has told those who trace it that its result is not.
     return _kernels.pool(input, rois, *_our_options(*options), channels_last=False)
 
@@ -99,12 +108,14 @@ def _feature_gradient(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
+    _operators.refuse_tangents(grad_output)
     _, *geometry = _our_options(spatial_scale, rows, cols, sampling_ratio, aligned)
     shape = num_images, channels, height, width
     return _kernels.feature_gradient(grad_output, rois, None, shape, *geometry, channels_last=False)
 
 
 def _pool_differentiably(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
+    _operators.refuse_tangents(input, rois)
     pooled: Tensor = _operators.roi_align(input, rois, *_our_options(*options))
     return pooled.contiguous()
 

@@ -11,7 +11,7 @@ def spread(
     """
     cdef Py_buffer grads, source, target
     cdef Gradient gradient
-    cdef Wishes wishes = wishes_of(order, parallel, splits)
+    cdef Wishes wishes = wishes_of(order, parallel, splits, None)
     memset(&gradient, 0, sizeof(gradient))
     PyObject_GetBuffer(grad_output, &grads, PyBUF_STRIDES)
     try:
@@ -33,28 +33,6 @@ def spread(
             PyBuffer_Release(&target)
     finally:
         PyBuffer_Release(&grads)
-
-
-cdef Wishes wishes_of(order, parallel, splits):
-    cdef Wishes wishes
-    wishes.order = -1 if order is None else ORDERS.index(order)
-    wishes.parallel = -1 if parallel is None else parallel
-    wishes.splits = splits or 0
-    return wishes
-
-
-cdef void set_call(Call *call, const Py_buffer *grads, const Py_ssize_t *shape, Taps taps):
-    call.out = array_of(grads)
-    call.channels = shape[1]
-    call.height = shape[2]
-    call.width = shape[3]
-    call.itemsize = <int>grads.itemsize
-    call.mode = taps.tables.mode
-    call.y = &taps.tables.y
-    call.x = &taps.tables.x
-    call.order = taps.tables.order
-    call.image = taps.tables.image
-    call.first_box = taps.first
 
 
 cdef int spread_all(
@@ -116,7 +94,8 @@ cdef bint has_no_room_for(const Call *call, const BackPlan *plan) noexcept nogil
     """Whether the tiled order has no room for the boxes (asked without overflowing)."""
     cdef BackDesk unused
     return (
-        plan.ring_rows > SCRATCH_BUDGET // (LANES * <Py_ssize_t>sizeof(real)) // call.width
+        call.height > SCRATCH_BUDGET // <Py_ssize_t>sizeof(void *)
+        or plan.ring_rows > SCRATCH_BUDGET // (LANES * <Py_ssize_t>sizeof(real)) // call.width
         or lay_back_desk(&unused, NULL, call, plan) > SCRATCH_BUDGET
     )
 
@@ -200,8 +179,7 @@ cdef void spread_patch(
     const Gradient *gradient, const BackPlan *plan, const Patch *patch, char *scratch
 ) noexcept nogil:
     cdef BackDesk desk
-    cdef Py_ssize_t misalignment = <Py_ssize_t>(<size_t>scratch & 63)
-    lay_back_desk(&desk, scratch + (64 - misalignment), &gradient.call, plan)
+    lay_back_desk(&desk, aligned(scratch), &gradient.call, plan)
     if plan.order == TILED:
         spread_tiled(gradient, plan, patch, &desk)
     else:
@@ -218,7 +196,7 @@ def box_gradient(
     cdef Py_buffer grads, source
     cdef double[:, ::1] target = out
     cdef BoxGradient gradient
-    cdef Wishes wishes = wishes_of(order, parallel, splits)
+    cdef Wishes wishes = wishes_of(order, parallel, splits, None)
     PyObject_GetBuffer(grad_output, &grads, PyBUF_STRIDES)
     try:
         PyObject_GetBuffer(features, &source, PyBUF_STRIDES)
@@ -338,8 +316,7 @@ cdef void differentiate_patch(
     const BoxGradient *gradient, const BackPlan *plan, const Patch *patch, char *scratch
 ) noexcept nogil:
     cdef BackDesk desk
-    cdef Py_ssize_t misalignment = <Py_ssize_t>(<size_t>scratch & 63)
-    lay_back_desk(&desk, scratch + (64 - misalignment), &gradient.call, plan)
+    lay_back_desk(&desk, aligned(scratch), &gradient.call, plan)
     if plan.order == TILED:
         differentiate_tiled(gradient, plan, patch, &desk)
     else:

@@ -198,7 +198,7 @@ cdef void differentiate_means_by_y(
     cdef const Py_ssize_t *row = call.y.distinct + call.y.distinct_begin[box]
     cdef Py_ssize_t rows = call.y.distinct_end[box] - call.y.distinct_begin[box]
     cdef Py_ssize_t stride = call.x.bins * LANES
-    cdef Py_ssize_t r, p, d, t, line, terms, live
+    cdef Py_ssize_t r, p, d, line, terms, live
     cdef const real *start = desk.feature_row[row[0]]
     cdef real *far_sums
     for d in range(rows):
@@ -207,12 +207,7 @@ cdef void differentiate_means_by_y(
         line = call.x.line_begin[box * call.x.bins + p]
         if line == call.x.line_end[box * call.x.bins + p]:
             continue
-        terms = 0
-        for t in range(call.x.tap_begin[line], call.x.tap_end[line]):
-            if <real>call.x.weight[t] != 0:
-                desk.term[terms].place = desk.feature_column[call.x.slot[t]]
-                desk.term[terms].weight = <real>call.x.weight[t]
-                terms += 1
+        terms = terms_by_column(call.x, line, desk.feature_column, desk.term)
         mix_listed(start, desk.term, terms, desk.live, rows, desk.crossed + p * LANES, stride)
     live = list_live(call.x, box, LANES, desk.grad_col, desk)
     far_sums = desk.sums + live * LANES
@@ -299,13 +294,7 @@ cdef inline lanes point_on_row(
 ) noexcept nogil:
     """What a line along x reads of a row of the map."""
     cdef Term term[2]
-    cdef Py_ssize_t t, terms = 0
-    for t in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
-        if <real>call.x.weight[t] != 0:
-            term[terms].place = desk.feature_column[call.x.slot[t]]
-            term[terms].weight = <real>call.x.weight[t]
-            terms += 1
-    return point(row, term, terms)
+    return point(row, term, terms_by_column(call.x, x_line, desk.feature_column, term))
 
 
 # The planar order: sums in the same order, one channel at a time and nothing kept. For maps that

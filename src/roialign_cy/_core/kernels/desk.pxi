@@ -63,7 +63,8 @@ cdef Py_ssize_t lay_desk(
     desk.wanted = <uint64_t *>carve(memory, &at, wanted * sizeof(uint64_t))
     desk.lines = <real *>carve(memory, &at, plan.lines * line * cell)
     desk.line_start = <Py_ssize_t *>carve(memory, &at, (plan.group + 1) * sizeof(Py_ssize_t))
-    desk.cells = <real *>carve(memory, &at, plan.group * call.x.bins * cell)
+    # One more, for the last block of an NHWC map: it is written out from its lane on.
+    desk.cells = <real *>carve(memory, &at, (plan.group * call.x.bins + 1) * cell)
     desk.lowest = <real *>carve(memory, &at, LANES * sizeof(real))
     desk.weight = <real *>carve(memory, &at, terms * sizeof(real))
     desk.column = <Py_ssize_t *>carve(memory, &at, terms * sizeof(Py_ssize_t))

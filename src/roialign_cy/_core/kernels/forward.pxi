@@ -4,13 +4,14 @@ ORDERS = ("tiled", "planar")
 
 
 cdef struct Wishes:
-    # What tests may force, and nobody else: -1 (0 for splits) leaves it to the plan.
+    # What tests may force, and nobody else: -1 (0 for splits and run) leaves it to the plan.
     int order
     int parallel
     Py_ssize_t splits
+    Py_ssize_t run
 
 
-def forward(features, out, Taps taps, int num_threads, order, parallel, splits):
+def forward(features, out, Taps taps, int num_threads, order, parallel, splits, run):
     """Pool the boxes of ``taps``.
 
     ``features`` (N, C, H, W) and ``out`` (K, C, rows, cols) are native and aligned, of one dtype,
@@ -19,31 +20,42 @@ def forward(features, out, Taps taps, int num_threads, order, parallel, splits):
     """
     cdef Py_buffer source, target
     cdef Call call
-    cdef Wishes wishes
-    wishes.order = -1 if order is None else ORDERS.index(order)
-    wishes.parallel = -1 if parallel is None else parallel
-    wishes.splits = splits or 0
+    cdef Wishes wishes = wishes_of(order, parallel, splits, run)
     PyObject_GetBuffer(features, &source, PyBUF_STRIDES)
     try:
         PyObject_GetBuffer(out, &target, PyBUF_STRIDES | PyBUF_WRITABLE)
         try:
+            set_call(&call, &target, source.shape, taps)
             call.features = array_of(&source)
-            call.out = array_of(&target)
-            call.channels = source.shape[1]
-            call.height = source.shape[2]
-            call.width = source.shape[3]
-            call.itemsize = <int>source.itemsize
-            call.mode = taps.tables.mode
-            call.y = &taps.tables.y
-            call.x = &taps.tables.x
-            call.order = taps.tables.order
-            call.image = taps.tables.image
-            call.first_box = taps.first
             pool(&call, taps.last - taps.first, num_threads, &wishes)
         finally:
             PyBuffer_Release(&target)
     finally:
         PyBuffer_Release(&source)
+
+
+cdef Wishes wishes_of(order, parallel, splits, run):
+    cdef Wishes wishes
+    wishes.order = -1 if order is None else ORDERS.index(order)
+    wishes.parallel = -1 if parallel is None else parallel
+    wishes.splits = splits or 0
+    wishes.run = run or 0
+    return wishes
+
+
+cdef void set_call(Call *call, const Py_buffer *out, const Py_ssize_t *shape, Taps taps):
+    """All but the features: ``out`` is the array by boxes, ``shape`` that of the maps."""
+    call.out = array_of(out)
+    call.channels = shape[1]
+    call.height = shape[2]
+    call.width = shape[3]
+    call.itemsize = <int>out.itemsize
+    call.mode = taps.tables.mode
+    call.y = &taps.tables.y
+    call.x = &taps.tables.x
+    call.order = taps.tables.order
+    call.image = taps.tables.image
+    call.first_box = taps.first
 
 
 cdef Array array_of(const Py_buffer *view) noexcept nogil:

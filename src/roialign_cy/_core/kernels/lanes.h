@@ -1,20 +1,24 @@
-/* LANES channels as one value, in as many vector registers as that takes: generic vectors, one code
-   for every instruction set, unlike intrinsics. Loops over arrays would say the same, but whether a
-   compiler keeps an array in registers from one turn of a loop to the next is a matter of luck.
+/* LANES channels as one value, in as many vector registers as that takes: generic vectors, one
+   code for every instruction set, unlike intrinsics. Loops over arrays would say the same, but
+   whether a compiler keeps an array in registers from one turn of a loop to the next is a matter
+   of luck. Without GENERIC_VECTORS, a vector is a single value.
 
    REAL, the working type, is defined before this is included. Addresses need no more than its alignment. */
 
-#include <stddef.h>
-
 #define LANES 16 /* channels that are worked on together */
 
-/* `inline` in the kernels is no advice: arguments that are constants have to become part of loops. */
+#if !defined(GENERIC_VECTORS) && defined(__GNUC__)
+#define GENERIC_VECTORS 1
+#endif
+
+/* `inline` in the kernels is no advice: constant arguments have to become part of loops. It holds
+   for what Cython itself puts into these modules, too, none of which gcc or clang fail to inline. */
 #if defined(__GNUC__)
 #undef CYTHON_INLINE
 #define CYTHON_INLINE inline __attribute__((always_inline))
 #endif
 
-#if defined(__GNUC__)
+#if GENERIC_VECTORS
 #if defined(__AVX512F__)
 #define PIECE_BYTES 64
 #elif defined(__AVX__)
@@ -87,7 +91,7 @@ static inline lanes product(lanes a, lanes b) {
 }
 
 static inline piece chosen_piece(piece_mask m, piece a, piece b) {
-#if PIECE_BYTES + 0 /* generic vectors */
+#if GENERIC_VECTORS
     return (piece)((m & (piece_mask)a) | (~m & (piece_mask)b));
 #else
     return m ? a : b;
@@ -101,8 +105,8 @@ static inline lanes larger_lanes(lanes a, lanes b) {
 }
 
 static inline piece_mask unordered_piece(piece a, piece b) {
-#if PIECE_BYTES + 0
-    piece_mask r;
+#if GENERIC_VECTORS
+    piece_mask r; /* by elements, which gcc knows for one instruction; `a != a` for each takes two */
     UNROLLED for (int i = 0; i < PIECE_REALS; i++) {
         r[i] = __builtin_isunordered(a[i], b[i]) ? -1 : 0;
     }
@@ -160,7 +164,7 @@ static inline lanes_mask both_equal(lanes_mask m, flag n, lanes_mask p, flag q) 
 static inline int is_any(lanes_mask m) {
     flag any = 0;
     for (int j = 1; j < PIECES; j++) m.v[0] |= m.v[j];
-#if PIECE_BYTES + 0
+#if GENERIC_VECTORS
     for (int i = 0; i < PIECE_REALS; i++) any |= m.v[0][i];
 #else
     any = m.v[0];

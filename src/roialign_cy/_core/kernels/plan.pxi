@@ -6,14 +6,16 @@
 cdef Py_ssize_t SCRATCH_BUDGET = 32 << 20
 # Of which the interpolated rows and the output rows in the making stay in the fast caches.
 cdef Py_ssize_t CACHED_BYTES = 64 << 10
-# Packed rows beyond what stays in the second-level cache: boxes are then worked on by fewer of their
-# rows at a time, which need fewer rows of the map.
+# Packed rows beyond which they do not stay in the second-level cache: boxes are then worked on by
+# fewer of their rows at a time, which need fewer rows of the map.
 cdef Py_ssize_t RING_BYTES = 768 << 10
-# Channels from which on packing them side by side pays, though it computes LANES of them. By
-# instructions (callgrind, v3) the planar order costs as much as the tiled one at 1.2 to 1.6
-# channels for FPN heads and for max, at 2.6 for few samples in large boxes and at 5 for large
-# adaptive boxes.
-cdef Py_ssize_t TILED_CHANNELS = 3
+# Recipes beyond which runs are not shortened any more, of 128 bytes each: at most twice as many.
+cdef Py_ssize_t MOST_RECIPES = 1 << 15
+# Channels from which on packing them side by side pays, though it computes LANES of them. Time of
+# the planar order over that of the tiled one (v3, one thread; 512 FPN boxes, 32 large adaptive and
+# 32 large of ratio 2): with three channels 0.67, 0.53 and 0.73 for means, 0.86, 2.4 and 1.05 for
+# maxima; with four 2.0, 1.3 and 0.95 for means, 2.4, 3.3 and 1.4 for maxima.
+cdef Py_ssize_t TILED_CHANNELS = 4
 # Work below which starting threads costs more than it saves.
 cdef Py_ssize_t SERIAL_WORK = 1 << 16
 # Tasks per thread that even out their unequal lengths, and boxes that are still worth a task.
@@ -44,6 +46,27 @@ cdef Plan measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
         )
     plan.work *= call.channels
     return plan
+
+
+cdef void shorten_runs(
+    const Call *call, Py_ssize_t boxes, const Wishes *wishes, Plan *plan
+) noexcept nogil:
+    """Have few enough rows of sections to a recipe for the ring to stay in the cache.
+
+    In a very wide map none are few enough; one is best there, for the room it needs.
+    """
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    if wishes.run > 0:
+        plan.run = min(wishes.run, call.y.bins)
+        if not plan.in_place:
+            plan.ring_rows = tallest_run(call, boxes, plan.run)
+        return
+    while (
+        plan.run > 1 and plan.ring_rows > RING_BYTES // cell // call.width
+        and boxes * runs_of(call, plan) <= MOST_RECIPES
+    ):
+        plan.run = (plan.run + 1) // 2
+        plan.ring_rows = tallest_run(call, boxes, plan.run)
 
 
 cdef Py_ssize_t tallest_run(const Call *call, Py_ssize_t boxes, Py_ssize_t run) noexcept nogil:
@@ -83,37 +106,37 @@ cdef Plan make_plan(
     cdef Plan plan = measure_boxes(call, boxes)
     cdef Py_ssize_t cell = LANES * sizeof(real)
     cdef Py_ssize_t tasks
-    plan.order = TILED
-    plan.channels = LANES
     plan.in_place = (
         call.channels >= LANES
         and call.itemsize == <int>sizeof(real)
         and call.features.channel == <Py_ssize_t>sizeof(real)
     )
+    plan.order = TILED
+    plan.channels = LANES
     if plan.in_place:
         plan.ring_rows = 0
+    if wishes.order == PLANAR or wishes.order != TILED and call.channels < TILED_CHANNELS:
+        plan.order = PLANAR
+    else:
+        shorten_runs(call, boxes, wishes, &plan)
+        plan.lines = max(CACHED_BYTES // (plan.distinct_x * cell), 1)
+        plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), plan.run)
+        if call.mode == AVG:  # one line to a row
+            plan.lines = plan.group
+        if is_too_large(call, &plan) and wishes.order != TILED:
+            plan.order = PLANAR
+    if plan.order == PLANAR:
+        plan.channels = 1
+        plan.run = call.y.bins
+        plan.ring_rows = 0
+        plan.lines = plan.group = 1
+    elif plan.in_place:
         plan.row_step = call.features.row // <Py_ssize_t>sizeof(real)
         plan.cell_step = call.features.col // <Py_ssize_t>sizeof(real)
     else:
         plan.row_step = call.width * LANES
         plan.cell_step = LANES
-        while plan.run > 1 and plan.ring_rows * call.width > RING_BYTES // cell:
-            plan.run = (plan.run + 1) // 2
-            plan.ring_rows = tallest_run(call, boxes, plan.run)
     plan.tile = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
-    plan.lines = max(CACHED_BYTES // (plan.distinct_x * cell), 1)
-    plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), plan.run)
-    if call.mode == AVG:  # one line to a row
-        plan.lines = plan.group
-    if wishes.order == PLANAR or wishes.order != TILED and (
-        call.channels < TILED_CHANNELS
-        or is_too_large(call, &plan)
-    ):
-        plan.order = PLANAR
-        plan.channels = 1
-        plan.run = call.y.bins
-        plan.ring_rows = 0
-        plan.lines = plan.group = 1
     if wishes.parallel == 0 or (wishes.parallel < 0 and plan.work < SERIAL_WORK):
         num_threads[0] = 1
     tasks = images * ((call.channels + plan.channels - 1) // plan.channels)

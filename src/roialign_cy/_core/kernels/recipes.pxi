@@ -6,7 +6,7 @@
 
 cdef struct Directions:
     # Along one axis: how many lines each section has, how many terms each line, and all terms, with
-    # their places on the desk.
+    # their places on the desk. A box has fewer than 2**31 lines: the room for a desk sees to that.
     const int32_t *lines
     const int32_t *counts
     const Term *terms
@@ -19,10 +19,12 @@ cdef struct Recipe:
     Py_ssize_t rows
     Py_ssize_t top              # first and last row of the map that they read; none: bottom < top
     Py_ssize_t bottom
+    Py_ssize_t row_begin        # which distinct rows of the tables lie between them
+    Py_ssize_t row_end
     uint64_t tiles              # of columns of the map that they read
     Py_ssize_t columns          # distinct ones of the box, and the offset of each in a row
     const Py_ssize_t *column
-    Py_ssize_t step             # between those offsets; 0 if they are not evenly spaced
+    Py_ssize_t step             # between those offsets; 0 if the columns are not consecutive
     Directions y                # for these rows of sections
     Directions x                # for the whole box
 
@@ -92,8 +94,22 @@ cdef void write_recipes(
         recipe.first = run * plan.run
         recipe.rows = min(plan.run, call.y.bins - recipe.first)
         find_rows(call.y, recipe.box, recipe.first, recipe.rows, &recipe.top, &recipe.bottom)
+        recipe.row_begin = first_row_from(call.y, recipe.box, recipe.top)
+        recipe.row_end = first_row_from(call.y, recipe.box, recipe.bottom + 1)
         write_directions(call.y, recipe.box, recipe.first, recipe.rows, plan, &y, &recipe.y)
         recipe += 1
+
+
+cdef Py_ssize_t first_row_from(const Axis *axis, Py_ssize_t box, Py_ssize_t y) noexcept nogil:
+    """The first distinct row of a box at ``y`` or below, by bisection."""
+    cdef Py_ssize_t low = axis.distinct_begin[box], high = axis.distinct_end[box], middle
+    while low < high:
+        middle = low + (high - low) // 2
+        if axis.distinct[middle] < y:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 cdef void list_columns(

@@ -90,7 +90,8 @@ cdef void find_largest(
             put_points(desk, p, best)
     if call.y.outside[y_bin] & OUTSIDE_AFTER:
         for p in range(call.x.bins):
-            put_points(desk, p, first_larger(take_points(desk, p), all_lanes(0), -1, -1))
+            if has_lines(call, y_bin, box * call.x.bins + p):
+                put_points(desk, p, first_larger(take_points(desk, p), all_lanes(0), -1, -1))
 
 
 cdef inline Points point_at(lanes value, flag row, flag col) noexcept nogil:
@@ -104,13 +105,20 @@ cdef inline lanes point_on(
 ) noexcept nogil:
     """The point where a line along x crosses the line along y that is interpolated on the desk."""
     cdef Term term[2]
+    return point(desk.lines, term, terms_by_column(call.x, x_line, NULL, term))
+
+
+cdef inline Py_ssize_t terms_by_column(
+    const Axis *axis, Py_ssize_t line, const Py_ssize_t *offset, Term *term
+) noexcept nogil:
+    """What a line along x reads, at these offsets of the distinct columns, or LANES apart."""
     cdef Py_ssize_t t, terms = 0
-    for t in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
-        if <real>call.x.weight[t] != 0:  # where there are slopes, there are taps of weight 0, too
-            term[terms].place = call.x.slot[t] * LANES
-            term[terms].weight = <real>call.x.weight[t]
+    for t in range(axis.tap_begin[line], axis.tap_end[line]):
+        if <real>axis.weight[t] != 0:  # where there are slopes, there are taps of weight 0, too
+            term[terms].place = axis.slot[t] * LANES if offset == NULL else offset[axis.slot[t]]
+            term[terms].weight = <real>axis.weight[t]
             terms += 1
-    return point(desk.lines, term, terms)
+    return terms
 
 
 cdef inline lanes_mask where_largest(

@@ -9,16 +9,13 @@ cdef void find_wanted(
     const Call *call, const Book *book, const Task *task, const Desk *desk
 ) noexcept nogil:
     """For each row of the map, the tiles of columns that any box of the task reads in it."""
-    cdef Py_ssize_t i, box, d, y
+    cdef Py_ssize_t i, d
     cdef const Recipe *recipe
     memset(desk.wanted, 0, call.height * sizeof(uint64_t))
     for i in range(task.begin, task.end):
         recipe = &book.recipe[i]
-        box = recipe.box
-        for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
-            y = call.y.distinct[d]
-            if recipe.top <= y <= recipe.bottom:
-                desk.wanted[y] |= recipe.tiles
+        for d in range(recipe.row_begin, recipe.row_end):
+            desk.wanted[call.y.distinct[d]] |= recipe.tiles
 
 
 cdef void pack_row(

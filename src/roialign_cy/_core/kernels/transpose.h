@@ -1,7 +1,7 @@
 /* Square transposition of float tiles in vector registers, by generic vector shuffles: one code
-   for every instruction set, unlike intrinsics. It is the one piece of C in the kernels, because
-   no plain loop found makes a compiler emit it: the best are 2 to 4 times slower, and packing and
-   writing out are a third of the work of a call.
+   for every instruction set, unlike intrinsics. It is in C, as lanes.h is, because no plain loop
+   found makes a compiler emit it: the best are 2 to 4 times slower, and packing and writing out
+   are a third of the work of a call.
 
    FLOAT_TILE is the side of a tile, 0 where the compiler has no generic shuffles: then the plain
    loops do everything. */
