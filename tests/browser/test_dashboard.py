@@ -140,8 +140,8 @@ def click(browser, heading, text):
     button = wait.WebDriverWait(browser, PATIENCE_S).until(
         lambda driver: next(iter(driver.find_elements("xpath", path)), None)
     )
-    browser.execute_script("arguments[0].scrollIntoView()", button)
-    button.click()
+    # Not by the mouse, which would stay there and bring up a hint over the graph.
+    browser.execute_script("arguments[0].scrollIntoView(); arguments[0].click()", button)
 
 
 def test_from_the_overview_to_the_history_of_a_benchmark(site, browser):
