@@ -272,8 +272,8 @@ MUTANTS = [
     Mutant(
         "samples", "const long long samples = (long long)", "const int samples = (int)", huge_box
     ),
-    Mutant("samples", "return low > i ? low : i + 1", "return high", maximum_of_many),
-    Mutant("samples", "(cell_of(middle) == cell ? low : high)", "low", maximum_of_many),
+    Mutant("samples", "fmin(samples_left, end - i) - 1", "samples_left", maximum_of_many),
+    Mutant("samples", "floor(at) + 1 - at : at - floor(at)", "1.0 : 1.0", maximum_of_many),
     # Weights
     Mutant("samples", "taps.high += stride", "taps.high += 1", mean),
     Mutant("samples", "(W)((1.0 - spot.fraction) * share)", "(W)(spot.fraction * share)", mean),

@@ -110,25 +110,25 @@ __device__ void add_cells(
   }
 }
 
-// The maximum over any number of samples, of which only those are visited that are inside the map
-// and can be it.
-// Returns whether these are all.
+// The maximum over any number of samples, of which only those are visited that can be it.
+// Returns whether all are inside the map.
 template <Mode MODE, bool INTERIOR, int LANES, typename W, typename T, typename Index>
 __device__ bool add_samples(
     W (&results)[LANES], const T* plane, const Box& box, double y_begin, double x_begin,
     Index height, Index width, const Layout<Index>& layout, const Lanes<LANES, Index>& lanes) {
   const Range ys = inside_samples<INTERIOR>(box.y, y_begin, height);
   const Range xs = inside_samples<INTERIOR>(box.x, x_begin, width);
+  double y_next, x_next;
 #pragma unroll 1
-  for (long long j = ys.begin; j < ys.end;
-       j = next_extreme<INTERIOR>(box.y, y_begin, height, ys, j)) {
+  for (double j = ys.begin; j < ys.end; j = y_next) {
     const double y_at = position<INTERIOR>(y_begin, box.y.section, box.y.samples, j);
     const Taps<W, Index> y = find_taps<MODE, W>(y_at, height, layout.row, 1.0);
+    y_next = next_extreme(box.y, j, y_at, ys.end);
 #pragma unroll 1
-    for (long long i = xs.begin; i < xs.end;
-         i = next_extreme<INTERIOR>(box.x, x_begin, width, xs, i)) {
+    for (double i = xs.begin; i < xs.end; i = x_next) {
       const double x_at = position<INTERIOR>(x_begin, box.x.section, box.x.samples, i);
       const Taps<W, Index> x = find_taps<MODE, W>(x_at, width, layout.col, 1.0);
+      x_next = next_extreme(box.x, i, x_at, xs.end);
       add_sample<MODE>(results, plane, y, x, layout.channel, lanes);
     }
   }

@@ -117,24 +117,14 @@ __device__ Range inside_samples(const Axis& axis, double begin, double size) {
   return range;
 }
 
-// The sample after ``i`` that can be a maximum. Between two cells the map is linear along the axis
-// (a maximum of weighted neighbours is convex), so only the first and the last sample there can:
-// a section of many samples looks at few.
-template <bool INTERIOR, typename Offset>
-__device__ long long next_extreme(
-    const Axis& axis, double begin, Offset size, const Range& range, long long i) {
+// The sample after ``i``, which is at ``at``, that can be the maximum of those before ``end``. Between
+// two cells the map is linear along the axis (a maximum of weighted neighbours is convex), so only
+// the first and the last sample there can; a few more are visited, lest rounding skips that last one.
+__device__ inline double next_extreme(const Axis& axis, double i, double at, double end) {
   if (axis.samples <= 2 * fabs(axis.section)) return i + 1;  // not even two to a cell
-  const auto cell_of = [&](long long sample) {
-    return locate(position<INTERIOR>(begin, axis.section, axis.samples, sample), size).low;
-  };
-  const Offset cell = cell_of(i);
-  if (i > range.begin && cell_of(i - 1) == cell) return i + 1;  // it was the last one
-  long long low = i, high = range.end;
-  while (high - low > 1) {
-    const long long middle = low + (high - low) / 2;
-    (cell_of(middle) == cell ? low : high) = middle;
-  }
-  return low > i ? low : i + 1;
+  const double cells_left = axis.section >= 0 ? floor(at) + 1 - at : at - floor(at);
+  const double samples_left = floor(cells_left * axis.samples / fabs(axis.section));
+  return i + fmax(fmin(samples_left, end - i) - 1, 1.0);
 }
 
 // Walks through the cells that a section reads along one axis, from the low end: every cell once,
