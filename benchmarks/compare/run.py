@@ -14,6 +14,9 @@ from . import agreement, contenders, gradients, timing
 from .bandwidth import CopyBandwidth
 from .results import Absence, Case, Comparison, Measurement
 
+Examined = tuple[PreparedCall, float, float, str]
+"""A call, its error, what rounding explains of that, and how it differs from what was asked."""
+
 
 def compare(
     workloads: Sequence[Workload],
@@ -64,72 +67,55 @@ def _compare_one(
     rois: np.ndarray,
     rounds: int,
 ) -> None:
-    case = Case(workload.name, mode)
-    comparison.bytes_moved[case] = workload.bytes_moved
     expected: dict[str, agreement.Expected] = {}
-    calls: dict[tuple[str, int], PreparedCall] = {}
-    findings: dict[tuple[str, int], tuple[float, float, str]] = {}
-    for backend in comparison.backends:
-        for threads in comparison.threads:
-            try:
-                spec, note = contenders.specify(backend, workload, mode, threads)
-                options = workload.options(mode, threads)
-                call = contenders.prepare(backend, features, rois, spec, options)
-            except contenders.NotRunError as refusal:
-                comparison.absences.append(Absence(case, backend, str(refusal)))
-                break
-            if spec.mode not in expected:
-                expected[spec.mode] = agreement.expect(features, rois, workload, spec.mode)
-            error = expected[spec.mode].error_of(call.result(), workload.layout)
-            allowed = agreement.tolerance(ra.backends.get(backend), workload)
-            if not error <= allowed:
-                comparison.absences.append(_wrong(case, backend, error, allowed))
-                break
-            calls[backend, threads] = call
-            findings[backend, threads] = (error, allowed, note)
-    _time(comparison, case, calls, findings, rounds)
+
+    def examine(backend: str, threads: int) -> Examined:
+        spec, note = contenders.specify(backend, workload, mode, threads)
+        options = workload.options(mode, threads)
+        call = contenders.prepare(backend, features, rois, spec, options)
+        if spec.mode not in expected:
+            expected[spec.mode] = agreement.expect(features, rois, workload, spec.mode)
+        error = expected[spec.mode].error_of(call.result(), workload.layout)
+        return call, error, agreement.tolerance(ra.backends.get(backend), workload), note
+
+    _check_and_time(comparison, workload, mode, examine, rounds)
 
 
-def _compare_gradients(
+def _compare_gradients(comparison: Comparison, workload: Workload, what: str, rounds: int) -> None:
+    expected = gradients.expect(workload, what)
+
+    def examine(backend: str, threads: int) -> Examined:
+        call = gradients.prepare(backend, workload, what, threads)
+        error = agreement.largest_difference(call.result(), expected)
+        return call, error, gradients.tolerance(ra.backends.get(backend), workload, expected), ""
+
+    _check_and_time(comparison, workload, what, examine, rounds)
+
+
+def _check_and_time(
     comparison: Comparison,
     workload: Workload,
     what: str,
+    examine: Callable[[str, int], Examined],
     rounds: int,
 ) -> None:
     case = Case(workload.name, what)
     comparison.bytes_moved[case] = workload.bytes_moved
-    expected = gradients.expect(workload, what)
     calls: dict[tuple[str, int], PreparedCall] = {}
     findings: dict[tuple[str, int], tuple[float, float, str]] = {}
     for backend in comparison.backends:
         for threads in comparison.threads:
             try:
-                call = gradients.prepare(backend, workload, what, threads)
+                call, error, allowed, note = examine(backend, threads)
             except contenders.NotRunError as refusal:
                 comparison.absences.append(Absence(case, backend, str(refusal)))
                 break
-            error = agreement.largest_difference(call.result(), expected)
-            allowed = gradients.tolerance(ra.backends.get(backend), workload, expected)
             if not error <= allowed:
-                comparison.absences.append(_wrong(case, backend, error, allowed))
+                reason = f"wrong by {error:.2g}, where {allowed:.2g} is allowed"
+                comparison.absences.append(Absence(case, backend, reason, is_wrong=True))
                 break
             calls[backend, threads] = call
-            findings[backend, threads] = (error, allowed, "")
-    _time(comparison, case, calls, findings, rounds)
-
-
-def _wrong(case: Case, backend: str, error: float, allowed: float) -> Absence:
-    reason = f"wrong by {error:.2g}, where {allowed:.2g} is allowed"
-    return Absence(case, backend, reason, is_wrong=True)
-
-
-def _time(
-    comparison: Comparison,
-    case: Case,
-    calls: dict[tuple[str, int], PreparedCall],
-    findings: dict[tuple[str, int], tuple[float, float, str]],
-    rounds: int,
-) -> None:
+            findings[backend, threads] = (error, allowed, note)
     for (backend, threads), samples in timing.measure(calls, rounds).items():
         finding = findings[backend, threads]
         comparison.measurements.append(Measurement(case, threads, backend, samples, *finding))
