@@ -87,6 +87,12 @@ WAYS = {
         for layout in ("NCHW", "NHWC")
         for splits in (None, 50)
     },
+    **{
+        f"past the caches, {variant}": Way(
+            variant, num_threads=3, tuning=Tuning("tiled", parallel=True, streams=True)
+        )
+        for variant in variants.promised()
+    },
 }
 
 
@@ -180,6 +186,9 @@ def test_random_call_gives_the_same_bits_on_every_variant_and_number_of_threads(
     features, rois, options = random_call(seed)
     output = Way(tuning=AUTOMATIC).pool(features, rois, **options)
     for variant in variants.promised():
-        for layout, num_threads in ("NCHW", 1), ("NCHW", MOST_THREADS), ("NHWC", MOST_THREADS):
-            way = Way(variant, num_threads, layout, AUTOMATIC)
+        for way in (
+            Way(variant, tuning=AUTOMATIC),
+            Way(variant, MOST_THREADS, tuning=Tuning(streams=True)),
+            Way(variant, MOST_THREADS, "NHWC", AUTOMATIC),
+        ):
             assert_same_bits(way.pool(features, rois, **options), output)

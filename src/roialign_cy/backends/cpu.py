@@ -44,12 +44,15 @@ class Tuning:
         Tasks that the boxes of one image and block of channels are cut into.
     run : int or None
         Rows of sections that the tiled order works on at a time in a forward pass.
+    streams : bool or None
+        Whether the tiled order writes the result of a forward pass past the caches.
     """
 
     order: str | None = None
     parallel: bool | None = None
     splits: int | None = None
     run: int | None = None
+    streams: bool | None = None
 
 
 _AUTOMATIC = Tuning()
@@ -243,7 +246,9 @@ class CpuBackend:
     ) -> None:
         """Hand native, aligned arrays to the core, boxes in batches of bounded memory."""
         for kernels, taps, options in self._batches(features, rois, spec):
-            kernels.forward(features, out, taps, *options, self._tuning.run)
+            kernels.forward(
+                features, out, taps, *options, self._tuning.run, self._tuning.streams
+            )
 
     def _batches(
         self,

@@ -11,7 +11,7 @@ def spread(
     """
     cdef Py_buffer grads, source, target
     cdef Gradient gradient
-    cdef Wishes wishes = wishes_of(order, parallel, splits, None)
+    cdef Wishes wishes = wishes_of(order, parallel, splits)
     memset(&gradient, 0, sizeof(gradient))
     PyObject_GetBuffer(grad_output, &grads, PyBUF_STRIDES)
     try:
@@ -196,7 +196,7 @@ def box_gradient(
     cdef Py_buffer grads, source
     cdef double[:, ::1] target = out
     cdef BoxGradient gradient
-    cdef Wishes wishes = wishes_of(order, parallel, splits, None)
+    cdef Wishes wishes = wishes_of(order, parallel, splits)
     PyObject_GetBuffer(grad_output, &grads, PyBUF_STRIDES)
     try:
         PyObject_GetBuffer(features, &source, PyBUF_STRIDES)

@@ -22,6 +22,7 @@ cdef struct Plan:
     Py_ssize_t lines        # interpolated rows held at a time
     Py_ssize_t group        # output rows held at a time
     Py_ssize_t terms        # taps of a line
+    bint streams            # the result goes past the caches
 
 
 cdef struct Task:
@@ -42,6 +43,7 @@ cdef struct Desk:
     real *lines             # interpolated rows, at the distinct columns of a box
     Py_ssize_t *line_start  # of some rows of sections, their first line
     real *cells             # output rows in the making
+    real *stage             # all sections of a box, as they lie in the output
     real *lowest            # a cell of -inf: in memory, since of a constant gcc compares elements
     real *weight            # of the taps at hand, and where each reads
     Py_ssize_t *column
@@ -65,6 +67,9 @@ cdef Py_ssize_t lay_desk(
     desk.line_start = <Py_ssize_t *>carve(memory, &at, (plan.group + 1) * sizeof(Py_ssize_t))
     # One more, for the last block of an NHWC map: it is written out from its lane on.
     desk.cells = <real *>carve(memory, &at, (plan.group * call.x.bins + 1) * cell)
+    desk.stage = <real *>carve(
+        memory, &at, call.y.bins * call.x.bins * cell if plan.streams else 0
+    )
     desk.lowest = <real *>carve(memory, &at, LANES * sizeof(real))
     desk.weight = <real *>carve(memory, &at, terms * sizeof(real))
     desk.column = <Py_ssize_t *>carve(memory, &at, terms * sizeof(Py_ssize_t))

@@ -9,9 +9,10 @@ cdef struct Wishes:
     int parallel
     Py_ssize_t splits
     Py_ssize_t run
+    int streams
 
 
-def forward(features, out, Taps taps, int num_threads, order, parallel, splits, run):
+def forward(features, out, Taps taps, int num_threads, order, parallel, splits, run, streams):
     """Pool the boxes of ``taps``.
 
     ``features`` (N, C, H, W) and ``out`` (K, C, rows, cols) are native and aligned, of one dtype,
@@ -20,7 +21,7 @@ def forward(features, out, Taps taps, int num_threads, order, parallel, splits, 
     """
     cdef Py_buffer source, target
     cdef Call call
-    cdef Wishes wishes = wishes_of(order, parallel, splits, run)
+    cdef Wishes wishes = wishes_of(order, parallel, splits, run, streams)
     PyObject_GetBuffer(features, &source, PyBUF_STRIDES)
     try:
         PyObject_GetBuffer(out, &target, PyBUF_STRIDES | PyBUF_WRITABLE)
@@ -34,12 +35,13 @@ def forward(features, out, Taps taps, int num_threads, order, parallel, splits, 
         PyBuffer_Release(&source)
 
 
-cdef Wishes wishes_of(order, parallel, splits, run):
+cdef Wishes wishes_of(order, parallel, splits, run=None, streams=None):
     cdef Wishes wishes
     wishes.order = -1 if order is None else ORDERS.index(order)
     wishes.parallel = -1 if parallel is None else parallel
     wishes.splits = splits or 0
     wishes.run = run or 0
+    wishes.streams = -1 if streams is None else streams
     return wishes
 
 
@@ -161,5 +163,7 @@ cdef void do_task(
     lay_desk(&desk, aligned(scratch), call, plan)
     if plan.order == TILED:
         tiled_task(call, plan, book, task, &desk)
+        if plan.streams:
+            end_streaming()
     else:
         planar_task(call, task, &desk)

@@ -98,9 +98,19 @@ static inline piece chosen_piece(piece_mask m, piece a, piece b) {
 #endif
 }
 
+static inline piece larger_piece(piece a, piece b) {
+#if GENERIC_VECTORS
+    piece r; /* by elements, which gcc knows for one instruction where neither is a constant */
+    UNROLLED for (int i = 0; i < PIECE_REALS; i++) r[i] = a[i] > b[i] ? a[i] : b[i];
+    return r;
+#else
+    return a > b ? a : b;
+#endif
+}
+
 /* The larger of two numbers; of a number and a NaN, b. */
 static inline lanes larger_lanes(lanes a, lanes b) {
-    EACH_PIECE a.v[j] = chosen_piece(MASK(a.v[j] > b.v[j]), a.v[j], b.v[j]);
+    EACH_PIECE a.v[j] = larger_piece(a.v[j], b.v[j]);
     return a;
 }
 
@@ -185,5 +195,11 @@ static inline lanes_mask is_larger(lanes a, lanes b) {
 /* 0 where an element is less */
 static inline lanes not_negative(lanes a) {
     EACH_PIECE a.v[j] = chosen_piece(MASK(a.v[j] < (piece){0}), (piece){0}, a.v[j]);
+    return a;
+}
+
+/* a + 0, and NAN where the mask is set; there, a is a number */
+static inline lanes plus_nan(lanes a, lanes_mask m) {
+    EACH_PIECE a.v[j] = a.v[j] + chosen_piece(m.v[j], NAN - (piece){0}, (piece){0});
     return a;
 }

@@ -30,7 +30,7 @@ cdef void maximum(
                 rows += 1
             term = interpolate_lines(recipe, desk, &line, desk.line_start[rows], term)
             maximum_of_lines(call, recipe, desk, first, rows, False)
-        write_rows(call, task, recipe, first, rows, desk.cells)
+        write_rows(call, plan, task, recipe, desk, first, rows)
         first += rows
 
 
@@ -129,27 +129,35 @@ cdef inline const Term *maximum_of_column(
     As many terms as its one or two lines have; 0 if there are others. Constants.
     """
     cdef Py_ssize_t row, begin, y_lines, stride = recipe.columns * LANES
+    cdef Py_ssize_t t, bins = call.x.bins, x_lines = recipe.x.lines[p]
     cdef const char *y_outside = call.y.outside + recipe.box * call.y.bins + recipe.first + first
-    cdef bint x_outside = call.x.outside[recipe.box * call.x.bins + p]
+    cdef bint x_outside = call.x.outside[recipe.box * bins + p]
+    cdef const Py_ssize_t *starts = desk.line_start
+    cdef const real *lines = desk.lines
     cdef const Term *end = term + a_terms + b_terms
     cdef real *cell = desk.cells + p * LANES
-    cdef Best best
+    cdef Term own[4]  # locals, which no store to cell can change
+    cdef Best best, nothing = nothing_met(desk)
+    for t in range(a_terms + b_terms):
+        own[t] = term[t]
     for row in range(rows):
-        begin = desk.line_start[row]
-        y_lines = desk.line_start[row + 1] - begin
-        best = met_before(cell) if go_on else nothing_met(desk)
-        if a_terms:
+        begin = starts[row]
+        y_lines = starts[row + 1] - begin
+        best = met_before(cell) if go_on else nothing
+        if a_terms and y_lines == 2:  # said, so that it unrolls
+            best = meet_lines(best, lines + begin * stride, stride, 2, own, a_terms, b_terms)
+        elif a_terms:
             best = meet_lines(
-                best, desk.lines + begin * stride, stride, y_lines, term, a_terms, b_terms
+                best, lines + begin * stride, stride, y_lines, own, a_terms, b_terms
             )
         else:
             end = meet_section(
-                &best, count, recipe.x.lines[p], term, desk.lines + begin * stride, stride, y_lines
+                &best, count, x_lines, term, lines + begin * stride, stride, y_lines
             )
         put_maximum(
-            cell, best, y_lines == 0 or recipe.x.lines[p] == 0, y_outside[row] or x_outside
+            cell, best, y_lines == 0 or x_lines == 0, y_outside[row] or x_outside
         )
-        cell += call.x.bins * LANES
+        cell += bins * LANES
     return end
 
 
@@ -186,8 +194,7 @@ cdef inline void put_maximum(
         return
     if has_sample_outside:
         best.value = not_negative(best.value)
-    best.value = plus(best.value, all_lanes(0))
-    put(cell, chosen(best.is_nan, all_lanes(NAN), best.value))
+    put(cell, plus_nan(best.value, best.is_nan))
 
 
 cdef inline bint has_lines(const Call *call, Py_ssize_t y_bin, Py_ssize_t x_bin) noexcept nogil:
@@ -212,7 +219,7 @@ cdef void weighted_maximum(
                 desk.cells + p * LANES, best, not has_lines(call, y_bin, x_bin),
                 call.y.outside[y_bin] or call.x.outside[x_bin],
             )
-        write_rows(call, task, recipe, row, 1, desk.cells)
+        write_rows(call, plan, task, recipe, desk, row, 1)
 
 
 cdef Best largest_neighbour(

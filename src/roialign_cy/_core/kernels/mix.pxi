@@ -22,6 +22,7 @@ cdef extern from "lanes.h" nogil:
     lanes_mask or_nan(lanes_mask mask, lanes a, lanes b)
     lanes chosen(lanes_mask mask, lanes a, lanes b)
     lanes not_negative(lanes a)
+    lanes plus_nan(lanes a, lanes_mask mask)
     lanes_mask all_numbers(flag value)
     lanes_mask take_mask(const flag *cell)
     void put_mask(flag *cell, lanes_mask mask)
@@ -120,6 +121,13 @@ cdef void mix(
 ) noexcept nogil:
     """``out[j] = sum of weight * base[place + j * step]`` over any number of terms."""
     mix_any(base, term, terms, False, NULL, step, count, out, out_step)
+
+
+cdef void mix_dense(
+    const real *base, const Term *term, Py_ssize_t terms, Py_ssize_t count, real *out
+) noexcept nogil:
+    """As `mix`, of cells side by side to cells side by side: constant steps are cheaper."""
+    mix_any(base, term, terms, False, NULL, LANES, count, out, LANES)
 
 
 cdef void mix_listed(

@@ -26,6 +26,10 @@ cdef extern from "transpose.h" nogil:
     )
     void FETCH_AHEAD(const void *address)
 
+cdef extern from "stream.h" nogil:
+    void copy_streaming(const char *source, char *target, Py_ssize_t size)
+    void end_streaming()
+
 
 cdef inline bint fits_tiles(Py_ssize_t count, Py_ssize_t stride, int itemsize) noexcept nogil:
     """Whether planes of ``count`` floats can be transposed to or from cells a tile at a time."""

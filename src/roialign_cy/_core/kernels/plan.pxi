@@ -16,6 +16,8 @@ cdef Py_ssize_t MOST_RECIPES = 1 << 15
 # 32 large of ratio 2): with three channels 0.67, 0.53 and 0.73 for means, 0.86, 2.4 and 1.05 for
 # maxima; with four 2.0, 1.3 and 0.95 for means, 2.4, 3.3 and 1.4 for maxima.
 cdef Py_ssize_t TILED_CHANNELS = 4
+# Result beyond which it is written past the caches, where whoever reads it next finds less of it.
+cdef Py_ssize_t STREAMED_BYTES = 4 << 20
 # Work below which starting threads costs more than it saves.
 cdef Py_ssize_t SERIAL_WORK = 1 << 16
 # Tasks per thread that even out their unequal lengths, and boxes that are still worth a task.
@@ -29,6 +31,7 @@ cdef Plan measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
     cdef Py_ssize_t k, first, last, rows, columns
     plan.ring_rows = plan.distinct_y = plan.distinct_x = plan.terms = 1
     plan.run = call.y.bins
+    plan.streams = False
     plan.work = boxes * call.y.bins * call.x.bins
     for k in range(boxes):
         first, last = call.y.distinct_begin[k], call.y.distinct_end[k]
@@ -89,6 +92,18 @@ cdef Py_ssize_t most_terms(const Axis *axis, Py_ssize_t box) noexcept nogil:
     return most
 
 
+cdef bint can_stream(const Call *call, const Plan *plan) noexcept nogil:
+    """Whether the sections of a box lie side by side, channel by channel, and are all at hand."""
+    return (
+        plan.order == TILED
+        and plan.group == call.y.bins
+        and call.itemsize == <int>sizeof(real)
+        and call.out.col == <Py_ssize_t>sizeof(real)
+        and call.out.row == call.x.bins * call.out.col
+        and call.out.channel == call.y.bins * call.out.row
+    )
+
+
 cdef bint is_too_large(const Call *call, const Plan *plan) noexcept nogil:
     """Whether the tiled order has no room within the budget (asked without overflowing)."""
     cdef Desk unused
@@ -123,9 +138,14 @@ cdef Plan make_plan(
         plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), plan.run)
         if call.mode == AVG:  # one line to a row
             plan.lines = plan.group
+        plan.streams = can_stream(call, &plan) and (
+            wishes.streams > 0 or wishes.streams < 0
+            and boxes * call.channels > STREAMED_BYTES // call.out.channel
+        )
         if is_too_large(call, &plan) and wishes.order != TILED:
             plan.order = PLANAR
     if plan.order == PLANAR:
+        plan.streams = False
         plan.channels = 1
         plan.run = call.y.bins
         plan.ring_rows = 0

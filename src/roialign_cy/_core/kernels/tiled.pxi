@@ -80,23 +80,34 @@ cdef void tiled_task(
 
 
 cdef void write_rows(
-    const Call *call, const Task *task, const Recipe *recipe, Py_ssize_t first, Py_ssize_t rows,
-    const real *cells,
+    const Call *call, const Plan *plan, const Task *task, const Recipe *recipe, const Desk *desk,
+    Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
     """Write rows of sections out; ``first`` counts from the recipe's first."""
-    unpack_cells(
-        cells + task.lane, rows, call.x.bins, task.channels,
+    cdef char *out = (
         call.out.data + (call.first_box + recipe.box) * call.out.image
-        + task.first_channel * call.out.channel + (recipe.first + first) * call.out.row,
-        call.out.channel, call.out.row, call.out.col, call.itemsize,
+        + task.first_channel * call.out.channel + (recipe.first + first) * call.out.row
     )
+    if plan.streams and rows == call.y.bins:
+        unpack_cells(
+            desk.cells + task.lane, rows, call.x.bins, task.channels, <char *>desk.stage,
+            call.out.channel, call.out.row, call.out.col, call.itemsize,
+        )
+        copy_streaming(<const char *>desk.stage, out, task.channels * call.out.channel)
+    else:
+        unpack_cells(
+            desk.cells + task.lane, rows, call.x.bins, task.channels, out,
+            call.out.channel, call.out.row, call.out.col, call.itemsize,
+        )
 
 
 cdef inline void interpolate_line(
     const Recipe *recipe, const Desk *desk, const Term *term, Py_ssize_t terms, real *out
 ) noexcept nogil:
     """Combine the rows of one line at the distinct columns of the box."""
-    if recipe.step:
+    if recipe.step == LANES:
+        mix_dense(desk.map + recipe.column[0], term, terms, recipe.columns, out)
+    elif recipe.step:
         mix(desk.map + recipe.column[0], term, terms, recipe.step, recipe.columns, out, LANES)
     else:
         mix_listed(desk.map, term, terms, recipe.column, recipe.columns, out, LANES)
@@ -131,5 +142,5 @@ cdef void average(
                 call.x.bins * LANES,
             )
             x_term += terms
-        write_rows(call, task, recipe, first, rows, desk.cells)
+        write_rows(call, plan, task, recipe, desk, first, rows)
         first += rows

@@ -1,0 +1,31 @@
+/* Copies that go past the caches. A result too large to stay in them is written to memory anyway;
+   by common stores its lines are first read from there, only to be overwritten. */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+
+/* Whole cache lines past the caches; what begins or ends within a line is shared with others. */
+static void copy_streaming(const char *from, char *to, ptrdiff_t bytes) {
+    ptrdiff_t at = (ptrdiff_t)(-(uintptr_t)to & 63);
+    if (at > bytes) at = bytes;
+    memcpy(to, from, at);
+    for (; at + 64 <= bytes; at += 64) {
+        for (int i = 0; i < 64; i += 16) {
+            _mm_stream_si128(
+                (__m128i *)(to + at + i), _mm_loadu_si128((const __m128i *)(from + at + i))
+            );
+        }
+    }
+    memcpy(to + at, from + at, bytes - at);
+}
+
+/* Before other threads may see what was copied: these stores keep no order with later ones. */
+static void end_streaming(void) { _mm_sfence(); }
+#else
+static void copy_streaming(const char *from, char *to, ptrdiff_t bytes) { memcpy(to, from, bytes); }
+static void end_streaming(void) {}
+#endif
