@@ -23,7 +23,8 @@ from test_bits import (
 
 import roialign_cy as ra
 from roialign_cy._core import taps, variants
-from roialign_cy.backends.cpu import CpuBackend
+from roialign_cy.backends import cpu
+from roialign_cy.backends.cpu import CpuBackend, Tuning
 
 MODES = ["avg", "max"]
 WRT = ["features", "rois"]
@@ -76,6 +77,20 @@ def expected(wrt, mode, dtype, channels):
 def test_every_way_gives_the_same_bits(way, wrt, mode, dtype, channels):
     gradient = gradient_of(way, wrt, mode, dtype, channels)
     assert_same_bits(gradient, expected(wrt, mode, dtype, channels))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("order", ["tiled", "planar"])
+def test_memory_that_comes_as_zeros_gives_the_same_bits(order, layout, mode, monkeypatch):
+    features, rois = inputs("float32", 17)
+    few = slice(0, 60, 20)  # all in the first image
+    arguments = grads_of("float32", 17)[few], rois[few], features, "features"
+    written = Backwards(Way()).gradient(*arguments, **options_of(mode))
+    assert (written == 0).mean() > 0.6
+    monkeypatch.setattr(cpu, "FRESH_BYTES", 0)
+    way = Way(layout=layout, tuning=Tuning(order=order))
+    assert_same_bits(Backwards(way).gradient(*arguments, **options_of(mode)), written)
 
 
 @pytest.mark.parametrize("mode", MODES)

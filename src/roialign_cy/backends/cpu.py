@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 ORDERS = ("tiled", "planar")
 BUFFER_BYTES = 16 << 20
 """Output that is held back at a time where it cannot be written in place."""
+FRESH_BYTES = 32 << 20
+"""From here on the C library takes memory from the system each time: there, zeros cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +135,9 @@ class CpuBackend:
         results = []
         for name in wrt:
             if name == "features":
-                result = np.empty(input_shape, grads.dtype) if out is None else out
+                result, held = (out, "anything") if out is not None else _room(input_shape, grads)
                 placed = result.transpose(0, 3, 1, 2) if spec.layout == "NHWC" else result
-                self._spread(grads, rois, maps, spec, placed)
+                self._spread(grads, rois, maps, spec, placed, held)
             else:
                 result = np.empty((len(rois), 4), rois.dtype) if out is None else out
                 assert maps is not None
@@ -161,6 +164,7 @@ class CpuBackend:
         features: NDArray[np.floating] | None,
         spec: PoolSpec,
         out: NDArray[np.floating],
+        held: str,
     ) -> None:
         """Gradient by the features, all arrays' axes in the order (N or K, C, rows, cols)."""
         if grads.size == 0 or out.size == 0:
@@ -176,15 +180,15 @@ class CpuBackend:
                 boxes = rois[chosen]
                 boxes[:, 0] = 0
                 maps = None if features is None else features[index : index + 1]
-                self._run_spread(grads[chosen], boxes, maps, spec, total)
+                self._run_spread(grads[chosen], boxes, maps, spec, total, "anything")
                 with np.errstate(over="ignore"):
                     image[...] = total[0]
         elif not out.flags.aligned:
             aligned = np.empty(out.shape, out.dtype)
-            self._run_spread(grads, rois, features, spec, aligned)
+            self._run_spread(grads, rois, features, spec, aligned, "anything")
             out[...] = aligned
         else:
-            self._run_spread(grads, rois, features, spec, out)
+            self._run_spread(grads, rois, features, spec, out, held)
 
     def _box_gradient(
         self,
@@ -208,11 +212,13 @@ class CpuBackend:
         features: NDArray[np.floating] | None,
         spec: PoolSpec,
         out: NDArray[np.floating],
+        held: str,
     ) -> None:
         """Hand native, aligned arrays to the core, boxes in batches of bounded memory."""
         maps = features if spec.mode == "max" else None
         for kernels, taps, options in self._batches(out, rois, spec):
-            kernels.spread(grads, maps, out, taps, taps.first > 0, *options)
+            kernels.spread(grads, maps, out, taps, held, *options)
+            held = "sums"
 
     def _pool(
         self,
@@ -246,9 +252,7 @@ class CpuBackend:
     ) -> None:
         """Hand native, aligned arrays to the core, boxes in batches of bounded memory."""
         for kernels, taps, options in self._batches(features, rois, spec):
-            kernels.forward(
-                features, out, taps, *options, self._tuning.run, self._tuning.streams
-            )
+            kernels.forward(features, out, taps, *options, self._tuning.run, self._tuning.streams)
 
     def _batches(
         self,
@@ -274,6 +278,13 @@ class CpuBackend:
 
     def _kernels(self, working_type: str) -> ModuleType:
         return variants.load(self.variant, working_type)
+
+
+def _room(shape: tuple[int, ...], like: Floats) -> tuple[Floats, str]:
+    """A new array of that shape, and what it holds, as the kernels have it."""
+    if like.itemsize * math.prod(shape) < FRESH_BYTES:
+        return np.empty(shape, like.dtype), "anything"
+    return np.zeros(shape, like.dtype), "zeros"
 
 
 def _pool_image_by_image(

@@ -1,13 +1,16 @@
 # The entry points of the backward pass.
 
+HELD = ("anything", "zeros", "sums")
+
 
 def spread(
-    grad_output, features, out, Taps taps, go_on, int num_threads, order, parallel, splits
+    grad_output, features, out, Taps taps, held, int num_threads, order, parallel, splits
 ):
     """Gradient by the features, from the boxes of ``taps``, into ``out``.
 
     Arrays as those of `forward`, but ``out`` (N, C, H, W) is of the working type. ``features`` is
-    None where they are not needed. With ``go_on`` the gradient is added to what ``out`` holds.
+    None where they are not needed. ``held`` is what ``out`` holds: "anything", "zeros", or "sums"
+    to add to.
     """
     cdef Py_buffer grads, source, target
     cdef Gradient gradient
@@ -19,7 +22,7 @@ def spread(
         try:
             set_call(&gradient.call, &grads, target.shape, taps)
             gradient.map = array_of(&target)
-            gradient.go_on = go_on
+            gradient.held = <Held><int>HELD.index(held)
             if features is None:
                 spread_all(&gradient, taps.last - taps.first, target.shape[0], num_threads, &wishes)
                 return
@@ -110,7 +113,7 @@ cdef BackPlan plan_spread(
     cdef BackPlan plan
     cdef Py_ssize_t cell = LANES * sizeof(real)
     cdef Py_ssize_t tasks, work = measured.work
-    if not gradient.go_on:  # zeros are written at a fraction of what a term costs
+    if gradient.held == ANYTHING:  # zeros are written at a fraction of what a term costs
         work += images * call.channels * call.height * call.width // 4
     memset(&plan, 0, sizeof(plan))
     plan.order = TILED
@@ -160,7 +163,7 @@ cdef Py_ssize_t make_patches(
         while end < boxes and call.image[call.order[end]] == image:
             end += 1
         channel = 0
-        while channel < call.channels and not (gradient.go_on and begin == end):
+        while channel < call.channels and not (gradient.held != ANYTHING and begin == end):
             for band in range(plan.bands):
                 patches[count].image = image
                 patches[count].first_channel = channel

@@ -156,7 +156,7 @@ cdef void differentiate_tiled(
         x0 = call.x.distinct_begin[box]
         for d in range(x0, call.x.distinct_end[box]):
             desk.feature_column[d - x0] = call.x.distinct[d] * col
-        take_grads(call, patch, desk, box, 0, call.y.bins)
+        take_grads(call, patch, desk, i, 0, call.y.bins)
         if call.mode == AVG:
             differentiate_means_by_x(gradient, patch, desk, box)
             differentiate_means_by_y(gradient, patch, desk, box)

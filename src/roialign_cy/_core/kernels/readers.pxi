@@ -1,53 +1,51 @@
 # The gradient by the features of a mean is a mean the other way round: where a section sums cells,
-# a cell sums sections. These are its taps.
+# a cell sums sections. These are its taps, side by side since every block of channels walks them.
 
 
 cdef struct Readers:
     # Along one axis, which sections of a box read a cell.
-    Py_ssize_t *begin       # [distinct]: they are begin .. end
-    Py_ssize_t *end
-    Py_ssize_t *section     # ascending
-    real *weight
+    Py_ssize_t *begin       # [box]: its first term
+    int32_t *offset         # [first_offset + cell]: from there, the first of each distinct cell
+    Term *terms             # by cell, then by section; place: the section's number
+
+
+cdef inline Py_ssize_t first_offset(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    """One more than it has cells for each box: the last is that of the end."""
+    return axis.distinct_begin[box] + box
 
 
 cdef void place_readers(
     Readers *readers, const Axis *axis, Py_ssize_t boxes, char *memory, Py_ssize_t *at
 ) noexcept nogil:
     """Carve room for those of all boxes from ``memory``, as `carve` does."""
-    cdef Py_ssize_t cells = 0, taps = 0, k, line, b
-    for k in range(boxes):
-        cells = max(cells, axis.distinct_end[k])
-    for b in range(boxes * axis.bins):
-        for line in range(axis.line_begin[b], axis.line_end[b]):
-            taps = max(taps, axis.tap_end[line])
-    readers.begin = <Py_ssize_t *>carve(memory, at, cells * sizeof(Py_ssize_t))
-    readers.end = <Py_ssize_t *>carve(memory, at, cells * sizeof(Py_ssize_t))
-    readers.section = <Py_ssize_t *>carve(memory, at, taps * sizeof(Py_ssize_t))
-    readers.weight = <real *>carve(memory, at, taps * sizeof(real))
+    readers.begin = <Py_ssize_t *>carve(memory, at, boxes * sizeof(Py_ssize_t))
+    readers.offset = <int32_t *>carve(
+        memory, at, (axis.distinct_room + boxes) * sizeof(int32_t)
+    )
+    readers.terms = <Term *>carve(memory, at, axis.tap_room * sizeof(Term))
 
 
 cdef void find_readers(const Readers *readers, const Axis *axis, Py_ssize_t box) noexcept nogil:
     """Turn the taps of one box round: by cell, then by section."""
-    cdef Py_ssize_t first = axis.distinct_begin[box]
-    cdef Py_ssize_t d, p, line, t, count, at = -1
-    for d in range(first, axis.distinct_end[box]):
-        readers.end[d] = 0
-    for p in range(box * axis.bins, (box + 1) * axis.bins):
-        for line in range(axis.line_begin[p], axis.line_end[p]):
-            if at < 0 or axis.tap_begin[line] < at:
-                at = axis.tap_begin[line]
+    cdef Py_ssize_t cells = axis.distinct_end[box] - axis.distinct_begin[box]
+    cdef Py_ssize_t section, d, line, t
+    cdef int32_t *offset = readers.offset + first_offset(axis, box)
+    cdef Term *terms = readers.terms + first_tap(axis, box)
+    cdef Term *term
+    readers.begin[box] = first_tap(axis, box)
+    memset(offset, 0, (cells + 1) * sizeof(int32_t))
+    for section in range(box * axis.bins, (box + 1) * axis.bins):
+        for line in range(axis.line_begin[section], axis.line_end[section]):
             for t in range(axis.tap_begin[line], axis.tap_end[line]):
-                readers.end[first + axis.slot[t]] += 1
-    for d in range(first, axis.distinct_end[box]):
-        count = readers.end[d]
-        readers.begin[d] = readers.end[d] = at
-        at += count
-    for p in range(axis.bins):
-        line = axis.line_begin[box * axis.bins + p]
-        if line == axis.line_end[box * axis.bins + p]:
-            continue
-        for t in range(axis.tap_begin[line], axis.tap_end[line]):
-            d = first + axis.slot[t]
-            readers.section[readers.end[d]] = p
-            readers.weight[readers.end[d]] = <real>axis.weight[t]
-            readers.end[d] += 1
+                offset[axis.slot[t]] += 1
+    for d in range(cells):
+        offset[d + 1] += offset[d]
+    # Each is the end of its cell now; filled from there on down, it becomes the first.
+    for section in range(axis.bins - 1, -1, -1):
+        for line in range(
+            axis.line_begin[box * axis.bins + section], axis.line_end[box * axis.bins + section]
+        ):
+            for t in range(axis.tap_begin[line], axis.tap_end[line]):
+                offset[axis.slot[t]] -= 1
+                term = terms + offset[axis.slot[t]]
+                term.place, term.weight = section, <real>axis.weight[t]

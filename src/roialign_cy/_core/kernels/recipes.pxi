@@ -131,7 +131,16 @@ cdef Shelf place_of_box(const Shelf *shelf, const Axis *axis, Py_ssize_t box) no
     """Where the directions of a box begin: as in the tables, where boxes lie one by one."""
     cdef Shelf place
     cdef Py_ssize_t first = box * axis.bins, last = first + axis.bins - 1
+    place.lines = shelf.lines + first
     # Of a reversed box the last section comes first in the tables.
+    place.counts = shelf.counts + min(axis.line_begin[first], axis.line_begin[last])
+    place.terms = shelf.terms + first_tap(axis, box)
+    return place
+
+
+cdef Py_ssize_t first_tap(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    """The least of a box in the tables; 0 if it has none."""
+    cdef Py_ssize_t first = box * axis.bins, last = first + axis.bins - 1
     cdef Py_ssize_t begin = min(axis.line_begin[first], axis.line_begin[last])
     cdef Py_ssize_t end = max(axis.line_end[first], axis.line_end[last])
     cdef Py_ssize_t line, tap = 0
@@ -139,10 +148,7 @@ cdef Shelf place_of_box(const Shelf *shelf, const Axis *axis, Py_ssize_t box) no
         tap = axis.tap_begin[begin]
     for line in range(begin + 1, end):  # those of a section may stand in either order
         tap = min(tap, axis.tap_begin[line])
-    place.lines = shelf.lines + first
-    place.counts = shelf.counts + begin
-    place.terms = shelf.terms + tap
-    return place
+    return tap
 
 
 cdef void write_directions(

@@ -7,48 +7,65 @@
 # by its columns. Nothing else (threads, bands, groups, layout, loop order) may enter into it.
 
 
+cdef enum Held:
+    ANYTHING = 0
+    ZEROS = 1
+    SUMS = 2                # of boxes before these
+
+
 cdef struct Gradient:
     Call call               # its `out` is the gradient by the output, which is only read here
     Array map               # the gradient by the features, in the working type
-    bint go_on              # whether it holds the sums of boxes before these
+    Held held               # what it holds
     Readers y               # of means
     Readers x
 
 
 cdef inline void add_few(
-    const real *lines, const Term *term, Py_ssize_t terms, const Py_ssize_t *offset,
-    Py_ssize_t count, real *out,
+    const real *lines, const Term *term, Py_ssize_t terms, bint is_listed,
+    const Py_ssize_t *offset, Py_ssize_t count, real *out,
 ) noexcept nogil:
     """The sum of `add_lines` for 1 to 4 terms, a constant where this is called."""
     cdef const real *cells[TERMS]  # locals, which no store to out can change
     cdef real weight[TERMS]
     cdef lanes total
-    cdef Py_ssize_t j, t
+    cdef Py_ssize_t j, t, o
     for t in range(terms):
         cells[t] = lines + term[t].place
         weight[t] = term[t].weight
     for j in range(count):
-        total = take(out + offset[j])
+        o = offset[j] if is_listed else j * LANES
+        total = take(out + o)
         for t in range(terms):
             total = plus(total, times(cells[t] + j * LANES, weight[t]))
-        put(out + offset[j], total)
+        put(out + o, total)
+
+
+cdef inline void add_any(
+    const real *lines, const Term *term, Py_ssize_t terms, bint is_listed,
+    const Py_ssize_t *offset, Py_ssize_t count, real *out,
+) noexcept nogil:
+    while terms >= 4:
+        add_few(lines, term, 4, is_listed, offset, count, out)
+        term += 4
+        terms -= 4
+    if terms == 1:
+        add_few(lines, term, 1, is_listed, offset, count, out)
+    elif terms == 2:
+        add_few(lines, term, 2, is_listed, offset, count, out)
+    elif terms == 3:
+        add_few(lines, term, 3, is_listed, offset, count, out)
 
 
 cdef void add_lines(
     const real *lines, const Term *term, Py_ssize_t terms, const Py_ssize_t *offset,
     Py_ssize_t count, real *out,
 ) noexcept nogil:
-    """``out[offset[j]] += weight * lines[place + j]``, term by term."""
-    while terms >= 4:
-        add_few(lines, term, 4, offset, count, out)
-        term += 4
-        terms -= 4
-    if terms == 1:
-        add_few(lines, term, 1, offset, count, out)
-    elif terms == 2:
-        add_few(lines, term, 2, offset, count, out)
-    elif terms == 3:
-        add_few(lines, term, 3, offset, count, out)
+    """``out[offset[j]] += weight * lines[place + j]``, term by term; offsets ascend."""
+    if offset[count - 1] - offset[0] == (count - 1) * LANES:
+        add_any(lines, term, terms, False, NULL, count, out + offset[0])
+    else:
+        add_any(lines, term, terms, True, offset, count, out)
 
 
 cdef void zero_cells(
@@ -94,7 +111,7 @@ cdef void open_rows(
         if desk.low[y] >= desk.high[y]:
             continue
         cells = desk.row[y] + desk.low[y] * LANES
-        if gradient.go_on:
+        if gradient.held == SUMS:
             pack_cells(
                 row_in_map(gradient, patch, y) + desk.low[y] * map.col, map.channel, map.col,
                 sizeof(real), patch.channels, desk.high[y] - desk.low[y], cells, 0,
@@ -121,7 +138,7 @@ cdef void close_rows(
             )
         else:
             low = high = 0
-        if not gradient.go_on:
+        if gradient.held == ANYTHING:
             zero_cells(map, start, patch.channels, 0, low)
             zero_cells(map, start, patch.channels, high, gradient.call.width)
     desk.closed = max(desk.closed, last)
@@ -132,16 +149,20 @@ cdef void fetch_rows(
 ) noexcept nogil:
     """Have rows ``first .. last`` of the features packed."""
     cdef const Array *features = &call.features
-    cdef Py_ssize_t y
+    cdef Py_ssize_t y, ahead
     desk.fetched = max(desk.fetched, first)
     for y in range(desk.fetched, last):
         if desk.low[y] < desk.high[y]:
+            ahead = 0
+            if y + 1 < call.height and desk.low[y + 1] < desk.high[y + 1]:  # much the same columns
+                ahead = features.row
             pack_cells(
                 features.data + patch.image * features.image
                 + patch.first_channel * features.channel + y * features.row
                 + desk.low[y] * features.col,
                 features.channel, features.col, call.itemsize, patch.channels,
-                desk.high[y] - desk.low[y], desk.feature_row[y] + desk.low[y] * LANES, 0,
+                desk.high[y] - desk.low[y], desk.feature_row[y] + desk.low[y] * LANES,
+                ahead,
             )
     desk.fetched = max(desk.fetched, last)
 
@@ -199,12 +220,12 @@ cdef inline bint lies_packed(const Array *array, int itemsize, Py_ssize_t channe
 
 
 cdef void take_grads(
-    const Call *call, const Patch *patch, BackDesk *desk, Py_ssize_t box, Py_ssize_t first,
+    const Call *call, const Patch *patch, BackDesk *desk, Py_ssize_t i, Py_ssize_t first,
     Py_ssize_t rows,
 ) noexcept nogil:
-    """Have the gradients of some rows of sections as cells of LANES channels."""
+    """Have the gradients of some rows of sections of the ``i``-th box as cells of LANES channels."""
     cdef const Array *out = &call.out
-    cdef Py_ssize_t r
+    cdef Py_ssize_t r, box = call.order[i], ahead = 0
     cdef const char *start = (
         out.data + (call.first_box + box) * out.image + patch.first_channel * out.channel
         + first * out.row
@@ -217,16 +238,18 @@ cdef void take_grads(
         desk.grads = desk.cells
         desk.grad_col = LANES
         desk.grad_row = call.x.bins * LANES
+        if i + 1 < patch.end:
+            ahead = (call.order[i + 1] - box) * out.image
         if out.row == call.x.bins * out.col:
             pack_cells(
                 start, out.channel, out.col, call.itemsize, patch.channels, rows * call.x.bins,
-                desk.cells, 0,
+                desk.cells, ahead,
             )
         else:
             for r in range(rows):
                 pack_cells(
                     start + r * out.row, out.channel, out.col, call.itemsize, patch.channels,
-                    call.x.bins, desk.cells + r * desk.grad_row, 0,
+                    call.x.bins, desk.cells + r * desk.grad_row, ahead,
                 )
 
 
@@ -248,7 +271,7 @@ cdef void spread_tiled(
         map_col = gradient.map.col // <Py_ssize_t>sizeof(real)
         for y in range(patch.first_row, patch.last_row):
             desk.row[y] = <real *>row_in_map(gradient, patch, y)
-            if not gradient.go_on:
+            if gradient.held == ANYTHING:
                 zero_cells(&gradient.map, <char *>desk.row[y], LANES, 0, call.width)
     else:
         place_rows(desk.row, call.height, desk.ring, plan.ring_rows, call.width)
@@ -283,7 +306,7 @@ cdef void spread_tiled(
         first = 0
         while first < call.y.bins:
             rows = min(plan.group, call.y.bins - first)
-            take_grads(call, patch, desk, box, first, rows)
+            take_grads(call, patch, desk, i, first, rows)
             if call.mode == AVG:
                 spread_means(gradient, patch, desk, box, first, rows)
             else:
@@ -298,31 +321,32 @@ cdef void spread_means(
     Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
     cdef const Call *call = &gradient.call
-    cdef const Readers *readers = &gradient.x
-    cdef Py_ssize_t x0 = call.x.distinct_begin[box]
-    cdef Py_ssize_t columns = call.x.distinct_end[box] - x0
-    cdef Py_ssize_t d, t, terms, y, begin
-    cdef real *lines = desk.lines
+    cdef const Py_ssize_t *y = call.y.distinct + call.y.distinct_begin[box]
+    cdef Py_ssize_t height = call.y.distinct_end[box] - call.y.distinct_begin[box]
+    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
+    cdef Py_ssize_t d, t, terms
+    cdef const int32_t *offset = gradient.x.offset + first_offset(call.x, box)
+    cdef const Term *term = gradient.x.terms + gradient.x.begin[box]
     # Column outside, rows inside: the weights are set up once for all rows of the group.
     for d in range(columns):
-        begin = readers.begin[x0 + d]
-        terms = readers.end[x0 + d] - begin
+        terms = offset[d + 1] - offset[d]
         for t in range(terms):
-            desk.term[t].place = readers.section[begin + t] * desk.grad_col
-            desk.term[t].weight = readers.weight[begin + t]
+            desk.term[t].place = term[t].place * desk.grad_col
+            desk.term[t].weight = term[t].weight
+        term += terms
         mix(
-            desk.grads, desk.term, terms, desk.grad_row, rows, lines + d * LANES,
+            desk.grads, desk.term, terms, desk.grad_row, rows, desk.lines + d * LANES,
             columns * LANES,
         )
-    readers = &gradient.y
-    for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
-        y = call.y.distinct[d]
-        if y < patch.first_row or y >= patch.last_row:
+    offset = gradient.y.offset + first_offset(call.y, box)
+    term = gradient.y.terms + gradient.y.begin[box]
+    for d in range(height):
+        if y[d] < patch.first_row or y[d] >= patch.last_row:
             continue
         terms = 0
-        for t in range(readers.begin[d], readers.end[d]):
-            if readers.section[t] >= first and readers.section[t] < first + rows:
-                desk.term[terms].place = (readers.section[t] - first) * columns * LANES
-                desk.term[terms].weight = readers.weight[t]
+        for t in range(offset[d], offset[d + 1]):
+            if term[t].place >= first and term[t].place < first + rows:
+                desk.term[terms].place = (term[t].place - first) * columns * LANES
+                desk.term[terms].weight = term[t].weight
                 terms += 1
-        add_lines(lines, desk.term, terms, desk.column, columns, desk.row[y])
+        add_lines(desk.lines, desk.term, terms, desk.column, columns, desk.row[y[d]])

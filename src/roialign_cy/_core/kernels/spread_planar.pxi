@@ -8,7 +8,7 @@ cdef void spread_planar(
     """Sum the gradient of one task."""
     cdef const Call *call = &gradient.call
     cdef Py_ssize_t i, y, channel
-    if not gradient.go_on:
+    if gradient.held == ANYTHING:
         for y in range(patch.first_row, patch.last_row):
             zero_cells(
                 &gradient.map, row_in_map(gradient, patch, y), patch.channels, 0, call.width
@@ -63,7 +63,8 @@ cdef void spread_plane_of_means(
     Py_ssize_t channel,
 ) noexcept nogil:
     cdef const Call *call = &gradient.call
-    cdef const Readers *readers = &gradient.x
+    cdef const Term *terms = gradient.x.terms + gradient.x.begin[box]
+    cdef const int32_t *offset = gradient.x.offset + first_offset(call.x, box)
     cdef const char *grads = (
         call.out.data + (call.first_box + box) * call.out.image + channel * call.out.channel
     )
@@ -79,14 +80,13 @@ cdef void spread_plane_of_means(
                 continue
             row = grads + r * call.out.row
             for d in range(count):
-                t = readers.begin[first + d]
-                value = readers.weight[t] * load(
-                    row + readers.section[t] * call.out.col, call.itemsize
-                )
-                for t in range(t + 1, readers.end[first + d]):
-                    value = value + readers.weight[t] * load(
-                        row + readers.section[t] * call.out.col, call.itemsize
+                t = offset[d]
+                value = terms[t].weight * load(row + terms[t].place * call.out.col, call.itemsize)
+                for t in range(t + 1, offset[d + 1]):
+                    value = value + terms[t].weight * load(
+                        row + terms[t].place * call.out.col, call.itemsize
                     )
                 desk.lines[d] = value
             add_line(gradient, patch, channel, line, call.x.distinct + first, count, desk.lines)
+        offset += count
         first += count
