@@ -19,6 +19,9 @@
 #endif
 
 #if GENERIC_VECTORS
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 #if defined(__AVX512F__)
 #define PIECE_BYTES 64
 #elif defined(__AVX__)
@@ -98,13 +101,28 @@ static inline piece chosen_piece(piece_mask m, piece a, piece b) {
 #endif
 }
 
+/* The one operation that takes an intrinsic: gcc knows a > b ? a : b for one instruction only by
+   luck, and where it does not, compares element by element. */
+#if GENERIC_VECTORS && defined(__AVX512F__)
+#define LARGER(kind) _mm512_max_##kind
+typedef __m512 floats;
+typedef __m512d doubles;
+#elif GENERIC_VECTORS && defined(__AVX__)
+#define LARGER(kind) _mm256_max_##kind
+typedef __m256 floats;
+typedef __m256d doubles;
+#elif GENERIC_VECTORS && defined(__SSE2__)
+#define LARGER(kind) _mm_max_##kind
+typedef __m128 floats;
+typedef __m128d doubles;
+#endif
+
 static inline piece larger_piece(piece a, piece b) {
-#if GENERIC_VECTORS
-    piece r; /* by elements, which gcc knows for one instruction where neither is a constant */
-    UNROLLED for (int i = 0; i < PIECE_REALS; i++) r[i] = a[i] > b[i] ? a[i] : b[i];
-    return r;
+#ifdef LARGER
+    return sizeof(REAL) == 4 ? (piece)LARGER(ps)((floats)a, (floats)b)
+                             : (piece)LARGER(pd)((doubles)a, (doubles)b);
 #else
-    return a > b ? a : b;
+    return chosen_piece(MASK(a > b), a, b);
 #endif
 }
 

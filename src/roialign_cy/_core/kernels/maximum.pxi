@@ -67,8 +67,15 @@ cdef inline Best nothing_met(const Desk *desk) noexcept nogil:
     return best
 
 
+cdef inline Best meet_point(Best best, lanes a) noexcept nogil:
+    """One point more."""
+    best.value = larger_lanes(a, best.value)
+    best.is_nan = or_nan(best.is_nan, a, a)
+    return best
+
+
 cdef inline Best meet_points(Best best, lanes a, lanes b) noexcept nogil:
-    """Two points more."""
+    """Two points more, which cost one look for a NaN."""
     best.value = larger_lanes(larger_lanes(a, b), best.value)
     best.is_nan = or_nan(best.is_nan, a, b)
     return best
@@ -84,18 +91,22 @@ cdef inline lanes point(const real *line, const Term *term, Py_ssize_t terms) no
 
 cdef inline Best meet_lines(
     Best best, const real *line, Py_ssize_t stride, Py_ssize_t count, const Term *term,
-    Py_ssize_t a_terms, Py_ssize_t b_terms,
+    Py_ssize_t x_lines, Py_ssize_t terms,
 ) noexcept nogil:
-    """The points of two lines along x, or of one twice over, on ``count`` lines along y.
+    """The points of 1 to 3 lines along x, of 1 or 2 terms each, on ``count`` lines along y.
 
-    Numbers of terms are constants where this is called; with ``b_terms`` 0 it is one line.
+    ``x_lines`` and ``terms`` are constants where this is called, and may be ``count``.
     """
-    cdef lanes a, b
+    cdef lanes a
     cdef Py_ssize_t k
     for k in range(count):
-        a = point(line, term, a_terms)
-        b = point(line, term + a_terms, b_terms) if b_terms else a
-        best = meet_points(best, a, b)
+        a = point(line, term, terms)
+        if x_lines == 1:
+            best = meet_point(best, a)
+        else:
+            best = meet_points(best, a, point(line, term + terms, terms))
+        if x_lines == 3:
+            best = meet_point(best, point(line, term + 2 * terms, terms))
         line += stride
     return best
 
@@ -105,55 +116,67 @@ cdef void maximum_of_lines(
     bint go_on,
 ) noexcept nogil:
     """The largest point of each section on the interpolated lines, and its cell if ``go_on``."""
-    cdef Py_ssize_t p
+    cdef Py_ssize_t p, x_lines
     cdef const int32_t *count = recipe.x.counts
     cdef const Term *term = recipe.x.terms
     for p in range(call.x.bins):
         # Dispatched on once for all rows: with few samples to a section, that is what costs.
-        if recipe.x.lines[p] == 2 and count[0] == 2 and count[1] == 2 and not go_on:
-            term = maximum_of_column(call, recipe, desk, first, rows, False, p, count, term, 2, 2)
-        elif recipe.x.lines[p] == 1 and count[0] == 2 and not go_on:
-            term = maximum_of_column(call, recipe, desk, first, rows, False, p, count, term, 2, 0)
+        x_lines = 0 if go_on else lines_of_two_terms(count, recipe.x.lines[p])
+        if x_lines == 1:
+            term = maximum_of_column(call, recipe, desk, first, rows, False, p, count, term, 1)
+        elif x_lines == 2:
+            term = maximum_of_column(call, recipe, desk, first, rows, False, p, count, term, 2)
+        elif x_lines == 3:
+            term = maximum_of_column(call, recipe, desk, first, rows, False, p, count, term, 3)
         else:
-            term = maximum_of_column(call, recipe, desk, first, rows, go_on, p, count, term, 0, 0)
+            term = maximum_of_column(call, recipe, desk, first, rows, go_on, p, count, term, 0)
         count += recipe.x.lines[p]
+
+
+cdef inline Py_ssize_t lines_of_two_terms(const int32_t *count, Py_ssize_t lines) noexcept nogil:
+    """How many lines, if they are few and have two terms each; else 0."""
+    cdef Py_ssize_t i
+    if lines > 3:
+        return 0
+    for i in range(lines):
+        if count[i] != 2:
+            return 0
+    return lines
 
 
 cdef inline const Term *maximum_of_column(
     const Call *call, const Recipe *recipe, const Desk *desk, Py_ssize_t first, Py_ssize_t rows,
-    bint go_on, Py_ssize_t p, const int32_t *count, const Term *term, Py_ssize_t a_terms,
-    Py_ssize_t b_terms,
+    bint go_on, Py_ssize_t p, const int32_t *count, const Term *term, Py_ssize_t few,
 ) noexcept nogil:
     """The sections of one column; returns the term after its last.
 
-    As many terms as its one or two lines have; 0 if there are others. Constants.
+    ``few`` is what `lines_of_two_terms` says, a constant.
     """
     cdef Py_ssize_t row, begin, y_lines, stride = recipe.columns * LANES
-    cdef Py_ssize_t t, bins = call.x.bins, x_lines = recipe.x.lines[p]
+    cdef Py_ssize_t t, bins = call.x.bins, x_lines = few if few else recipe.x.lines[p]
     cdef const char *y_outside = call.y.outside + recipe.box * call.y.bins + recipe.first + first
     cdef bint x_outside = call.x.outside[recipe.box * bins + p]
     cdef const Py_ssize_t *starts = desk.line_start
-    cdef const real *lines = desk.lines
-    cdef const Term *end = term + a_terms + b_terms
+    cdef const Term *end = term + 2 * few
+    cdef const real *line
     cdef real *cell = desk.cells + p * LANES
-    cdef Term own[4]  # locals, which no store to cell can change
+    cdef Term own[6]  # locals, which no store to cell can change
     cdef Best best, nothing = nothing_met(desk)
-    for t in range(a_terms + b_terms):
+    for t in range(2 * few):
         own[t] = term[t]
     for row in range(rows):
         begin = starts[row]
         y_lines = starts[row + 1] - begin
+        line = desk.lines + begin * stride
         best = met_before(cell) if go_on else nothing
-        if a_terms and y_lines == 2:  # said, so that it unrolls
-            best = meet_lines(best, lines + begin * stride, stride, 2, own, a_terms, b_terms)
-        elif a_terms:
-            best = meet_lines(
-                best, lines + begin * stride, stride, y_lines, own, a_terms, b_terms
-            )
+        if few == 0:
+            end = meet_section(&best, count, x_lines, term, line, stride, y_lines)
+        elif y_lines == 1:  # these are said, so that they unroll
+            best = meet_lines(best, line, stride, 1, own, few, 2)
+        elif y_lines == 2:
+            best = meet_lines(best, line, stride, 2, own, few, 2)
         else:
-            end = meet_section(
-                &best, count, x_lines, term, lines + begin * stride, stride, y_lines
-            )
+            best = meet_lines(best, line, stride, y_lines, own, few, 2)
         put_maximum(
             cell, best, y_lines == 0 or x_lines == 0, y_outside[row] or x_outside
         )
@@ -174,11 +197,11 @@ cdef inline const Term *meet_section(
             term += 4
             i += 2
         elif count[i] == 2:
-            met = meet_lines(met, line, stride, y_lines, term, 2, 0)
+            met = meet_lines(met, line, stride, y_lines, term, 1, 2)
             term += 2
             i += 1
         else:
-            met = meet_lines(met, line, stride, y_lines, term, 1, 0)
+            met = meet_lines(met, line, stride, y_lines, term, 1, 1)
             term += 1
             i += 1
     best[0] = met
@@ -239,7 +262,7 @@ cdef Best largest_neighbour(
                         + recipe.column[call.x.slot[tx]]
                     )
                     value = times(source, <real>(call.y.weight[ty] * call.x.weight[tx]))
-                    best = meet_points(best, value, value)
+                    best = meet_point(best, value)
             if (
                 call.y.tap_end[y_line] - call.y.tap_begin[y_line] == 1
                 or call.x.tap_end[x_line] - call.x.tap_begin[x_line] == 1
