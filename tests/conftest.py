@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 
 import roialign_cy as ra
+from roialign_cy.backends import _registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAMES = pytest.StashKey[list[str]]()
 
@@ -39,6 +44,14 @@ def backend(request: pytest.FixtureRequest) -> str:
     if request.param.startswith("cpu["):
         _register_cpu_variant(request.param)
     return request.param
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(_registry, "_registered", dict(_registry._registered))
+    yield
+    _registry._resolve.cache_clear()
 
 
 def _selected(wanted: str | None) -> list[str]:

@@ -14,7 +14,6 @@ from test_bits import (
     WAYS,
     Way,
     _eight_threads,  # noqa: F401  fixtures
-    _own_registry,  # noqa: F401
     assert_same_bits,
     inputs,
     options_of,
@@ -25,6 +24,8 @@ import roialign_cy as ra
 from roialign_cy._core import taps, variants
 from roialign_cy.backends import cpu
 from roialign_cy.backends.cpu import CpuBackend, Tuning
+
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 MODES = ["avg", "max"]
 WRT = ["features", "rois"]

@@ -26,7 +26,8 @@ from benchmarks.compare import agreement, timing
 from benchmarks.workloads import WORKLOADS
 
 import roialign_cy as ra
-from roialign_cy.backends import _registry
+
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 # asv's own rules for what is a benchmark.
 METHOD = re.compile(r"(time|timeraw|peakmem|track)_\w+")
@@ -51,14 +52,6 @@ def classes():
 CLASSES = list(classes())
 GRADIENT_TOLERANCE = 4e-6
 """Largest error as a fraction of the largest gradient: what rounding in float32 explains."""
-
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch):
-    """What a test registers is gone after it."""
-    monkeypatch.setattr(_registry, "_registered", dict(_registry._registered))
-    yield
-    _registry._resolve.cache_clear()
 
 
 @pytest.fixture(autouse=True)

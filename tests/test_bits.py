@@ -12,20 +12,13 @@ from threadpoolctl import threadpool_limits
 
 import roialign_cy as ra
 from roialign_cy._core import cpuinfo, threads, variants
-from roialign_cy.backends import _registry
 from roialign_cy.backends.cpu import ORDERS, CpuBackend, Tuning
+
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 MOST_THREADS = 8
 MODES = ["avg", "max", "max_weighted"]
 DTYPES = ["float16", "float32", "float64"]
-
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch):
-    """What a test registers is gone after it."""
-    monkeypatch.setattr(_registry, "_registered", dict(_registry._registered))
-    yield
-    _registry._resolve.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -136,20 +136,3 @@ cdef void mix_listed(
 ) noexcept nogil:
     """``out[j] = sum of weight * base[place + offset[j]]`` over any number of terms."""
     mix_any(base, term, terms, True, offset, 0, count, out, out_step)
-
-
-cdef inline real larger(real best, real value) noexcept nogil:
-    """The larger of two; a NaN on either side stays."""
-    cdef real most = value if value > best else best  # never leaves a NaN in best
-    return value if value != value else most
-
-
-cdef inline real finish_maximum(real best, bint has_sample_outside) noexcept nogil:
-    """A sample outside the map counts as 0. Adding 0 makes -0 one value with it, so that the
-    bits do not depend on the order in which equals were met; and all NaN are one.
-    """
-    if best != best:
-        return NAN
-    if has_sample_outside and best < 0:
-        best = 0
-    return best + 0

@@ -31,9 +31,9 @@ cdef Plan measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
     """The room and the work that the boxes need."""
     cdef Plan plan
     cdef Py_ssize_t k, first, last, rows, columns
+    memset(&plan, 0, sizeof(plan))
     plan.ring_rows = plan.distinct_y = plan.distinct_x = plan.terms = 1
     plan.run = call.y.bins
-    plan.streams = False
     plan.work = boxes * call.y.bins * call.x.bins
     for k in range(boxes):
         first, last = call.y.distinct_begin[k], call.y.distinct_end[k]

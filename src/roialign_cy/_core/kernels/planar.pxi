@@ -19,6 +19,23 @@ cdef struct Row:
     Py_ssize_t base
 
 
+cdef inline real larger(real best, real value) noexcept nogil:
+    """The larger of two; a NaN on either side stays."""
+    cdef real most = value if value > best else best  # never leaves a NaN in best
+    return value if value != value else most
+
+
+cdef inline real finish_maximum(real best, bint has_sample_outside) noexcept nogil:
+    """A sample outside the map counts as 0. Adding 0 makes -0 one value with it, so that the
+    bits do not depend on the order in which equals were met; and all NaN are one.
+    """
+    if best != best:
+        return NAN
+    if has_sample_outside and best < 0:
+        best = 0
+    return best + 0
+
+
 cdef inline void add_terms(
     const real *a, const real *b, real wa, real wb, Py_ssize_t terms, bint go_on,
     Py_ssize_t count, sole out,
@@ -157,6 +174,7 @@ cdef void planar_box(
     cdef char *out = (
         call.out.data + (call.first_box + box) * call.out.image + channel * call.out.channel
     )
+    memset(&row, 0, sizeof(row))
     row.cells = (
         call.features.data + image * call.features.image + channel * call.features.channel
     )
