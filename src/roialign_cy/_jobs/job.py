@@ -21,7 +21,7 @@ from .._spec import PoolSpec, make_spec
 from ..backends._registry import resolve
 from ._errors import FileError, cannot
 from .features import FeatureFile
-from .outputs import NpyOutput, ZarrOutput, output_kind, remove, replace
+from .outputs import Output, output_kind, remove, replace
 from .plan import Plan, Step
 from .progress import Progress
 from .rois import BoxFile
@@ -224,7 +224,7 @@ def _steps_done(
 
 def _run(
     job: Job,
-    output: NpyOutput | ZarrOutput,
+    output: Output,
     record: Progress,
     done: int,
     report: Callable[[int, int], None],

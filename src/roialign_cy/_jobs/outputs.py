@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,35 +21,41 @@ ZARR_CHUNK_BYTES = 4 << 20
 """Boxes are put together to chunks of this size."""
 
 
-class Output(Protocol):
+class Output(ABC):
     """An array of shape (K, C, rows, cols), or (K, rows, cols, C), on its way to the disk."""
-
-    def create(self) -> None:
-        """Make the array, in place of what is there; what it will take is there from then on."""
-
-    def open(self) -> None:
-        """Open the array of an earlier run."""
-
-    def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
-        """Put the results of some boxes, ascending, in their place."""
-
-    def flush(self) -> None:
-        """Return when everything that was written is on the disk."""
-
-    def close(self) -> None:
-        """Let go of the files."""
-
-
-class NpyOutput:
-    """A ``.npy`` file, written by ordinary writes.
-
-    A full disk is an error of a write. Through a memory map it would be a signal.
-    """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.path = path
         self.shape = shape
         self.dtype = dtype
+        self.box_bytes = math.prod(shape[1:]) * dtype.itemsize
+
+    @abstractmethod
+    def create(self) -> None:
+        """Make the array, where nothing is yet."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Open the array of an earlier run."""
+
+    @abstractmethod
+    def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
+        """Put the results of some boxes, ascending, in their place."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return when everything that was written is on the disk."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+class NpyOutput(Output):
+    """A ``.npy`` file, written by ordinary writes.
+
+    A full disk is an error of a write. Through a memory map it would be a signal.
+    """
 
     def create(self) -> None:
         header = {
@@ -58,7 +66,7 @@ class NpyOutput:
         with self.path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             file.flush()
-            _reserve(file.fileno(), file.tell() + self._box_bytes * self.shape[0])
+            _reserve(file.fileno(), file.tell() + self.box_bytes * self.shape[0])
         self.open()
 
     def open(self) -> None:
@@ -67,17 +75,13 @@ class NpyOutput:
         np.lib.format.read_array_header_1_0(self._file)
         self._offset = self._file.tell()
 
-    @property
-    def _box_bytes(self) -> int:
-        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
-
     def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
         is_part = pooled.shape[1:] != self.shape[1:]  # then boxes do not lie beside each other
-        within = channels.start * self._box_bytes // self.shape[1] if is_part else 0
+        within = channels.start * self.box_bytes // self.shape[1] if is_part else 0
         ends = range(1, len(boxes)) if is_part else np.flatnonzero(np.diff(boxes) != 1) + 1
         first = 0
         for last in (*ends, len(boxes)):
-            self._file.seek(self._offset + int(boxes[first]) * self._box_bytes + within)
+            self._file.seek(self._offset + int(boxes[first]) * self.box_bytes + within)
             left = pooled[first:last].data.cast("B")
             while left:
                 left = left[self._file.write(left) :]
@@ -90,34 +94,29 @@ class NpyOutput:
         self._file.close()
 
 
-class ZarrOutput:
+class ZarrOutput(Output):
     """A Zarr array in a directory."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.path = path
-        self.shape = shape
-        self.dtype = dtype
+        super().__init__(path, shape, dtype)
+        import zarr  # here, so that its absence shows before anything is written
+
+        self._zarr = zarr
         self._unflushed: set[int] = set()
 
     def create(self) -> None:
-        import zarr
-
-        box_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
-        boxes = max(min(ZARR_CHUNK_BYTES // max(box_bytes, 1), self.shape[0]), 1)
-        self._array = zarr.create_array(
+        boxes = max(min(ZARR_CHUNK_BYTES // max(self.box_bytes, 1), self.shape[0]), 1)
+        self._array = self._zarr.create_array(
             self.path,
             shape=self.shape,
             chunks=(boxes, *(max(size, 1) for size in self.shape[1:])),
             dtype=self.dtype,
-            overwrite=True,
         )
 
     def open(self) -> None:
-        import zarr
-
         for left in self.path.rglob("*.partial"):  # chunks that were just being written
             left.unlink()
-        self._array = zarr.open_array(self.path, mode="r+")
+        self._array = self._zarr.open_array(self.path, mode="r+")
 
     def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
         if self.shape[1:] == pooled.shape[1:]:
@@ -143,10 +142,10 @@ class ZarrOutput:
         pass
 
 
-_KINDS: dict[str, type[NpyOutput | ZarrOutput]] = {".npy": NpyOutput, ".zarr": ZarrOutput}
+_KINDS: dict[str, type[Output]] = {".npy": NpyOutput, ".zarr": ZarrOutput}
 
 
-def output_kind(path: Path) -> type[NpyOutput | ZarrOutput]:
+def output_kind(path: Path) -> type[Output]:
     """The kind of output that a file's name stands for."""
     try:
         return _KINDS[path.suffix.lower()]

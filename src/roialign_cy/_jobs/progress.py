@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ class Progress:
     """A file of lines: first what the job is, then after each checkpoint how many steps are done.
 
     Lines are only ever added, so that a run which is killed at any moment leaves the lines before
-    whole; a last one without its end does not count.
+    whole; a last one without its end does not count. A line that a crash of the system takes away
+    costs the work since the one before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,5 +42,3 @@ class Progress:
     def _write(self, mode: str, line: str) -> None:
         with self.path.open(mode, encoding="utf-8") as file:
             file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
