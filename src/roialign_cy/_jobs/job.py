@@ -160,8 +160,7 @@ def pool(
     Raises
     ------
     FileError
-        If a file cannot be read or written, or would be overwritten. Nothing is left behind then,
-        unless some of the steps were done and recorded.
+        If a file cannot be read or written, or would be overwritten. Nothing is left behind then.
     """
     partial = path.with_name(f"{path.name}.partial")
     record = Progress(path.with_name(f"{path.name}.progress"))
@@ -182,13 +181,11 @@ def pool(
         replace(path, partial)
         record.end()
     except (FileError, OSError) as error:
-        known = error if isinstance(error, FileError) else cannot("write", path, error)
-        _, done = record.read() or ({}, 0)
-        if done:
-            raise FileError(f"{known}; --resume goes on from {str(partial)!r}") from error
         remove(partial)
         record.end()
-        raise known from error
+        if isinstance(error, FileError):
+            raise
+        raise cannot("write", path, error) from error
 
 
 def _steps_done(
