@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,16 +15,14 @@ import roialign_cy as ra
 from ._errors import reason
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from .job import Job
     from .plan import Step
 
 TOLERANCE = {"float16": 1e-2, "float32": 1e-3, "float64": 1e-9}
 """Largest difference that counts as agreement, as a part of the largest value: some backends take
 the positions of samples in the maps' type. Another convention differs by more."""
-JUDGED_BOXES, JUDGED_CHANNELS = 4, 2
-"""What the reference, which is slow, is asked for."""
+JUDGED_BOXES, JUDGED_CHANNELS, JUDGED_POINTS = 4, 2, 20_000
+"""Most that the reference, at some microseconds a point, is asked for; but always one box."""
 JUDGE = "reference"
 
 
@@ -66,37 +64,33 @@ def compare(job: Job, step: Step, rounds: int) -> list[Comparison]:
     They take turns, so that what disturbs one disturbs all; of those that agree, the time counts.
     """
     features, rois = job.arrays(step)
-    judged = np.flatnonzero(rois[:, 0] == 0)
-    judged = judged[np.linspace(0, len(judged) - 1, JUDGED_BOXES).astype(np.intp)]
-    channels = (slice(None),) * (3 if job.spec.layout == "NHWC" else 1) + (slice(JUDGED_CHANNELS),)
-    expected = _call(replace(job, backend=JUDGE), features[:1][channels], rois[judged])
+    spec = job.spec
+    points = math.prod(spec.output_size) * math.prod(max(ratio, 1) for ratio in spec.sampling_ratio)
+    boxes = min(max(JUDGED_POINTS // points, 1), JUDGED_BOXES)
+    first = np.flatnonzero(rois[:, 0] == 0)  # of one image: the reference copies what it is given
+    judged = first[np.linspace(0, len(first) - 1, boxes).astype(np.intp)]
+    channels = (slice(None),) * (3 if spec.layout == "NHWC" else 1) + (slice(JUDGED_CHANNELS),)
+    expected = job.call(features[:1][channels], rois[judged], JUDGE).astype(np.float64)
     scale = float(np.abs(expected).max()) or 1.0
-    tolerance = TOLERANCE[job.dtype.name]
 
     found = []
     for name in ra.backends.names():
         if name == JUDGE:
             continue
         try:
-            result = _call(replace(job, backend=name), features, rois)
+            result = job.call(features, rois, name)[judged][channels]
         except Exception as error:  # a plugin's fault must not hide what the others do
             found.append(Comparison(name, refusal=reason(error)))
-            continue
-        difference = float(np.abs(result[judged][channels] - expected).max()) / scale
-        found.append(Comparison(name, difference))
-    calls = {
-        one.backend: replace(job, backend=one.backend)
-        for one in found
-        if one.difference <= tolerance
+        else:
+            difference = np.abs(result.astype(np.float64) - expected)
+            difference[np.isnan(result) & np.isnan(expected)] = 0
+            found.append(Comparison(name, float(difference.max()) / scale))
+    seconds: dict[str, list[float]] = {
+        one.backend: [] for one in found if one.difference <= TOLERANCE[job.dtype.name]
     }
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
-        for name, call in calls.items():
+        for name, times in seconds.items():
             begin = time.perf_counter()
-            call.call(features, rois)
-            seconds[name].append(time.perf_counter() - begin)
+            job.call(features, rois, name)
+            times.append(time.perf_counter() - begin)
     return [replace(one, seconds=tuple(seconds.get(one.backend, ()))) for one in found]
-
-
-def _call(job: Job, features: NDArray[Any], rois: NDArray[Any]) -> NDArray[Any]:
-    return job.call(features, rois).astype(np.float64)

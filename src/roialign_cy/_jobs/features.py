@@ -199,7 +199,7 @@ def _only(path: Path, names: dict[str, Any], wanted: str | None) -> str:
         return str(wanted)
     if wanted is None and len(names) == 1:
         return next(iter(names))
-    listed = ", ".join(map(repr, names)) or "none"
+    listed = ", ".join(map(repr, sorted(names))) or "none"
     raise FileError(f"{str(path)!r} holds the arrays {listed}: name one of them with --array")
 
 

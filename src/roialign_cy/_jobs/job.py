@@ -104,9 +104,12 @@ class Job:
         rois[:, 0] -= step.first_image
         return self.features.window(step), rois
 
-    def call(self, features: NDArray[Any], rois: NDArray[Any]) -> NDArray[Any]:
-        """Pool with the job's options."""
-        pooled: NDArray[Any] = ra.roi_align(features, rois, **self.options, backend=self.backend)
+    def call(
+        self, features: NDArray[Any], rois: NDArray[Any], backend: str | None = None
+    ) -> NDArray[Any]:
+        """Pool with the job's options, by the job's backend or another."""
+        backend = backend or self.backend
+        pooled: NDArray[Any] = ra.roi_align(features, rois, **self.options, backend=backend)
         return pooled
 
     def facts(self) -> dict[str, Any]:
