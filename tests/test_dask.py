@@ -1,6 +1,7 @@
 """`roialign_cy.dask`: the bits of one call, however the maps are cut and whoever computes."""
 
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -181,3 +182,15 @@ def test_the_cluster_example(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("the same bits as one call") == 3
     assert "3 workers, one killed" in done.stdout
+
+
+def test_the_page(tmp_path, monkeypatch, capsys):
+    for package in ("skimage", "zarr"):
+        pytest.importorskip(package, reason="needs the extra 'dask' and scikit-image")
+    page = (Path(__file__).parent.parent / "docs" / "dask.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})
+    printed = re.findall(r"print\(.*\)  # (.*)", program)
+    assert len(printed) == 2
+    assert capsys.readouterr().out.splitlines() == printed

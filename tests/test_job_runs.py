@@ -366,6 +366,18 @@ def test_memory_stays_small(tmp_path, layout):
     assert (tmp_path / "out.npy").stat().st_size > 256 << 20
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the program reads ru_maxrss in KiB")
+def test_the_example_of_a_large_file(tmp_path):
+    """Killed twice and resumed, on a small disk: `--gib 20` is for a machine that has one."""
+    program = HERE.parent / "examples" / "larger_than_memory.py"
+    options = ["--gib", "0.5", "--memory", "1", "--limit", "200", "--folder", tmp_path]
+    command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, program, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("exit  -9") == 2
+    assert "the same bytes as the undisturbed run's, and as one call's" in done.stdout
+
+
 # What is shown.
 
 
