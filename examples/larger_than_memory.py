@@ -26,6 +26,7 @@ MAP_BYTES = CHANNELS * SIDE * SIDE * 4
 BOXES_PER_MAP = 2
 LARGEST_BOX = 48
 MIB = 1 << 20
+CHILD = "--as-the-command"
 
 
 def make_files(maps_path: Path, boxes_path: Path, num_maps: int) -> None:
@@ -76,18 +77,37 @@ def recorded_steps(progress: Path) -> int:
         return 0
 
 
-def run(command: list[str], progress: Path, kill_at: float) -> tuple[int, int, int]:
-    """Run until the end, or until so many steps: exit status, peak in bytes, steps seen."""
+def pool_until_killed(kill_at: float) -> None:
+    """Be the command `roialign`, but die once so many steps are recorded.
+
+    SIGKILL comes from Python's reports of what it does to files, so that it never comes too late:
+    at the latest when the whole result is about to be renamed.
+    """
+
+    def hook(event: str, arguments: tuple) -> None:
+        name = str(arguments[0]) if arguments else ""
+        is_record = event == "open" and name.endswith(".progress") and arguments[1] == "a"
+        is_last = event == "os.rename" and name.endswith(".partial")
+        if is_last or (is_record and recorded_steps(Path(name)) >= kill_at):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    from roialign_cy.cli import main as roialign
+
+    if kill_at < np.inf:
+        sys.addaudithook(hook)
+    roialign()
+
+
+def run(arguments: list[str], progress: Path, kill_at: float) -> tuple[int, int, int]:
+    """Run the command: exit status, peak of resident memory in bytes, most steps recorded."""
     seen = 0
-    child = subprocess.Popen(command)
+    child = subprocess.Popen([sys.executable, __file__, CHILD, str(kill_at), *arguments])
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+        seen = max(seen, recorded_steps(progress))
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)
             return child.returncode, usage.ru_maxrss * 1024, seen
-        seen = max(seen, recorded_steps(progress))
-        if seen >= kill_at:
-            child.send_signal(signal.SIGKILL)
         time.sleep(0.001)
 
 
@@ -113,9 +133,9 @@ def main() -> None:
         def pool(output: Path, kill_at: float, *more: str) -> tuple[int, int]:
             arguments = ["pool", str(maps), str(boxes), "-o", str(output), *more]
             arguments += ["--convention", "detectron2", "--memory", str(options.memory)]
-            command = [sys.executable, "-m", "roialign_cy", *arguments]
+            progress = output.with_name(f"{output.name}.progress")
             begin = time.perf_counter()
-            status, peak, seen = run(command, output.with_name(f"{output.name}.progress"), kill_at)
+            status, peak, seen = run(arguments, progress, kill_at)
             seconds = time.perf_counter() - begin
             print(f"  exit {status:3}, {seconds:5.1f} s, peak {peak / MIB:4.0f} MiB, {seen} steps")
             if peak > options.limit * MIB:
@@ -130,7 +150,7 @@ def main() -> None:
         for third in (1, 2):
             status, _ = pool(killed, steps * third / 3, "--resume")
             if status != -signal.SIGKILL or killed.exists():
-                sys.exit("the run was over before it could be killed: take a larger --gib")
+                sys.exit(f"status {status} where a kill was due")
         status, _ = pool(killed, np.inf, "--resume")
         in_a_process(pool_at_once, maps, boxes, expected)
         for other in (killed, expected):
@@ -143,4 +163,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [CHILD]:
+        kill_at = float(sys.argv[2])
+        del sys.argv[1:3]
+        pool_until_killed(kill_at)
+    else:
+        main()

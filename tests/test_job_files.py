@@ -75,6 +75,8 @@ BAD_BOXES = {
     "no bbox": ("b.json", coco(annotations=[{"image_id": 3}]), ["annotations[0]", "'bbox'"]),
     "short bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": [1, 2]}]),
         ["annotations[0]", "four numbers"]),
+    "huge bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": [10**400, 0, 1, 1]}]),
+        ["annotations[0]", "four numbers"]),
     "text bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": "abcd"}]),
         ["annotations[0]", "four numbers"]),
     "NaN bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": [0, float("nan"), 1, 1]}]),
@@ -135,6 +137,13 @@ def written(name, content=b"nonsense"):
     return write
 
 
+def sixteen_bits():
+    from PIL import Image
+
+    Image.fromarray(np.full((8, 9), 60_000, np.uint16)).save("m.png")
+    return "m.png"
+
+
 def two_arrays():
     np.savez("m.npz", first=np.ones(3), second=np.ones(3))
     return "m.npz"
@@ -166,6 +175,7 @@ def broken_zip():
         (written("m.npz"), ["cannot read 'm.npz'"]),
         (broken_zip, ["cannot read 'm.npz'"]),
         (written("m.png"), ["cannot read 'm.png'"]),
+        (sixteen_bits, ["'m.png': its values (I;16) are not of 8 bits"]),
         (written("m.bin"), ["'m.bin' must be a directory of Zarr or end in one of .npy, .npz"]),
     ],
 )  # fmt: skip

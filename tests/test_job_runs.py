@@ -265,6 +265,15 @@ def test_overwrite_starts_over(steps):
     assert names() == {"out.npy"}
 
 
+def test_resume_does_not_replace_what_has_come_in_between(steps):
+    interrupted(*steps)
+    np.save("out.npy", 1)
+    assert_refused(run("pool", *steps, "--resume"), "'out.npy' is there already")
+    assert np.load("out.npy") == 1
+    pool(*steps, "--resume", "--overwrite")
+    assert np.load("out.npy").shape == (3, 40, 24, 24)
+
+
 def test_threads_may_change(steps):
     interrupted(*steps)
     pool(*steps, "--resume", "--threads", "1")
@@ -370,7 +379,7 @@ def test_memory_stays_small(tmp_path, layout):
 def test_the_example_of_a_large_file(tmp_path):
     """Killed twice and resumed, on a small disk: `--gib 20` is for a machine that has one."""
     program = HERE.parent / "examples" / "larger_than_memory.py"
-    options = ["--gib", "0.5", "--memory", "1", "--limit", "200", "--folder", tmp_path]
+    options = ["--gib", "0.25", "--memory", "2", "--limit", "200", "--folder", tmp_path]
     command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, program, *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

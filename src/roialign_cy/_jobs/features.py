@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import shutil
@@ -159,7 +160,7 @@ def _map_npy(file: IO[bytes]) -> Callable[[], NDArray[Any]]:
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
     offset = file.tell()
-    nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    nbytes = math.prod(shape) * dtype.itemsize
     there = os.fstat(file.fileno()).st_size - offset
     if there < nbytes:
         raise ValueError(f"it is truncated: {there} of {nbytes} bytes of shape {shape} are there")
@@ -209,6 +210,8 @@ def _load_image(path: Path, layout: str) -> Callable[[], NDArray[np.float32]]:
 
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("F", "I")):
+                raise ValueError(f"its values ({image.mode}) are not of 8 bits: save them as .npy")
             upright = ImageOps.exif_transpose(image)
             pixels = np.asarray(upright.convert("L" if image.mode in ("1", "L") else "RGB"))
     except Image.DecompressionBombError as error:
@@ -221,9 +224,8 @@ def _load_image(path: Path, layout: str) -> Callable[[], NDArray[np.float32]]:
 def _canvas(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros that take memory only where they are written, page by page."""
     # Of a large np.zeros a written byte takes 2 MiB: NumPy asks for huge pages.
-    nbytes = max(int(np.prod(shape)) * dtype.itemsize, 1)
-    pages = mmap.mmap(-1, nbytes)
+    pages = mmap.mmap(-1, max(math.prod(shape) * dtype.itemsize, 1))
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         pages.madvise(mmap.MADV_NOHUGEPAGE)
-    flat = np.frombuffer(pages, dtype.newbyteorder("="), count=int(np.prod(shape)))
+    flat = np.frombuffer(pages, dtype.newbyteorder("="), count=math.prod(shape))
     return flat.reshape(shape)

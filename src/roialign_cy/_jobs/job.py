@@ -200,6 +200,7 @@ def _steps_done(
     if path.is_dir() and not any((path / name).exists() for name in _ZARR_METADATA):
         raise FileError(f"{str(path)!r} is a directory and not Zarr")
     found = record.read()
+    done = 0
     if resume and found is not None:
         facts = job.facts()
         differing = [name for name in facts | found[0] if facts.get(name) != found[0].get(name)]
@@ -208,18 +209,18 @@ def _steps_done(
                 f"{str(partial)!r} is of a run that differs in {', '.join(differing)}: "
                 "--overwrite, without --resume, starts over"
             )
-        if partial.exists() or (path.exists() and found[1] == len(job.plan)):
+        if partial.exists():
+            done = found[1]
+        elif path.exists() and found[1] == len(job.plan):
             return found[1]
-    if overwrite:
-        return 0
-    if path.exists():
+    if path.exists() and not overwrite:
         raise FileError(f"{str(path)!r} is there already: --overwrite replaces it")
-    if partial.exists() and not resume:
+    if partial.exists() and not (resume or overwrite):
         raise FileError(
             f"{str(partial)!r} is left of an earlier run: --resume goes on with it, "
             "--overwrite starts over"
         )
-    return 0
+    return done
 
 
 def _run(

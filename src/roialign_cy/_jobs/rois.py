@@ -140,18 +140,21 @@ def _read_coco(path: Path) -> BoxFile:
         raise FileError(
             f"{str(path)!r}: it must have 'images', with an 'id' each, and 'annotations'"
         ) from error
-    rois = np.empty((len(annotations), len(COLUMNS)))
+    corners_and_sizes, images = array("d"), array("q")
     for row, annotation in enumerate(annotations):
         where = f"{str(path)!r}, annotations[{row}]"
         try:
             image, box = annotation["image_id"], annotation["bbox"]
-            rois[row] = boxes.from_xywh([box])
-        except (KeyError, TypeError, ValueError):
+            x, y, width, height = map(float, box)
+        except (KeyError, OverflowError, TypeError, ValueError):
             raise FileError(
                 f"{where}: it must have an 'image_id' and a 'bbox' of four numbers, "
                 f"got {json.dumps(annotation)[:80]}"
             ) from None
         if image not in indices:
             raise FileError(f"{where}: no image has its image_id, {image!r}")
-        rois[row, 0] = indices[image]
+        corners_and_sizes.extend((x, y, width, height))
+        images.append(indices[image])
+    rois = boxes.from_xywh(np.array(corners_and_sizes, np.float64).reshape(-1, 4))
+    rois[:, 0] = images
     return BoxFile(path, rois, lambda row: f"annotations[{row}]", len(indices))
