@@ -100,11 +100,17 @@ def test_bad_boxes(run, case):
     [
         (np.ones((4, 4)), ["(K, 5)", "(4, 4)"]),
         (np.array([[0, 1, 1, 2, 2], [0, 1, np.inf, 2, 2]]), ["'b.npy', row 1", "finite"]),
+        (
+            np.array(
+                [[0, -1.2345678901e308, 1.2345678901e300, 1.2345678901e308, 1.2345678901e305]]
+            ),
+            ["'b.npy', row 0", "finite extent", "1.23456789e+305]"],
+        ),
         (np.array([[0.5, 1, 1, 2, 2]]), ["'b.npy', row 0", "index of an image"]),
         (np.array([["a"] * 5]), ["'b.npy'", "floats or integers"]),
         (np.array([[None] * 5]), ["'b.npy'", "pickle"]),
     ],
-    ids=["four columns", "inf", "half an image", "texts", "objects"],
+    ids=["four columns", "inf", "two lines", "half an image", "texts", "objects"],
 )
 def test_bad_boxes_in_npy(run, rois, texts):
     np.save("b.npy", rois, allow_pickle=True)

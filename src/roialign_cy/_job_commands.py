@@ -106,7 +106,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except (ra.BackendUnavailableError, OSError, TypeError, ValueError) as error:
-        raise BadFileError(str(error)) from error
+        raise BadFileError(str(error).replace("\n", "")) from error
 
 
 @contextmanager

@@ -19,12 +19,13 @@ from dask.system import CPU_COUNT
 
 import roialign_cy as ra
 
-from . import _arrays
+from . import _arrays, boxes
 from ._spec import make_spec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._spec import PoolSpec
     from .conventions import Convention
 
 __all__ = ["roi_align"]
@@ -111,10 +112,10 @@ def roi_align(
     # Boxes are few beside the maps, so every task gets them all: the dtype of each, which decides
     # its adaptive counts, depends on the others.
     if any(map(is_dask_collection, rois_per_image)):
-        rois = dask.delayed(_arrays.check_rois)(rois_per_image, num_images, spec)
-        counts = [_count(boxes) for boxes in rois_per_image]
+        rois = dask.delayed(_checked)(rois_per_image, spec)
+        counts = [_count(entry) for entry in rois_per_image]
     else:
-        checked = _arrays.check_rois(rois_per_image, num_images, spec)
+        checked = _checked(rois_per_image, spec)
         rois = dask.delayed(checked)
         counts = np.bincount(checked[:, 0].astype(np.intp), minlength=num_images).tolist()
 
@@ -137,6 +138,12 @@ def roi_align(
         dtype=dtype,
         meta=np.empty((0, 0, 0, 0), dtype),
     )
+
+
+def _checked(rois_per_image: Sequence[Any], spec: PoolSpec) -> NDArray[np.floating]:
+    """All boxes as rows, image by image."""
+    rois = boxes.join(rois_per_image, "rois_per_image")
+    return _arrays.check_rois(rois, len(rois_per_image), spec)
 
 
 def _pool_chunk(
@@ -170,9 +177,9 @@ def _tasks_at_once() -> int:
     return int(dask.config.get("num_workers", None) or CPU_COUNT)
 
 
-def _count(boxes: Any) -> float:
+def _count(entry: Any) -> float:
     """How many boxes an image has; NaN if that is not known yet."""
-    shape = getattr(boxes, "shape", None)  # a Delayed answers with another one
+    shape = getattr(entry, "shape", None)  # a Delayed answers with another one
     if isinstance(shape, tuple):
         return float(shape[0]) if math.isnan(shape[0]) else int(shape[0])
-    return math.nan if is_dask_collection(boxes) else len(boxes)
+    return math.nan if is_dask_collection(entry) else len(entry)
