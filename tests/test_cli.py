@@ -163,6 +163,19 @@ def test_missing_extra(monkeypatch, capsys, package):
     assert not capsys.readouterr().out
 
 
+def test_missing_zarr(monkeypatch, capsys, tmp_path):
+    np.save(tmp_path / "maps.npy", np.ones((1, 1, 4, 4)))
+    np.save(tmp_path / "rois.npy", np.zeros((1, 5)))
+    arguments = ["maps.npy", "rois.npy", "-o", "out.zarr"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    monkeypatch.setattr(sys, "argv", ["roialign", "pool", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 'roialign needs zarr: pip install "roialign_cy[cli]"'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps.npy", "rois.npy"]
+
+
 def test_missing_extra_as_a_process(tmp_path):
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError('gone', name='click')")
     code = "import sys; sys.path.insert(0, sys.argv[1]); from roialign_cy import cli; cli.main()"

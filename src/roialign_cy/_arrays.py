@@ -34,10 +34,20 @@ def check_features(features: NDArray[Any], layout: str, name: str = "features") 
 def check_rois(rois: Any, num_images: int, spec: PoolSpec) -> NDArray[np.floating]:
     """``rois`` as a (K, 5) array whose every box can be pooled."""
     boxes = normalise_rois(rois, num_images)
-    row, fault = boxcheck.find_fault(boxes, num_images, spec)
+    fault = find_fault(boxes, num_images, spec)
     if fault is not None:
-        raise ValueError(_FAULTS[fault].format(row=row, box=boxes[row], images=num_images))
+        raise ValueError(fault[1])
     return boxes
+
+
+def find_fault(
+    boxes: NDArray[np.floating], num_images: int, spec: PoolSpec
+) -> tuple[int, str] | None:
+    """The first of the (K, 5) ``boxes`` that cannot be pooled, and why; None if all can."""
+    row, fault = boxcheck.find_fault(boxes, num_images, spec)
+    if fault is None:
+        return None
+    return row, _FAULTS[fault].format(row=row, box=boxes[row], images=num_images)
 
 
 _FAULTS = {

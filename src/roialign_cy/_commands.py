@@ -8,30 +8,28 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import roialign_cy as ra
 
 from . import demo
+from ._command_parts import BadFileError, make_console, make_table
 from ._config import config
 from ._explain.numbers import COORDINATES
+from ._job_commands import compare, pool
 from ._worked_example import WorkedNumber, document_map, worked_numbers
 from .conventions import MODES
-
-
-class _BadFileError(click.ClickException):
-    """A file or a value that was named cannot be used; the status is that of a bad argument."""
-
-    exit_code = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(ra.__version__)
 def roialign() -> None:
     """RoI Align for NumPy and CuPy."""
+
+
+roialign.add_command(pool)
+roialign.add_command(compare)
 
 
 @roialign.command("demo")
@@ -53,12 +51,12 @@ def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
     try:
         photograph = demo.load_photograph(image)
     except ValueError as error:
-        raise _BadFileError(str(error)) from error
+        raise BadFileError(str(error)) from error
     features = demo.feature_map(photograph)
     results, refusals = _pool_everywhere(features)
     first, pooled = next(iter(results.items()))
 
-    console = _console()
+    console = make_console()
     for table in (
         _sections_table(pooled, first),
         _backends_table(results, refusals),
@@ -73,7 +71,7 @@ def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
     try:
         save_picture(output, photograph, demo.explain_box(features, demo.CHANNELS.index("red")))
     except (OSError, ValueError) as error:  # ValueError: a format unknown to Matplotlib
-        raise _BadFileError(f"cannot write {str(output)!r}: {error}") from error
+        raise BadFileError(f"cannot write {str(output)!r}: {error}") from error
     click.echo(f"picture: {output}")
 
 
@@ -133,7 +131,7 @@ def run_explain(
             rois, scale = np.array([[image or 0, *box]]), 1.0 if scale is None else scale
         explanation = ra.explain(maps, rois, spatial_scale=scale, **options)
         chosen = section or explanation.number(0, 0)
-        console = _console()
+        console = make_console()
         console.print(explanation.table(chosen))
         for point in np.ndindex(*explanation.values.shape[2:]):
             click.echo(explanation.formula(chosen, explanation.number(*point)) + "\n")
@@ -142,9 +140,9 @@ def run_explain(
             explanation.plot(chosen).savefig(picture)
             click.echo(f"picture: {picture}")
     except EOFError as error:  # of NumPy, for a file without a byte
-        raise _BadFileError(f"cannot read {str(features)!r}: {error}") from error
+        raise BadFileError(f"cannot read {str(features)!r}: {error}") from error
     except (OSError, TypeError, ValueError) as error:
-        raise _BadFileError(str(error)) from error
+        raise BadFileError(str(error)) from error
 
 
 @roialign.command("info")
@@ -152,7 +150,7 @@ def show_info() -> None:
     """Show the version, what the CPU code runs on, and the backends."""
     found = config()
     cpu = found["cpu"]
-    table = _table("Installation", "what", "found")
+    table = make_table("Installation", "what", "found")
     for what, value in (
         ("version", found["version"]),
         ("Python", found["python"]),
@@ -166,12 +164,7 @@ def show_info() -> None:
         table.add_row(what, value)
     for name, reason in found["backends"].items():
         table.add_row(f"backend {name}", f"unavailable: {reason}" if reason else "available")
-    _console().print(table)
-
-
-def _console() -> Console:
-    # Texts with brackets, such as pip's extras, are no markup.
-    return Console(markup=False, highlight=False)
+    make_console().print(table)
 
 
 def _pool_everywhere(
@@ -188,24 +181,10 @@ def _pool_everywhere(
     return results, refusals
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    for heading in headings:
-        table.add_column(heading)
-    return table
-
-
 def _sections_table(pooled: NDArray[Any], backend: str) -> Table:
     x, y, w, h = demo.BOX
     t, k = demo.OUTPUT_SIZE
-    table = _table(f"Sections of the box [{x}, {y}], {w} x {h} (y up), by {backend}", "(i,j)")
+    table = make_table(f"Sections of the box [{x}, {y}], {w} x {h} (y up), by {backend}", "(i,j)")
     for channel in demo.CHANNELS:
         table.add_column(channel, justify="right")
     for j in range(1, t + 1):
@@ -215,7 +194,7 @@ def _sections_table(pooled: NDArray[Any], backend: str) -> Table:
 
 
 def _backends_table(results: dict[str, NDArray[Any]], refusals: dict[str, str]) -> Table:
-    table = _table("Backends", "name", "largest difference from the reference")
+    table = make_table("Backends", "name", "largest difference from the reference")
     for name, pooled in results.items():
         difference = float(np.abs(pooled - results["reference"]).max())
         table.add_row(name, f"{difference:.1e}" if difference else "0")
@@ -225,7 +204,7 @@ def _backends_table(results: dict[str, NDArray[Any]], refusals: dict[str, str]) 
 
 
 def _worked_table(numbers: list[WorkedNumber]) -> Table:
-    table = _table("The document's worked example", "what", "printed", "computed", "remark")
+    table = make_table("The document's worked example", "what", "printed", "computed", "remark")
     for number in numbers:
         verdict = "agrees" if number.agrees else "differs"
         table.add_row(

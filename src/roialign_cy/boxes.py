@@ -101,10 +101,10 @@ def from_list(boxes: Sequence[ArrayLike]) -> NDArray[np.floating]:
     array([[0., 0., 0., 4., 4.],
            [2., 1., 1., 3., 3.]])
     """
-    return _join(boxes, "boxes")
+    return join(boxes, "boxes")
 
 
-def _join(boxes: Sequence[ArrayLike], name: str) -> NDArray[np.floating]:
+def join(boxes: Sequence[ArrayLike], name: str) -> NDArray[np.floating]:
     """`from_list` of what the caller knows as ``name``."""
     if not isinstance(boxes, Iterable):
         raise TypeError(f"{name} must be a sequence of arrays, got {boxes!r}")
@@ -132,7 +132,7 @@ def normalise_rois(rois: Any, num_images: int) -> NDArray[np.floating]:
                 raise ValueError(
                     f"rois must have one entry per image: expected {num_images}, got {len(rois)}"
                 )
-            return _join(rois, "rois")
+            return join(rois, "rois")
         if not rois:
             return np.empty((0, 5))
     array = _numeric(rois, "rois")

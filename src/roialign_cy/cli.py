@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-_EXTRA = ("PIL", "click", "matplotlib", "rich")
+_EXTRAS = {"PIL": "demo", "click": "demo", "matplotlib": "demo", "rich": "demo", "zarr": "cli"}
+"""Of what the command imports: which extra has it."""
 
 
 def main() -> None:
@@ -16,6 +17,6 @@ def main() -> None:
         roialign(prog_name="roialign")
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _EXTRA:
+        if package not in _EXTRAS:
             raise
-        sys.exit(f'roialign needs {package}: pip install "roialign_cy[demo]"')
+        sys.exit(f'roialign needs {package}: pip install "roialign_cy[{_EXTRAS[package]}]"')

@@ -1,0 +1,142 @@
+"""``roialign pool`` and ``roialign compare``: a user's own files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+import roialign_cy as ra
+
+from . import _jobs
+from ._command_parts import BadFileError, job_options, make_console, make_table
+
+MIB = 1 << 20
+
+
+@click.command("pool")
+@job_options
+@click.option("--backend", metavar="NAME", help="Who computes: see `roialign info`.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Where the result goes: .npy or .zarr.",
+)
+@click.option("--resume", is_flag=True, help="Go on with what a run that was killed has left.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+def pool(
+    features: Path, rois: Path, output: Path, resume: bool, overwrite: bool, **options: Any
+) -> None:
+    """Pool the boxes of a file from the maps of a file, however large both are.
+
+    FEATURES is a .npy file of float16, float32 or float64 (memory-mapped), a .npz file, a Zarr
+    array of (N, C, H, W), or an image, which is one map of its grey values or its colours, uint8
+    turned into float32.
+
+    ROIS has the boxes, y down, in units that --spatial-scale turns into cells: a .csv file of the
+    columns image,x1,y1,x2,y2 (under a header that names them there may be others), a .npy file
+    of shape (K, 5), or COCO's .json, whose images are counted in the order it lists them.
+
+    The result has a row for each box, in the order of ROIS. Until it is whole it is called
+    OUTPUT.partial.
+    """
+    with _errors(), _job(features, rois, **options) as job:
+        with _progress_bar() as report:
+            _jobs.pool(job, output, resume=resume, overwrite=overwrite, report=report)
+        shape = " x ".join(map(str, job.output_shape))
+        click.echo(f"{output}: {shape}, {job.dtype}")
+
+
+@click.command("compare")
+@job_options
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="MODULE:OBJECT",
+    help="A backend that takes part beside those that are installed. May be repeated.",
+)
+def compare(
+    features: Path, rois: Path, rounds: int, plugins: tuple[str, ...], **options: Any
+) -> None:
+    """Time the backends that are installed here, on the maps and boxes of files.
+
+    FEATURES, ROIS and the options are those of `roialign pool`, of which the largest step is
+    pooled by every backend in turn. Who disagrees with the reference has no time.
+    """
+    with _errors():
+        for plugin in plugins:
+            _register(plugin)
+        with _job(features, rois, backend=None, **options) as job:
+            if len(job.plan) == 0:
+                raise _jobs.FileError(f"{str(rois)!r} has no box to compare by")
+            step = _jobs.largest_step(job)
+            found = _jobs.compare(job, step, rounds)
+    channels = step.channels.stop - step.channels.start
+    table = make_table(
+        f"{len(step.boxes)} boxes, {channels} channels, {job.dtype}: median of {rounds}",
+        "backend",
+        "ms",
+        "of cpu's",
+        "difference",
+    )
+    ours = next((one.median for one in found if one.backend == "cpu"), math.nan)
+    for one in found:
+        table.add_row(
+            one.backend,
+            f"{one.median * 1e3:.3g}" if one.seconds else "",
+            f"{one.median / ours:.2f}" if one.seconds else "",
+            one.refusal or (f"{one.difference:.1e}" + ("" if one.seconds else ": not the same")),
+        )
+    make_console().print(table)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn what is wrong with files and options into one line and the status 2."""
+    try:
+        yield
+    except (ra.BackendUnavailableError, OSError, TypeError, ValueError) as error:
+        raise BadFileError(str(error).replace("\n", "")) from error
+
+
+@contextmanager
+def _job(
+    features: Path,
+    rois: Path,
+    backend: str | None,
+    memory_mib: int,
+    array_name: str | None,
+    **options: Any,
+) -> Iterator[_jobs.Job]:
+    boxes = _jobs.read_boxes(rois)
+    with _jobs.open_features(features, options["layout"], array_name) as maps:
+        yield _jobs.Job(maps, boxes, options, backend, memory_mib * MIB)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Any]:
+    """Show on a terminal how far a job is; what comes is called with the values done and all."""
+    console = make_console(stderr=True)
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+def _register(plugin: str) -> None:
+    """Register the backend that ``module:object`` names."""
+    try:
+        loaded = EntryPoint("", plugin, "").load()
+        ra.backends.register(loaded() if isinstance(loaded, type) else loaded)
+    except (AttributeError, ImportError, TypeError, ValueError) as error:
+        raise ValueError(f"--plugin {plugin}: {error}") from error

@@ -1,0 +1,18 @@
+"""Pooling from file to file, in steps of bounded memory, that goes on where it was killed."""
+
+from ._errors import FileError
+from .compare import Comparison, compare, largest_step
+from .features import open_features
+from .job import Job, pool
+from .rois import read_boxes
+
+__all__ = [
+    "Comparison",
+    "FileError",
+    "Job",
+    "compare",
+    "largest_step",
+    "open_features",
+    "pool",
+    "read_boxes",
+]

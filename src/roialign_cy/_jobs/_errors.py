@@ -1,0 +1,20 @@
+"""The one error of this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class FileError(ValueError):
+    """A file cannot be used as it was asked for; one line that names it, and the row if any."""
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, in one line and without the name of the file."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def cannot(verb: str, path: Path, error: Exception) -> FileError:
+    """Say that a file cannot be read or written, and why."""
+    return FileError(f"cannot {verb} {str(path)!r}: {reason(error)}")

@@ -1,0 +1,96 @@
+"""The backends that are installed here, on a part of a job: who agrees, and how fast."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import roialign_cy as ra
+
+from ._errors import reason
+
+if TYPE_CHECKING:
+    from .job import Job
+    from .plan import Step
+
+TOLERANCE = {"float16": 1e-2, "float32": 1e-3, "float64": 1e-9}
+"""Largest difference that counts as agreement, as a part of the largest value: some backends take
+the positions of samples in the maps' type. Another convention differs by more."""
+JUDGED_BOXES, JUDGED_CHANNELS, JUDGED_POINTS = 4, 2, 20_000
+"""Most that the reference, at some microseconds a point, is asked for; but always one box."""
+JUDGE = "reference"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of one backend.
+
+    Attributes
+    ----------
+    backend : str
+    difference : float
+        Largest one from the reference, as a part of the largest value; NaN if there is no result.
+    seconds : tuple of float
+        Time of each call; empty where the results do not agree.
+    refusal : str
+        Why there is no result, in one line.
+    """
+
+    backend: str
+    difference: float = math.nan
+    seconds: tuple[float, ...] = ()
+    refusal: str = ""
+
+    @property
+    def median(self) -> float:
+        """Median time of a call in seconds; NaN without one."""
+        return statistics.median(self.seconds) if self.seconds else math.nan
+
+
+def largest_step(job: Job) -> Step:
+    """What a job is compared by: the step that computes most."""
+    plan = job.plan
+    return plan[max(range(len(plan)), key=plan.cost)]
+
+
+def compare(job: Job, step: Step, rounds: int) -> list[Comparison]:
+    """Pool a step of a job on every backend but the reference, which judges.
+
+    They take turns, so that what disturbs one disturbs all; of those that agree, the time counts.
+    """
+    features, rois = job.arrays(step)
+    spec = job.spec
+    points = math.prod(spec.output_size) * math.prod(max(ratio, 1) for ratio in spec.sampling_ratio)
+    boxes = min(max(JUDGED_POINTS // points, 1), JUDGED_BOXES)
+    first = np.flatnonzero(rois[:, 0] == 0)  # of one image: the reference copies what it is given
+    judged = first[np.linspace(0, len(first) - 1, boxes).astype(np.intp)]
+    channels = (slice(None),) * (3 if spec.layout == "NHWC" else 1) + (slice(JUDGED_CHANNELS),)
+    expected = job.call(features[:1][channels], rois[judged], JUDGE).astype(np.float64)
+    scale = float(np.abs(expected).max()) or 1.0
+
+    found = []
+    for name in ra.backends.names():
+        if name == JUDGE:
+            continue
+        try:
+            result = job.call(features, rois, name)[judged][channels]
+        except Exception as error:  # a plugin's fault must not hide what the others do
+            found.append(Comparison(name, refusal=reason(error)))
+        else:
+            difference = np.abs(result.astype(np.float64) - expected)
+            difference[np.isnan(result) & np.isnan(expected)] = 0
+            found.append(Comparison(name, float(difference.max()) / scale))
+    seconds: dict[str, list[float]] = {
+        one.backend: [] for one in found if one.difference <= TOLERANCE[job.dtype.name]
+    }
+    for _ in range(rounds):
+        for name, times in seconds.items():
+            begin = time.perf_counter()
+            job.call(features, rois, name)
+            times.append(time.perf_counter() - begin)
+    return [replace(one, seconds=tuple(seconds.get(one.backend, ()))) for one in found]

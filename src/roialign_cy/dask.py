@@ -1,0 +1,185 @@
+"""RoI Align of Dask arrays: lazy, in parallel, on one machine or on a cluster.
+
+Needs the extra: ``pip install "roialign_cy[dask]"``.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from multiprocessing import parent_process
+from typing import TYPE_CHECKING, Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.base import is_dask_collection
+from dask.system import CPU_COUNT
+
+import roialign_cy as ra
+
+from . import _arrays, boxes
+from ._spec import make_spec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ._spec import PoolSpec
+    from .conventions import Convention
+
+__all__ = ["roi_align"]
+
+
+def roi_align(
+    features: da.Array,
+    rois_per_image: Sequence[Any],
+    output_size: int | tuple[int, int],
+    *,
+    convention: str | Convention = "document",
+    spatial_scale: float = 1.0,
+    sampling_ratio: int | tuple[int, int] | None = None,
+    mode: str | None = None,
+    layout: str = "NCHW",
+    backend: str | None = None,
+    num_threads: int | None = None,
+) -> da.Array:
+    """Pool every box of a Dask array of maps, lazily.
+
+    Parameters
+    ----------
+    features : dask.array.Array of shape (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``
+        The maps. Every chunk is a task; those that divide H or W are joined, so that a task has
+        whole maps of some images and channels.
+    rois_per_image : sequence of N array_like of shape (K_i, 4)
+        For each image its boxes ``[x1, y1, x2, y2]``. They may be lazy, too: Dask arrays, or
+        anything that Dask computes to such an array.
+    output_size, convention, spatial_scale, sampling_ratio, mode, layout, backend
+        As for `roialign_cy.roi_align`.
+    num_threads : int, optional
+        Upper bound on the threads of a task. By default a task's share of those that its process
+        may use: `roialign_cy.get_num_threads`, divided by the tasks that run there at a time.
+
+    Returns
+    -------
+    dask.array.Array of shape (K, C, rows, cols), or (K, rows, cols, C) with ``layout="NHWC"``
+        Chunked like the images and channels of ``features``; the same bits as one call of
+        `roialign_cy.roi_align` gives. K and the chunks along it are NaN if the number of boxes of
+        an image is only known when it is computed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `roialign_cy.roi_align`; for lazy boxes, when they are computed.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from roialign_cy.dask import roi_align
+    >>> features = da.arange(32, dtype=np.float32).reshape(2, 1, 4, 4).rechunk((1, 1, 4, 4))
+    >>> pooled = roi_align(features, [[[1, 1, 3, 3]], []], 2, convention="detectron2")
+    >>> pooled.chunks
+    ((1, 0), (1,), (2,), (2,))
+    >>> pooled.compute()
+    array([[[[ 5.,  6.],
+             [ 9., 10.]]]], dtype=float32)
+    """
+    options = {
+        "output_size": output_size,
+        "convention": convention,
+        "spatial_scale": spatial_scale,
+        "sampling_ratio": sampling_ratio,
+        "mode": mode,
+        "layout": layout,
+        "num_threads": num_threads,
+    }
+    spec = make_spec(**options)  # type: ignore[arg-type]
+    if not isinstance(features, da.Array):
+        raise TypeError(f"features must be a Dask array, got {type(features).__name__}")
+    _arrays.check_features(features, layout)
+    if not isinstance(rois_per_image, list | tuple):
+        raise TypeError(
+            "rois_per_image must be a list with the boxes of each image, "
+            f"got {type(rois_per_image).__name__}"
+        )
+    num_images = spec.feature_shape(features.shape)[0]
+    if len(rois_per_image) != num_images:
+        raise ValueError(
+            f"rois_per_image must have one entry per image: expected {num_images}, "
+            f"got {len(rois_per_image)}"
+        )
+    # Boxes are few beside the maps, so every task gets them all: the dtype of each, which decides
+    # its adaptive counts, depends on the others.
+    if any(map(is_dask_collection, rois_per_image)):
+        rois = dask.delayed(_checked)(rois_per_image, spec)
+        counts = [_count(entry) for entry in rois_per_image]
+    else:
+        checked = _checked(rois_per_image, spec)
+        rois = dask.delayed(checked)
+        counts = np.bincount(checked[:, 0].astype(np.intp), minlength=num_images).tolist()
+
+    is_nchw = layout == "NCHW"
+    maps = features.rechunk({2: -1, 3: -1} if is_nchw else {1: -1, 2: -1})
+    ends = np.cumsum(maps.chunks[0])
+    boxes_per_chunk = tuple(
+        sum(counts[end - size : end]) for end, size in zip(ends, maps.chunks[0], strict=True)
+    )
+    sections = tuple((size,) for size in spec.output_size)
+    chunks = (boxes_per_chunk, maps.chunks[1], *sections)
+    if not is_nchw:
+        chunks = (boxes_per_chunk, *sections, maps.chunks[3])
+    dtype = features.dtype.newbyteorder("=")
+    return maps.map_blocks(
+        _pool_chunk,
+        rois,
+        {**options, "backend": backend},
+        chunks=chunks,
+        dtype=dtype,
+        meta=np.empty((0, 0, 0, 0), dtype),
+    )
+
+
+def _checked(rois_per_image: Sequence[Any], spec: PoolSpec) -> NDArray[np.floating]:
+    """All boxes as rows, image by image."""
+    rois = boxes.join(rois_per_image, "rois_per_image")
+    return _arrays.check_rois(rois, len(rois_per_image), spec)
+
+
+def _pool_chunk(
+    maps: Any, rois: NDArray[np.floating], options: dict[str, Any], block_info: Any = None
+) -> Any:
+    """Pool the boxes of the images in one chunk."""
+    first, last = block_info[0]["array-location"][0]
+    chosen = slice(*np.searchsorted(rois[:, 0], (first, last)))
+    mine = rois[chosen].copy()
+    mine[:, 0] -= first
+    if options["num_threads"] is None:
+        options = {**options, "num_threads": share_of_threads()}
+    return ra.roi_align(maps, mine, **options)
+
+
+def share_of_threads() -> int:
+    """Threads of one task, where this process runs as many tasks at a time as it may."""
+    return max(ra.get_num_threads() // _tasks_at_once(), 1)
+
+
+def _tasks_at_once() -> int:
+    try:
+        from distributed import get_worker
+
+        return int(get_worker().state.nthreads)
+    except (ImportError, ValueError):  # not in a worker
+        pass
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and parent_process() is None:  # the synchronous scheduler
+        return 1
+    return int(dask.config.get("num_workers", None) or CPU_COUNT)
+
+
+def _count(entry: Any) -> float:
+    """How many boxes an image has; NaN if that is not known yet."""
+    shape = getattr(entry, "shape", None)  # a Delayed answers with another one
+    if isinstance(shape, tuple):
+        return float(shape[0]) if math.isnan(shape[0]) else int(shape[0])
+    return math.nan if is_dask_collection(entry) else len(entry)

@@ -1,0 +1,197 @@
+"""`roialign_cy.dask`: the bits of one call, however the maps are cut and whoever computes."""
+
+import doctest
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import roialign_cy as ra
+
+dask = pytest.importorskip("dask", reason="needs the extra 'dask'")
+da = pytest.importorskip("dask.array", reason="needs the extra 'dask'")
+
+import roialign_cy.dask as roialign_dask  # noqa: E402
+from roialign_cy.dask import roi_align  # noqa: E402
+
+MMCV = {"output_size": (3, 2), "convention": "mmcv", "spatial_scale": 0.5}
+
+
+def inputs(counts=(3, 0, 7, 1, 20), dtype=np.float32):
+    rng = np.random.default_rng(0)
+    maps = rng.standard_normal((len(counts), 10, 20, 24)).astype(dtype)
+    boxes = []
+    for count in counts:
+        corners = rng.uniform(-5, 40, (count, 2))
+        boxes.append(np.hstack([corners, corners + rng.uniform(0, 30, (count, 2))]))
+    return maps, boxes
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+@pytest.mark.parametrize("chunks", [(1, 10, 20, 24), (2, 3, 7, 24), (5, 10, 20, 5), (5, 1, 1, 1)])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_bits_are_those_of_one_call(layout, chunks, scheduler):
+    maps, boxes = inputs()
+    if layout == "NHWC":
+        maps = maps.transpose(0, 2, 3, 1)
+        chunks = tuple(chunks[axis] for axis in (0, 2, 3, 1))
+    expected = ra.roi_align(maps, boxes, **MMCV, layout=layout)
+    pooled = roi_align(da.from_array(maps, chunks), boxes, **MMCV, layout=layout)
+    assert pooled.shape == expected.shape
+    assert pooled.dtype == expected.dtype
+    result = pooled.compute(scheduler=scheduler)
+    np.testing.assert_array_equal(result, expected, strict=True)
+
+
+def test_chunks_are_those_of_images_and_channels():
+    maps, boxes = inputs()
+    lazy = da.from_array(maps, (2, 3, 7, 24))
+    assert roi_align(lazy, boxes, **MMCV).chunks == ((3, 8, 20), (3, 3, 3, 1), (3,), (2,))
+    nhwc = da.from_array(maps.transpose(0, 2, 3, 1), (2, 7, 24, 3))
+    pooled = roi_align(nhwc, boxes, **MMCV, layout="NHWC")
+    assert pooled.chunks == ((3, 8, 20), (3,), (2,), (3, 3, 3, 1))
+
+
+def test_nothing_is_computed_before_it_is_asked_for():
+    _, boxes = inputs()
+    maps = da.map_blocks(lambda: 1 / 0, chunks=((1,) * 5, (10,), (20,), (24,)), dtype=np.float32)
+    pooled = roi_align(maps, boxes, **MMCV)
+    with pytest.raises(ZeroDivisionError):
+        pooled.compute()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4"])
+def test_dtypes(dtype):
+    maps, boxes = inputs(dtype=dtype)
+    pooled = roi_align(da.from_array(maps, (2, 3, 20, 24)), boxes, **MMCV)
+    expected = ra.roi_align(maps, boxes, **MMCV)
+    assert pooled.dtype == expected.dtype
+    np.testing.assert_array_equal(pooled.compute(), expected, strict=True)
+
+
+def test_dtypes_of_boxes_are_promoted_as_in_one_call():
+    # 7.0000005 cells are 8 samples in float64 and 7 in float32, of whole images' boxes.
+    maps, _ = inputs((1, 1))
+    boxes = [np.array([[0, 0, 7.0000002, 7]]), np.array([[0, 0, 3, 3]], np.float32)]
+    options = {"output_size": 1, "convention": "torchvision"}
+    expected = ra.roi_align(maps, boxes, **options)
+    alone = ra.roi_align(maps[:1], [boxes[0].astype(np.float32)], **options)
+    assert not np.array_equal(alone, expected[:1])
+    for make in (lambda entry: entry, dask.delayed):
+        lazy = [make(entry.astype(np.float32) if index else entry) for index, entry
+                in enumerate(boxes)]  # fmt: skip
+        pooled = roi_align(da.from_array(maps, (1, 10, 20, 24)), lazy, **options)
+        np.testing.assert_array_equal(pooled.compute(), expected)
+
+
+def test_lazy_boxes():
+    maps, boxes = inputs()
+    lazy = da.from_array(maps, (2, 10, 20, 24))
+    expected = ra.roi_align(maps, boxes, **MMCV)
+    delayed = roi_align(lazy, [dask.delayed(entry) for entry in boxes], **MMCV)
+    assert np.isnan(delayed.chunks[0]).all()
+    np.testing.assert_array_equal(delayed.compute(), expected)
+    mixed = [da.from_array(boxes[0]), [], *boxes[2:]]
+    known = roi_align(lazy, mixed, **MMCV)
+    assert known.chunks[0] == (3, 8, 20)
+    np.testing.assert_array_equal(known.compute(), expected)
+
+
+def test_no_boxes_and_no_images():
+    maps, _ = inputs((0, 0))
+    assert roi_align(da.from_array(maps), [[], []], 7).compute().shape == (0, 10, 7, 7)
+    assert roi_align(da.from_array(maps[:0]), [], 7).compute().shape == (0, 10, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"features": np.ones((1, 1, 4, 4))}, TypeError, "features must be a Dask array"),
+        ({"features": da.ones((1, 4, 4))}, ValueError, "four axes"),
+        ({"features": da.ones((1, 1, 4, 4), dtype=int)}, TypeError, "astype"),
+        ({"rois_per_image": np.ones((1, 4))}, TypeError, "rois_per_image must be a list"),
+        ({"rois_per_image": [[], []]}, ValueError, "expected 1, got 2"),
+        ({"rois_per_image": [[[0, 0, 1, np.nan]]]}, ValueError, r"rois\[0\] must be finite"),
+        ({"rois_per_image": [[[0, 0, 1]]]}, ValueError, r"rois_per_image\[0\] .* \(K, 4\)"),
+        ({"rois_per_image": [[0, 0, 0, 1, 1]]}, ValueError, r"rois_per_image\[0\] .* \(K, 4\)"),
+        ({"output_size": 0}, ValueError, "output_size"),
+        ({"num_threads": 0}, ValueError, "num_threads"),
+        ({"mode": "mean"}, ValueError, "mode must be one of"),
+    ],
+)
+def test_bad_arguments(change, error, text):
+    arguments = {"features": da.ones((1, 1, 4, 4)), "rois_per_image": [[]], "output_size": 2}
+    with pytest.raises(error, match=text):
+        roi_align(**(arguments | change))
+
+
+def test_bad_lazy_boxes():
+    pooled = roi_align(da.ones((1, 1, 4, 4)), [dask.delayed([[0, 0, 1, np.nan]])], 2)
+    with pytest.raises(ValueError, match=r"rois\[0\] must be finite"):
+        pooled.compute()
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_threads_of_a_task(monkeypatch, given):
+    maps, boxes = inputs()
+    seen = []
+
+    def call(features, rois, **options):
+        seen.append(options["num_threads"])
+        return call_itself(features, rois, **options)
+
+    call_itself = ra.roi_align
+    monkeypatch.setattr(ra, "roi_align", call)
+    monkeypatch.setattr(ra, "get_num_threads", lambda: 8)
+    pooled = roi_align(da.from_array(maps, (1, 10, 20, 24)), boxes, **MMCV, num_threads=given)
+    pooled.compute(scheduler="synchronous")
+    assert seen == [given or 8] * 5
+    seen.clear()
+    with dask.config.set(num_workers=4):
+        pooled.compute(scheduler="threads")
+    assert seen == [given or 2] * 5
+
+
+def test_threads_of_a_worker(monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="needs the extra 'dask'")
+
+    class Worker:
+        class state:
+            nthreads = 3
+
+    monkeypatch.setattr(distributed, "get_worker", Worker)
+    monkeypatch.setattr(ra, "get_num_threads", lambda: 8)
+    assert roialign_dask.share_of_threads() == 2
+    monkeypatch.setattr(ra, "get_num_threads", lambda: 1)
+    assert roialign_dask.share_of_threads() == 1
+
+
+def test_docstring():
+    assert doctest.testmod(roialign_dask).failed == 0
+
+
+def test_the_cluster_example(tmp_path):
+    """Three processes, one of which is killed."""
+    for package in ("distributed", "skimage", "zarr"):
+        pytest.importorskip(package, reason="needs the extra 'dask' and scikit-image")
+    program = Path(__file__).parent.parent / "examples" / "dask_cluster.py"
+    command = [sys.executable, program, "--maps", "12", "--boxes", "200"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the same bits as one call") == 3
+    assert "3 workers, one killed" in done.stdout
+
+
+def test_the_page(tmp_path, monkeypatch, capsys):
+    for package in ("skimage", "zarr"):
+        pytest.importorskip(package, reason="needs the extra 'dask' and scikit-image")
+    page = (Path(__file__).parent.parent / "docs" / "dask.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})
+    printed = re.findall(r"print\(.*\)  # (.*)", program)
+    assert len(printed) == 2
+    assert capsys.readouterr().out.splitlines() == printed

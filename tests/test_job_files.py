@@ -1,0 +1,284 @@
+"""Files of a job that cannot be used: one line with the file and the row, and nothing behind."""
+
+import errno
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click", reason="the extra 'cli' is not installed")
+pytest.importorskip("rich", reason="the extra 'cli' is not installed")
+
+from click.testing import CliRunner
+from job_cases import NEEDS_ZARR
+
+import roialign_cy as ra
+from roialign_cy._commands import roialign
+
+BOXES = "0,1,1,5,5\n1,0,0,3,3\n"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run `roialign pool` in a folder with two maps and two boxes."""
+    monkeypatch.chdir(tmp_path)
+    np.save("maps.npy", np.random.default_rng(0).standard_normal((2, 3, 8, 9), np.float32))
+    Path("boxes.csv").write_text(BOXES)
+    return lambda *arguments: CliRunner().invoke(roialign, ["pool", *arguments])
+
+
+def assert_refused(result, *texts):
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    for text in texts:
+        assert text in line
+    left = {path.name for path in Path().iterdir() if path.name.startswith("out")}
+    assert not left
+
+
+def coco(**changes):
+    content = {
+        "images": [{"id": 7}, {"id": 3}],
+        "annotations": [
+            {"image_id": 3, "bbox": [0, 0, 3, 3]},
+            {"image_id": 7, "bbox": [1, 1, 4, 4]},
+        ],
+    }
+    return json.dumps(content | changes)
+
+
+BAD_BOXES = {
+    "four columns": ("b.csv", "0,1,1,5,5\n1,0,0,3\n", ["'b.csv', line 2", "5 columns, got 4"]),
+    "other columns": ("b.csv", "image,x,y,w,h\n0,1,1,5,5\n", ["'b.csv', line 1", "x1,y1,x2,y2"]),
+    "short row": ("b.csv", "x1,y1,x2,y2,image,score\n1,1,5,5,0\n", ["line 2", "6 columns, got 5"]),
+    "no number": ("b.csv", "0,1,1,5,5\n\n0,1,one,5,5\n", ["'b.csv', line 3", "'0,1,one,5,5'"]),
+    "nan": ("b.csv", "image,x1,y1,x2,y2\n0,1,1,5,5\n0,1,nan,5,5\n",
+        ["'b.csv', line 3", "rois[1] must be finite"]),
+    "inf": ("b.csv", "0,1,1,inf,5\n", ["'b.csv', line 1", "finite"]),
+    "no such image": ("b.csv", "0,1,1,5,5\n2,1,1,5,5\n", ["line 2", "0 .. 2 - 1"]),
+    "no text": ("b.csv", b"\xff\xfe\x00", ["'b.csv'", "utf-8"]),
+    "huge field": ("b.csv", "1" * 200_000, ["cannot read 'b.csv'", "field larger"]),
+    "other suffix": ("b.txt", BOXES, ["'b.txt' must end in one of .csv, .npy, .json"]),
+    "no JSON": ("b.json", "{", ["'b.json'"]),
+    "deep JSON": ("b.json", "[" * 100_000, ["'b.json'"]),
+    "no annotations": ("b.json", '{"images": []}', ["'b.json'", "'annotations'"]),
+    "images without id": ("b.json", coco(images=[{}]), ["'b.json'", "'id'"]),
+    "unknown image": ("b.json", coco(annotations=[{"image_id": 5, "bbox": [0, 0, 1, 1]}]),
+        ["'b.json', annotations[0]", "5"]),
+    "no bbox": ("b.json", coco(annotations=[{"image_id": 3}]), ["annotations[0]", "'bbox'"]),
+    "short bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": [1, 2]}]),
+        ["annotations[0]", "four numbers"]),
+    "huge bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": [10**400, 0, 1, 1]}]),
+        ["annotations[0]", "four numbers"]),
+    "text bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": "abcd"}]),
+        ["annotations[0]", "four numbers"]),
+    "NaN bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": [0, float("nan"), 1, 1]}]),
+        ["'b.json', annotations[0]", "finite"]),
+    "more images": ("b.json", coco(images=[{"id": i} for i in (7, 3, 4)]),
+        ["'b.json' lists 3 images, but there are 2 maps"]),
+    "no .npy": ("b.npy", b"no array", ["'b.npy'"]),
+    "empty .npy": ("b.npy", b"", ["'b.npy'"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_BOXES)
+def test_bad_boxes(run, case):
+    name, content, texts = BAD_BOXES[case]
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert_refused(run("maps.npy", name, "-o", "out.npy"), *texts)
+
+
+@pytest.mark.parametrize(
+    ("rois", "texts"),
+    [
+        (np.ones((4, 4)), ["(K, 5)", "(4, 4)"]),
+        (np.array([[0, 1, 1, 2, 2], [0, 1, np.inf, 2, 2]]), ["'b.npy', row 1", "finite"]),
+        (
+            np.array(
+                [[0, -1.2345678901e308, 1.2345678901e300, 1.2345678901e308, 1.2345678901e305]]
+            ),
+            ["'b.npy', row 0", "finite extent", "1.23456789e+305]"],
+        ),
+        (np.array([[0.5, 1, 1, 2, 2]]), ["'b.npy', row 0", "index of an image"]),
+        (np.array([["a"] * 5]), ["'b.npy'", "floats or integers"]),
+        (np.array([[None] * 5]), ["'b.npy'", "pickle"]),
+    ],
+    ids=["four columns", "inf", "two lines", "half an image", "texts", "objects"],
+)
+def test_bad_boxes_in_npy(run, rois, texts):
+    np.save("b.npy", rois, allow_pickle=True)
+    assert_refused(run("maps.npy", "b.npy", "-o", "out.npy"), *texts)
+
+
+def truncated():
+    Path("m.npy").write_bytes(Path("maps.npy").read_bytes()[:-1])
+    return "m.npy"
+
+
+def cut_in_its_header():
+    Path("m.npy").write_bytes(Path("maps.npy").read_bytes()[:40])
+    return "m.npy"
+
+
+def saved(array, name="m.npy"):
+    def write():
+        np.save(name, array, allow_pickle=True)
+        return name
+
+    return write
+
+
+def written(name, content=b"nonsense"):
+    def write():
+        Path(name).write_bytes(content)
+        return name
+
+    return write
+
+
+def sixteen_bits():
+    from PIL import Image
+
+    Image.fromarray(np.full((8, 9), 60_000, np.uint16)).save("m.png")
+    return "m.png"
+
+
+def two_arrays():
+    np.savez("m.npz", first=np.ones(3), second=np.ones(3))
+    return "m.npz"
+
+
+def broken_zip():
+    np.savez_compressed("whole.npz", np.random.default_rng(0).random((2, 3, 40, 40)))
+    content = bytearray(Path("whole.npz").read_bytes())
+    content[len(content) // 2] ^= 255
+    Path("m.npz").write_bytes(content)
+    return "m.npz"
+
+
+@pytest.mark.parametrize(
+    ("make", "texts"),
+    [
+        (lambda: "none.npy", ["cannot read 'none.npy': No such file"]),
+        (truncated, ["'m.npy': it is truncated: 1727 of 1728 bytes of shape (2, 3, 8, 9)"]),
+        (cut_in_its_header, ["'m.npy'"]),
+        (written("m.npy"), ["'m.npy'"]),
+        (written("m.npy", b""), ["'m.npy'"]),
+        (saved(np.ones((3, 8, 9), np.float32)), ["'m.npy'", "four axes", "(3, 8, 9)"]),
+        (saved(np.ones((2, 3, 8, 9), np.uint8)), ["'m.npy'", "uint8", "astype(np.float32)"]),
+        (saved(np.ones((2, 3, 8, 9), complex)), ["'m.npy'", "complex128"]),
+        (saved(np.full((2, 3, 8, 9), None)), ["'m.npy'", "Python objects"]),
+        (saved(np.asfortranarray(np.ones((2, 3, 8, 9)))), ["'m.npy'", "Fortran order"]),
+        (saved(np.ones((1, 3, 8, 9))), ["'boxes.csv', line 2", "0 .. 1 - 1"]),
+        (two_arrays, ["'m.npz' holds the arrays 'first', 'second': name one", "--array"]),
+        (written("m.npz"), ["cannot read 'm.npz'"]),
+        (broken_zip, ["cannot read 'm.npz'"]),
+        (written("m.png"), ["cannot read 'm.png'"]),
+        (sixteen_bits, ["'m.png': its values (I;16) are not of 8 bits"]),
+        (written("m.bin"), ["'m.bin' must be a directory of Zarr or end in one of .npy, .npz"]),
+    ],
+)  # fmt: skip
+def test_bad_maps(run, make, texts):
+    assert_refused(run(make(), "boxes.csv", "-o", "out.npy"), *texts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["-o", "out.txt"], ["the output must end in one of .npy, .zarr, got 'out.txt'"]),
+        (["-o", "missing/out.npy"], ["cannot write 'missing/out.npy': No such file"]),
+        (["-o", "maps.npy", "--overwrite"], ["'maps.npy' is one of the inputs"]),
+        (["-o", "out.npy", "--array", "a"], ["'maps.npy' holds one array"]),
+        (["-o", "out.npy", "--backend", "cpuu"], ["backend must be one of", "did you mean 'cpu'"]),
+        (["-o", "out.npy", "--backend", "gpu"], ["'gpu'"]),
+        (["-o", "out.npy", "--spatial-scale", "0"], ["spatial_scale must be > 0"]),
+        (["-o", "out.npy", "--output-size", "0"], ["output_size must be at least 1"]),
+        (["-o", "out.npy", "--sampling-ratio", "2x5000"], ["sampling_ratio"]),
+    ],
+)  # fmt: skip
+def test_bad_arguments(run, arguments, texts):
+    if "gpu" in arguments and ra.backends.unavailable_reason("gpu") is None:
+        pytest.skip("the gpu backend is installed")
+    assert_refused(run("maps.npy", "boxes.csv", *arguments), *texts)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--output-size", "7y7"], ["--output-size", "1x2x3"], ["--spatial-scale", "1/0"]]
+)
+def test_bad_options_are_usage_errors(run, arguments):
+    result = run("maps.npy", "boxes.csv", "-o", "out.npy", *arguments)
+    assert result.exit_code == 2
+    assert repr(arguments[1]) in result.stderr
+
+
+@pytest.mark.parametrize("content", ["no store", "bad chunk"])
+def test_bad_zarr(run, content):
+    zarr = pytest.importorskip("zarr", reason=NEEDS_ZARR)
+    if content == "no store":
+        Path("m.zarr").mkdir()
+    else:
+        zarr.create_array("m.zarr", data=np.load("maps.npy"), chunks=(1, 3, 8, 9))
+        Path("m.zarr/c/1/0/0/0").write_bytes(b"nonsense")
+    assert_refused(run("m.zarr", "boxes.csv", "-o", "out.npy"), "cannot read 'm.zarr'")
+
+
+# The disk is full.
+
+POOL = "from roialign_cy.cli import main; main()"
+
+
+def pool_in_a_process(folder, out, maps, sections, **options):
+    """Run the command; not in its folder, so that a relative PYTHONPATH still leads to it."""
+    np.save(folder / "maps.npy", maps)
+    (folder / "boxes.csv").write_text(BOXES)
+    command = [sys.executable, "-c", POOL, "pool", folder / "maps.npy", folder / "boxes.csv"]
+    command += ["-o", out, "--output-size", str(sections)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+@pytest.fixture(params=["out.npy", "out.zarr"])
+def out(request):
+    if request.param == "out.zarr":
+        pytest.importorskip("zarr", reason=NEEDS_ZARR)
+    return request.param
+
+
+MAPS = np.random.default_rng(0).random((2, 30, 8, 9))
+
+
+def test_limit_of_file_size(tmp_path, out):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    done = pool_in_a_process(tmp_path, tmp_path / out, MAPS, 40, preexec_fn=limit)
+    assert done.returncode == 2
+    text = f"Error: cannot write {str(tmp_path / out)!r}: {os.strerror(errno.EFBIG)}\n"
+    assert done.stderr == text
+    assert not [*tmp_path.glob("out*")]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Give a file system of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_full_disk(tmp_path, small_disk, out):
+    done = pool_in_a_process(tmp_path, small_disk / out, MAPS, 100)
+    assert done.returncode == 2
+    text = f"Error: cannot write {str(small_disk / out)!r}: {os.strerror(errno.ENOSPC)}\n"
+    assert done.stderr == text
+    assert not [*small_disk.iterdir()]
