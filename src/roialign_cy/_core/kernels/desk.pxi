@@ -35,9 +35,8 @@ cdef struct Task:
 
 
 cdef struct Desk:
-    # Carved from the scratch memory of a thread. The planar order uses lines, cells, weight and
-    # column only.
-    real *ring              # packed rows of the map
+    # Carved from the scratch memory of a thread.
+    real *ring              # packed rows of the map; in the planar order, one of sections' lines
     uint64_t *wanted        # of each row of the map, a bit for each tile of columns to pack
     const real *map         # what the terms along y are places in: the ring, or the map itself
     real *lines             # interpolated rows, at the distinct columns of a box
@@ -45,7 +44,7 @@ cdef struct Desk:
     real *cells             # output rows in the making
     real *stage             # all sections of a box, as they lie in the output
     real *lowest            # a cell of -inf: in memory, since of a constant gcc compares elements
-    real *weight            # of the taps at hand, and where each reads
+    real *weight            # in the planar order: of the taps at hand, and where each reads
     Py_ssize_t *column
 
 
@@ -54,14 +53,16 @@ cdef Py_ssize_t lay_desk(
 ) noexcept nogil:
     """Carve a desk from ``memory``; returns how many bytes it takes (with NULL, only that)."""
     cdef Py_ssize_t at = 0
-    cdef Py_ssize_t cell = sizeof(real)
-    cdef Py_ssize_t line = STRETCH, wanted = 0, terms = plan.terms
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    cdef Py_ssize_t ring, line, wanted = 0, terms = 0
     if plan.order == TILED:
-        cell *= LANES
+        ring = plan.ring_rows * call.width
         line = plan.distinct_x
         wanted = 0 if plan.in_place else call.height
-        terms = 0
-    desk.ring = <real *>carve(memory, &at, plan.ring_rows * call.width * cell)
+    else:
+        ring = line = min(call.width, <Py_ssize_t>STRETCH)
+        terms = plan.terms
+    desk.ring = <real *>carve(memory, &at, ring * cell)
     desk.wanted = <uint64_t *>carve(memory, &at, wanted * sizeof(uint64_t))
     desk.lines = <real *>carve(memory, &at, plan.lines * line * cell)
     desk.line_start = <Py_ssize_t *>carve(memory, &at, (plan.group + 1) * sizeof(Py_ssize_t))

@@ -85,23 +85,21 @@ cdef int pool(
         size = lay_desk(&unused, NULL, call, &plan) + 64
         tasks = <Task *>malloc(images * blocks * plan.splits * sizeof(Task))
         scratch = <char *>malloc(num_threads * size)
-        if plan.order == TILED:
-            recipes = <char *>malloc(lay_book(&book, NULL, call, boxes, &plan) + 64)
+        recipes = <char *>malloc(lay_book(&book, NULL, call, boxes, &plan) + 64)
     try:
-        if tasks == NULL or scratch == NULL or (plan.order == TILED and recipes == NULL):
+        if tasks == NULL or scratch == NULL or recipes == NULL:
             raise MemoryError("no memory to pool in")
-        if plan.order == TILED:
-            lay_book(&book, aligned(recipes), call, boxes, &plan)
-            if num_threads > 1:
-                for t in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
-                    write_recipes(call, &plan, t, &book)
-            else:
-                with nogil:
-                    for t in range(boxes):
-                        write_recipes(call, &plan, t, &book)
-            if book.count > boxes:
-                with nogil:
-                    qsort(book.recipe, book.count, sizeof(Recipe), compare_recipes)
+        lay_book(&book, aligned(recipes), call, boxes, &plan)
+        if num_threads > 1:
+            for t in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
+                write_box(call, &plan, t, &book)
+        else:
+            with nogil:
+                for t in range(boxes):
+                    write_box(call, &plan, t, &book)
+        if book.count > boxes:
+            with nogil:
+                qsort(book.recipe, book.count, sizeof(Recipe), compare_recipes)
         with nogil:
             count = make_tasks(call, boxes, &plan, tasks)
         if num_threads > 1:
@@ -116,6 +114,16 @@ cdef int pool(
         free(recipes)
         free(scratch)
     return 0
+
+
+cdef void write_box(
+    const Call *call, const Plan *plan, Py_ssize_t k, const Book *book
+) noexcept nogil:
+    """Write what the order of the loops reads of the ``k``-th box."""
+    if plan.order == TILED:
+        write_recipes(call, plan, k, book)
+    else:
+        write_sheet(call, call.order[k], book)
 
 
 cdef Py_ssize_t count_images(const Call *call, Py_ssize_t boxes) noexcept nogil:
@@ -161,9 +169,10 @@ cdef void do_task(
 ) noexcept nogil:
     cdef Desk desk
     lay_desk(&desk, aligned(scratch), call, plan)
+    put(desk.lowest, all_lanes(-INFINITY))
     if plan.order == TILED:
         tiled_task(call, plan, book, task, &desk)
         if plan.streams:
             end_streaming()
     else:
-        planar_task(call, task, &desk)
+        planar_task(call, book, task, &desk)

@@ -14,9 +14,11 @@ cdef Py_ssize_t RING_BYTES = 768 << 10
 # Recipes beyond which runs are not shortened any more, of 128 bytes each: at most twice as many.
 cdef Py_ssize_t MOST_RECIPES = 1 << 15
 # Channels from which on packing them side by side pays, though it computes LANES of them. Time of
-# the planar order over that of the tiled one (v3, one thread; 512 FPN boxes, 32 large adaptive and
-# 32 large of ratio 2): with three channels 0.67, 0.53 and 0.73 for means, 0.86, 2.4 and 1.05 for
-# maxima; with four 2.0, 1.3 and 0.95 for means, 2.4, 3.3 and 1.4 for maxima.
+# the planar order over that of the tiled one (v3, one thread; 512 FPN boxes, 32 large adaptive, 32
+# large of ratio 2 and photographs): with three channels 1.06, 0.44, 0.63 and 0.36 for means, 1.05,
+# 0.64, 0.91 and 0.34 for maxima; with four 1.16, 0.61 and 0.77, and 1.29, 0.97 and 0.82; with six
+# 1.55, 0.76 and 0.94, and 1.67, 1.28 and 1.14. NHWC maps, whose columns are picked one by one, are
+# at 1.29, 1.43 and 0.63, and 1.75, 2.27 and 0.80 with four.
 cdef Py_ssize_t TILED_CHANNELS = 4
 # Result beyond which it is written past the caches, where whoever reads it next finds less of it.
 cdef Py_ssize_t STREAMED_BYTES = 4 << 20
@@ -151,7 +153,8 @@ cdef Plan make_plan(
         plan.channels = 1
         plan.run = call.y.bins
         plan.ring_rows = 0
-        plan.lines = plan.group = 1
+        plan.lines = LANES
+        plan.group = 1
     elif plan.in_place:
         plan.row_step = call.features.row // <Py_ssize_t>sizeof(real)
         plan.cell_step = call.features.col // <Py_ssize_t>sizeof(real)

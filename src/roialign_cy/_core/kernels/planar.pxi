@@ -1,9 +1,18 @@
 # The planar order: one channel of one box at a time, straight from the array as it lies. For maps
-# of few channels, where it runs SIMD along x, and for whatever the tiled order has no memory for:
-# its own is a stretch of one interpolated row, whatever the size of the map.
+# of few channels, and for whatever the tiled order has no memory for. Rows of the map are combined
+# along x, as they lie; then up to LANES rows of sections are turned so that they lie side by side,
+# as channels do in the tiled order, and columns are combined as there.
 
 cdef enum:
     STRETCH = 16384  # most columns that are interpolated at once; beyond, they are one by one
+    GAP = 8          # columns that are read for each that is wanted, rather than picking those
+
+
+cdef struct Sheet:
+    # What the planar order wants to know of a box.
+    Py_ssize_t columns          # that are interpolated side by side; 0: too many, or none
+    bint has_gaps_filled        # they are all from first to last, not the distinct ones only
+    Directions x                # places: among those columns
 
 
 cdef struct Row:
@@ -11,12 +20,32 @@ cdef struct Row:
     const char *cells           # of the channel, at its column 0
     Py_ssize_t col_stride
     Py_ssize_t itemsize
-    const Py_ssize_t *offset    # of each term's row, in bytes
-    const real *weight
+    Py_ssize_t *offset          # of each term's row, in bytes
+    real *weight
     Py_ssize_t terms
-    const real *values          # interpolated, of the distinct columns; NULL if there are too many
-    const Py_ssize_t *place     # of a tap along x, in values once base is taken off
-    Py_ssize_t base
+
+
+cdef void write_sheet(const Call *call, Py_ssize_t box, const Book *book) noexcept nogil:
+    cdef Sheet *sheet = book.sheet + box
+    cdef const Py_ssize_t *column = call.x.distinct + call.x.distinct_begin[box]
+    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
+    cdef Py_ssize_t span, t
+    cdef Shelf place = place_of_box(&book.x, call.x, box)
+    cdef Term *terms = place.terms
+    sheet.columns = columns if columns <= STRETCH else 0
+    sheet.has_gaps_filled = False
+    if sheet.columns == 0:
+        return
+    write_directions(call.x, box, 0, call.x.bins, NULL, &place, &sheet.x)
+    span = column[columns - 1] - column[0] + 1
+    if (
+        span <= min(GAP * columns, <Py_ssize_t>STRETCH)
+        and call.itemsize == <int>sizeof(real)
+        and call.features.col == <Py_ssize_t>sizeof(real)
+    ):
+        sheet.columns, sheet.has_gaps_filled = span, True
+        for t in range(place.terms - terms):
+            terms[t].place = (column[terms[t].place // LANES] - column[0]) * LANES
 
 
 cdef inline real larger(real best, real value) noexcept nogil:
@@ -85,42 +114,112 @@ cdef inline real interpolate_column(const Row *row, Py_ssize_t column) noexcept 
     return value
 
 
+cdef void find_terms(const Call *call, Row *row, Py_ssize_t line) noexcept nogil:
+    cdef Py_ssize_t t, begin = call.y.tap_begin[line]
+    row.terms = call.y.tap_end[line] - begin
+    for t in range(row.terms):
+        row.offset[t] = call.y.cell[begin + t] * call.features.row
+        row.weight[t] = <real>call.y.weight[begin + t]
+
+
 cdef void interpolate_row(
-    const Call *call, Row *row, Py_ssize_t box, real *values
+    const Call *call, const Sheet *sheet, const Row *row, Py_ssize_t box, real *values
 ) noexcept nogil:
-    """Combine the rows of a line at the distinct columns of the box, if they are not too many."""
+    """Combine the rows of a line at the columns of the box."""
     cdef const Py_ssize_t *column = call.x.distinct + call.x.distinct_begin[box]
-    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
-    cdef Py_ssize_t d, span
-    row.values = NULL
-    if columns == 0 or columns > STRETCH:
-        return
-    row.values = values
-    span = column[columns - 1] - column[0] + 1
-    if (
-        span <= min(2 * columns, <Py_ssize_t>STRETCH)
-        and row.itemsize == <Py_ssize_t>sizeof(real)
-        and row.col_stride == <Py_ssize_t>sizeof(real)
-    ):  # reading a few columns too many is cheaper than picking them
-        interpolate_dense(row, column[0], span, values)
-        row.place, row.base = call.x.cell, column[0]
+    cdef Py_ssize_t d
+    if sheet.has_gaps_filled:
+        interpolate_dense(row, column[0], sheet.columns, values)
     else:
-        for d in range(columns):
+        for d in range(sheet.columns):
             values[d] = interpolate_column(row, column[d])
-        row.place, row.base = call.x.slot, 0
 
 
-cdef inline real value_of(const Call *call, const Row *row, Py_ssize_t tap) noexcept nogil:
-    if row.values == NULL:
-        return interpolate_column(row, call.x.cell[tap])
-    return row.values[row.place[tap] - row.base]
+cdef void turn_rows(
+    const Call *call, const Sheet *sheet, Row *row, const Desk *desk, Py_ssize_t box,
+    Py_ssize_t first, Py_ssize_t rows, Py_ssize_t nth,
+) noexcept nogil:
+    """Have the ``nth`` line of some rows of sections in the ring, each row in its lane.
+
+    A row that has no such line keeps the one before; without any, it has zeros.
+    """
+    cdef Py_ssize_t r, begin, count
+    cdef real *values = desk.lines
+    for r in range(box * call.y.bins + first, box * call.y.bins + first + rows):
+        begin = call.y.line_begin[r]
+        count = call.y.line_end[r] - begin
+        if nth < count:
+            find_terms(call, row, begin + nth)
+            interpolate_row(call, sheet, row, box, values)
+        elif count == 0:
+            memset(values, 0, sheet.columns * sizeof(real))
+        values += sheet.columns
+    pack_cells(
+        <const char *>desk.lines, sheet.columns * sizeof(real), sizeof(real), sizeof(real), rows,
+        sheet.columns, desk.ring, 0,
+    )
+
+
+cdef void average_rows(const Call *call, const Sheet *sheet, const Desk *desk) noexcept nogil:
+    """The sections of the rows in the ring."""
+    cdef Py_ssize_t p, terms
+    cdef const int32_t *count = sheet.x.counts
+    cdef const Term *term = sheet.x.terms
+    for p in range(call.x.bins):
+        terms = 0
+        if sheet.x.lines[p]:  # a section has one line at most
+            terms = count[0]
+            count += 1
+        mix_dense(desk.ring, term, terms, 1, desk.cells + p * LANES)
+        term += terms
+
+
+cdef void maximum_rows(
+    const Call *call, const Sheet *sheet, const Desk *desk, bint go_on
+) noexcept nogil:
+    """The largest point of each section on the lines in the ring, and its cell if ``go_on``."""
+    cdef Py_ssize_t p
+    cdef const int32_t *count = sheet.x.counts
+    cdef const Term *term = sheet.x.terms
+    cdef real *cell = desk.cells
+    cdef Best best
+    for p in range(call.x.bins):
+        best = met_before(cell) if go_on else nothing_met(desk)
+        term = meet_section(&best, count, sheet.x.lines[p], term, desk.ring, 0, 1)
+        count += sheet.x.lines[p]
+        put(cell, plus_nan(best.value, best.is_nan))
+        cell += LANES
+
+
+cdef void finish_maximum_rows(
+    const Call *call, const Sheet *sheet, const Desk *desk, Py_ssize_t box, Py_ssize_t first,
+    Py_ssize_t rows,
+) noexcept nogil:
+    """A sample outside the map counts as 0, and a section without samples is 0."""
+    cdef Py_ssize_t p, r, y_bin = box * call.y.bins + first
+    cdef flag outside[LANES]
+    cdef flag empty[LANES]
+    cdef lanes value
+    memset(outside, 0, sizeof(outside))
+    memset(empty, 0, sizeof(empty))
+    for r in range(rows):
+        outside[r] = -1 if call.y.outside[y_bin + r] else 0
+        empty[r] = -1 if call.y.line_begin[y_bin + r] == call.y.line_end[y_bin + r] else 0
+    for p in range(call.x.bins):
+        value = take(desk.cells + p * LANES)
+        if call.x.outside[box * call.x.bins + p]:
+            value = not_negative(value)
+        else:
+            value = chosen(take_mask(outside), not_negative(value), value)
+        value = chosen(take_mask(empty), all_lanes(0), value)
+        put(desk.cells + p * LANES, value if sheet.x.lines[p] else all_lanes(0))
 
 
 cdef real mean_of_section(const Call *call, const Row *row, Py_ssize_t line) noexcept nogil:
     cdef Py_ssize_t tap = call.x.tap_begin[line]
-    cdef real total = <real>call.x.weight[tap] * value_of(call, row, tap)
+    cdef real total = <real>call.x.weight[tap] * interpolate_column(row, call.x.cell[tap])
     for tap in range(tap + 1, call.x.tap_end[line]):
-        total = total + <real>call.x.weight[tap] * value_of(call, row, tap)
+        total = total + <real>call.x.weight[tap] * interpolate_column(row, call.x.cell[tap])
     return total
 
 
@@ -131,9 +230,11 @@ cdef real largest_of_section(
     cdef real value
     for line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
         tap = call.x.tap_begin[line]
-        value = <real>call.x.weight[tap] * value_of(call, row, tap)
+        value = <real>call.x.weight[tap] * interpolate_column(row, call.x.cell[tap])
         if call.x.tap_end[line] - tap == 2:
-            value = value + <real>call.x.weight[tap + 1] * value_of(call, row, tap + 1)
+            value = value + (
+                <real>call.x.weight[tap + 1] * interpolate_column(row, call.x.cell[tap + 1])
+            )
         best = larger(best, value)
     return best
 
@@ -158,30 +259,63 @@ cdef real largest_weighted(
     return best
 
 
-cdef void planar_task(const Call *call, const Task *task, Desk *desk) noexcept nogil:
-    """Pool the boxes of one task."""
-    cdef Py_ssize_t i, channel
-    for i in range(task.begin, task.end):
-        for channel in range(task.first_channel, task.first_channel + task.channels):
-            planar_box(call, desk, call.order[i], task.image, channel)
-
-
-cdef void planar_box(
-    const Call *call, Desk *desk, Py_ssize_t box, Py_ssize_t image, Py_ssize_t channel
+cdef void planar_task(
+    const Call *call, const Book *book, const Task *task, const Desk *desk
 ) noexcept nogil:
-    cdef Py_ssize_t r, c, line, t, y_bin, x_bin
+    """Pool the boxes of one task."""
+    cdef Py_ssize_t i, box, channel
     cdef Row row
-    cdef char *out = (
-        call.out.data + (call.first_box + box) * call.out.image + channel * call.out.channel
-    )
-    memset(&row, 0, sizeof(row))
-    row.cells = (
-        call.features.data + image * call.features.image + channel * call.features.channel
-    )
+    cdef char *out
+    cdef const char *map_start = call.features.data + task.image * call.features.image
     row.col_stride = call.features.col
     row.itemsize = call.itemsize
     row.offset = desk.column
     row.weight = desk.weight
+    row.terms = 0
+    for i in range(task.begin, task.end):
+        box = call.order[i]
+        for channel in range(task.first_channel, task.first_channel + task.channels):
+            row.cells = map_start + channel * call.features.channel
+            out = (
+                call.out.data + (call.first_box + box) * call.out.image
+                + channel * call.out.channel
+            )
+            if call.mode != MAX_WEIGHTED and book.sheet[box].columns:
+                pool_by_rows(call, &book.sheet[box], &row, desk, box, out)
+            else:
+                pool_one_by_one(call, &row, desk, box, out)
+
+
+cdef void pool_by_rows(
+    const Call *call, const Sheet *sheet, Row *row, const Desk *desk, Py_ssize_t box, char *out
+) noexcept nogil:
+    """Pool one channel of one box, up to LANES rows of sections at a time."""
+    cdef Py_ssize_t first = 0, rows, nth, lines, r
+    while first < call.y.bins:
+        rows = min(<Py_ssize_t>LANES, call.y.bins - first)
+        if call.mode == AVG:
+            turn_rows(call, sheet, row, desk, box, first, rows, 0)
+            average_rows(call, sheet, desk)
+        else:
+            lines = 1
+            for r in range(box * call.y.bins + first, box * call.y.bins + first + rows):
+                lines = max(lines, call.y.line_end[r] - call.y.line_begin[r])
+            for nth in range(lines):
+                turn_rows(call, sheet, row, desk, box, first, rows, nth)
+                maximum_rows(call, sheet, desk, nth > 0)
+            finish_maximum_rows(call, sheet, desk, box, first, rows)
+        unpack_cells(
+            desk.cells, 1, call.x.bins, rows, out + first * call.out.row, call.out.row,
+            call.x.bins * call.out.col, call.out.col, call.itemsize,
+        )
+        first += rows
+
+
+cdef void pool_one_by_one(
+    const Call *call, Row *row, const Desk *desk, Py_ssize_t box, char *out
+) noexcept nogil:
+    """Pool one channel of one box, one section after the other."""
+    cdef Py_ssize_t r, c, line, y_bin, x_bin
     for r in range(call.y.bins):
         y_bin = box * call.y.bins + r
         for c in range(call.x.bins):
@@ -190,22 +324,17 @@ cdef void planar_box(
                 -INFINITY if call.mode != AVG and has_lines(call, y_bin, x_bin) else 0
             )
         for line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
-            row.terms = call.y.tap_end[line] - call.y.tap_begin[line]
-            for t in range(row.terms):
-                desk.column[t] = call.y.cell[call.y.tap_begin[line] + t] * call.features.row
-                desk.weight[t] = <real>call.y.weight[call.y.tap_begin[line] + t]
-            if call.mode != MAX_WEIGHTED:
-                interpolate_row(call, &row, box, desk.lines)
+            find_terms(call, row, line)
             for c in range(call.x.bins):
                 x_bin = box * call.x.bins + c
                 if call.x.line_begin[x_bin] == call.x.line_end[x_bin]:
                     continue
                 if call.mode == AVG:
-                    desk.cells[c] = mean_of_section(call, &row, call.x.line_begin[x_bin])
+                    desk.cells[c] = mean_of_section(call, row, call.x.line_begin[x_bin])
                 elif call.mode == MAX:
-                    desk.cells[c] = largest_of_section(call, &row, x_bin, desk.cells[c])
+                    desk.cells[c] = largest_of_section(call, row, x_bin, desk.cells[c])
                 else:
-                    desk.cells[c] = largest_weighted(call, &row, line, x_bin, desk.cells[c])
+                    desk.cells[c] = largest_weighted(call, row, line, x_bin, desk.cells[c])
         for c in range(call.x.bins):
             if call.mode != AVG:
                 desk.cells[c] = finish_maximum(

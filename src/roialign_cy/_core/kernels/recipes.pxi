@@ -40,6 +40,7 @@ cdef struct Shelf:
 cdef struct Book:
     Recipe *recipe              # in the order of the sweep
     Py_ssize_t count
+    Sheet *sheet                # by box; in the planar order only this and x
     Py_ssize_t *column          # by distinct column of the tables
     Shelf y
     Shelf x
@@ -59,11 +60,15 @@ cdef Py_ssize_t lay_book(
 ) noexcept nogil:
     """As `lay_desk`."""
     cdef Py_ssize_t at = 0
+    lay_shelf(&book.x, memory, &at, call.x, boxes)
+    if plan.order == PLANAR:
+        book.count = boxes
+        book.sheet = <Sheet *>carve(memory, &at, boxes * sizeof(Sheet))
+        return at
     book.count = boxes * runs_of(call, plan)
     book.recipe = <Recipe *>carve(memory, &at, book.count * sizeof(Recipe))
     book.column = <Py_ssize_t *>carve(memory, &at, call.x.distinct_room * sizeof(Py_ssize_t))
     lay_shelf(&book.y, memory, &at, call.y, boxes)
-    lay_shelf(&book.x, memory, &at, call.x, boxes)
     return at
 
 

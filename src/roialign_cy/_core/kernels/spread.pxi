@@ -223,7 +223,7 @@ cdef void take_grads(
     const Call *call, const Patch *patch, BackDesk *desk, Py_ssize_t i, Py_ssize_t first,
     Py_ssize_t rows,
 ) noexcept nogil:
-    """Have the gradients of some rows of sections of the ``i``-th box as cells of LANES channels."""
+    """Have the gradients of some rows of sections of the ``i``-th box as cells."""
     cdef const Array *out = &call.out
     cdef Py_ssize_t r, box = call.order[i], ahead = 0
     cdef const char *start = (

@@ -56,7 +56,6 @@ cdef void tiled_task(
     cdef Py_ssize_t packed = 0  # rows before this one are in the ring or past
     cdef Py_ssize_t i
     cdef const Recipe *recipe
-    put(desk.lowest, all_lanes(-INFINITY))
     desk.map = desk.ring
     if plan.in_place:
         desk.map = <const real *>map_start
