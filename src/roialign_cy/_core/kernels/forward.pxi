@@ -88,6 +88,7 @@ cdef int pool(
     try:
         if tasks == NULL or scratch == NULL or (plan.order == TILED and recipes == NULL):
             raise MemoryError("no memory to pool in")
+        num_threads = granted(num_threads)
         if plan.order == TILED:
             lay_book(&book, aligned(recipes), call, boxes, &plan)
             if num_threads > 1:

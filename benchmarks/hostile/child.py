@@ -1,0 +1,133 @@
+"""One input on one engine, in this process: ``python -m benchmarks.hostile.child ENGINE INPUT``.
+
+Prints what happened as a line of JSON, if it lives to do so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import roialign_cy as ra
+
+from .engines import ENGINES, THREADS, NoSuchInputError
+from .inputs import INPUTS, MAPS, NEIGHBOURS, Array, Call
+from .states import STATES
+
+SECONDS_TO_ANSWER = 20
+Engine = Callable[[Call, int], Array]
+
+SOUND = Call(MAPS(), np.array(NEIGHBOURS, np.float32))
+
+
+def oracle(call: Call) -> Array | None:
+    """Give the answers to those boxes of a call that have one; None if none has."""
+    if len(call.undefined) == len(call.rois) > 0:
+        return None
+    if call.expected is not None:
+        return call.expected
+    boxes = np.delete(call.rois, call.undefined, axis=0)
+    features = np.ascontiguousarray(call.features, call.features.dtype.newbyteorder("="))
+    if len(boxes) == 0:
+        return np.empty((0, features.shape[1], *call.output_size), features.dtype)
+    answers: Array = ra.roi_align(
+        features,
+        boxes,
+        call.output_size,
+        convention="detectron2",
+        sampling_ratio=call.sampling_ratio,
+        backend="reference",
+    )
+    return answers
+
+
+def agree(result: Array, expected: Array | None) -> bool:
+    """Whether two answers are equal but for rounding; true where there is none to expect."""
+    if expected is None:
+        return True
+    if result.shape != expected.shape or result.dtype != expected.dtype:
+        return False
+    single = expected.dtype != np.float16
+    rtol, atol = (1e-4, 1e-5) if single else (2e-3, 2e-3)
+    return bool(np.allclose(result, expected, rtol, atol, equal_nan=True))
+
+
+def describe(call: Call, result: Array, expected: Array | None) -> str:
+    """Say what an answer is."""
+    if not call.undefined:
+        return "right" if agree(result, expected) else "wrong"
+    if result.size == 0:
+        return "answers: nothing"
+    hostile = result[list(call.undefined)]
+    if np.isnan(hostile).all():
+        answer = "answers: NaN"
+    elif not hostile.any():
+        answer = "answers: zeros"
+    else:
+        answer = "answers: numbers" if np.isfinite(hostile).all() else "answers: some not finite"
+    others = np.delete(result, call.undefined, axis=0)
+    return answer if agree(others, expected) else f"{answer}; other boxes wrong"
+
+
+def describe_error(error: Exception) -> str:
+    """Say what was raised, and whether that was for want of memory."""
+    kind = type(error).__name__
+    text = str(error).lower()
+    is_memory = isinstance(error, MemoryError) or any(
+        word in text for word in ("allocat", "bad_alloc", "memory")
+    )
+    return f"raises {kind}" + (" (memory)" if is_memory and kind != "MemoryError" else "")
+
+
+def main(name: str, title: str) -> None:
+    """Run the input of that title on the engine of that name."""
+    engine = ENGINES[name]
+    hostile = next(entry for entry in INPUTS if entry.name == title)
+    call = hostile.make()
+    expected = oracle(call)
+    engine(SOUND, 1)  # what is loaded at the first call is no matter of this one
+    if hostile.state == "forked":
+        engine(call, THREADS)
+    _forget_peak()
+    STATES[hostile.state]()
+    signal.alarm(SECONDS_TO_ANSWER)  # ends the process, whatever it is in
+    before, start = _peak_bytes(), time.perf_counter()
+    size = 0
+    try:
+        result = engine(call, THREADS)
+        size = result.nbytes
+        outcome = describe(call, result, expected)
+    except NoSuchInputError as error:
+        outcome = f"no such input: {error}"
+    except Exception as error:
+        outcome = describe_error(error)
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    seconds, taken = time.perf_counter() - start, _peak_bytes() - before - size
+    signal.alarm(SECONDS_TO_ANSWER)
+    if not agree(engine(SOUND, 1), oracle(SOUND)):
+        outcome += "; later calls wrong"
+    report = {"outcome": outcome, "seconds": seconds, "bytes": taken}
+    sys.stdout.write(f"\n{json.dumps(report)}\n")
+    sys.stdout.flush()
+    os._exit(0)  # not by way of what the engine would still do
+
+
+def _forget_peak() -> None:
+    """Let the kernel take the peak of memory anew from here."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
