@@ -48,21 +48,26 @@ def oracle(call: Call) -> Array | None:
     return answers
 
 
-def agree(result: Array, expected: Array | None) -> bool:
-    """Whether two answers are equal but for rounding; true where there is none to expect."""
+def fault(result: Array, expected: Array | None) -> str | None:
+    """Say in what an answer differs from the right one; None if only by rounding."""
     if expected is None:
-        return True
+        return None
     if result.shape != expected.shape or result.dtype != expected.dtype:
-        return False
-    single = expected.dtype != np.float16
-    rtol, atol = (1e-4, 1e-5) if single else (2e-3, 2e-3)
-    return bool(np.allclose(result, expected, rtol, atol, equal_nan=True))
+        return "wrong: another shape or dtype"
+    is_finite = np.isfinite(expected)
+    if not np.array_equal(np.isfinite(result), is_finite):
+        return "wrong: NaN or infinite"
+    largest = np.abs(expected[is_finite], dtype=np.float64).max(initial=0)
+    most = np.abs(result - expected, dtype=np.float64)[is_finite].max(initial=0)
+    if most <= (2e-3 if expected.dtype == np.float16 else 1e-4) * largest:
+        return None
+    return f"wrong by up to {most / largest:.0%}" if largest else "wrong: not 0"
 
 
 def describe(call: Call, result: Array, expected: Array | None) -> str:
     """Say what an answer is."""
     if not call.undefined:
-        return "right" if agree(result, expected) else "wrong"
+        return fault(result, expected) or "right"
     if result.size == 0:
         return "answers: nothing"
     hostile = result[list(call.undefined)]
@@ -72,8 +77,8 @@ def describe(call: Call, result: Array, expected: Array | None) -> str:
         answer = "answers: zeros"
     else:
         answer = "answers: numbers" if np.isfinite(hostile).all() else "answers: some not finite"
-    others = np.delete(result, call.undefined, axis=0)
-    return answer if agree(others, expected) else f"{answer}; other boxes wrong"
+    others = fault(np.delete(result, call.undefined, axis=0), expected)
+    return answer if others is None else f"{answer}; other boxes wrong"
 
 
 def describe_error(error: Exception) -> str:
@@ -111,7 +116,7 @@ def main(name: str, title: str) -> None:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
     seconds, taken = time.perf_counter() - start, _peak_bytes() - before - size
     signal.alarm(SECONDS_TO_ANSWER)
-    if not agree(engine(SOUND, 1), oracle(SOUND)):
+    if fault(engine(SOUND, 1), oracle(SOUND)):
         outcome += "; later calls wrong"
     report = {"outcome": outcome, "seconds": seconds, "bytes": taken}
     sys.stdout.write(f"\n{json.dumps(report)}\n")

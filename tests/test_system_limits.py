@@ -1,0 +1,74 @@
+"""Where the system refuses threads or memory."""
+
+import os
+import sys
+
+import pytest
+from fresh_process import ALL_CALLS, run
+
+from roialign_cy._core import cpuinfo
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="limits are set by Linux's calls"
+)
+needs_openmp = pytest.mark.skipif(
+    not cpuinfo.has_openmp(), reason="built without OpenMP: it never starts a thread"
+)
+is_sanitized = "libasan" in os.environ.get("LD_PRELOAD", "")
+
+@needs_openmp
+@pytest.mark.parametrize("team", [1, 2, 5])
+def test_refused_threads_make_a_call_serial(team):
+    # OpenMP itself ends the process where it may start fewer threads than a team has. It keeps
+    # those of the last team, so that what the next one lacks is what matters.
+    code = f"""
+    assert all_calls({team}) == expected
+    present = len(os.listdir("/proc/self/task"))
+    if os.geteuid() == 0:  # whom the limit does not bind
+        os.setuid(65534)
+    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+    for more in range(8):
+        resource.setrlimit(resource.RLIMIT_NPROC, (present + more, most))
+        print(*(all_calls(8) == expected for _ in range(3)))
+    """
+    assert run(ALL_CALLS + code, OMP_NUM_THREADS="8") == ["True"] * 3 * 8
+
+
+@needs_openmp
+def test_threads_come_back_when_they_are_granted_again():
+    code = """
+    present = len(os.listdir("/proc/self/task"))
+    if os.geteuid() == 0:
+        os.setuid(65534)
+    for limit in (1, most):
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, most))
+        assert all_calls(8) == expected
+        print(len(os.listdir("/proc/self/task")) - present)
+    """
+    code = "    _, most = resource.getrlimit(resource.RLIMIT_NPROC)" + code
+    assert run(ALL_CALLS + code, OMP_NUM_THREADS="8") == ["0", "7"]
+
+
+@pytest.mark.skipif(is_sanitized, reason="the sanitizer itself needs terabytes of addresses")
+def test_refused_memory_is_a_memory_error_and_nothing_else():
+    # From none to enough: the result, the tables, the scratch memory and the stacks of threads
+    # are refused in turn. Whatever happens, the next call with memory is right.
+    code = """
+    SIZE = 1 << 20
+    outcomes = []
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    for allowed in [*range(0, 4 * SIZE, SIZE // 8), *range(4 * SIZE, 128 * SIZE, 2 * SIZE)]:
+        for call, right in zip(calls(), expected):
+            pages = int(open("/proc/self/statm").read().split()[0])
+            limit = pages * resource.getpagesize() + allowed
+            resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+            options["num_threads"] = 8
+            try:
+                outcomes.append(call() == right)
+            except MemoryError:
+                outcomes.append(None)
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    print(*(outcomes.count(outcome) > 0 for outcome in (True, None, False)))
+    print(all_calls(8) == expected)
+    """
+    assert run(ALL_CALLS + code, OMP_NUM_THREADS="8") == ["True", "True", "False", "True"]
