@@ -98,6 +98,16 @@ def test_environment_gives_the_default(environment, number):
     assert run(GET, **environment) == [str(number)]
 
 
+@needs_openmp
+def test_number_of_threads_beyond_every_machine_is_bounded():
+    code = """
+        import roialign_cy as ra
+        from roialign_cy._core import threads
+        print(ra.get_num_threads() == threads.effective_num_threads(10**6) == threads.MOST_THREADS)
+    """
+    assert run(code, OMP_NUM_THREADS="1000000") == ["True"]
+
+
 @pytest.mark.parametrize("value", NONSENSE)
 def test_nonsense_in_the_environment_leaves_the_usable_cpus(value):
     code = """
