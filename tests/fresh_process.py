@@ -5,6 +5,9 @@ import subprocess
 import sys
 import textwrap
 
+IS_SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
+"""Whether AddressSanitizer runs, which reserves terabytes of addresses and keeps what is freed."""
+
 LARGE_CALL = """
     import os, signal, zlib, numpy as np, roialign_cy as ra
 

@@ -1,4 +1,4 @@
-"""Hostile inputs, each in a process of its own: what docs/robustness.md says of this library."""
+"""Hostile inputs, in other processes: what docs/robustness.md says of this library."""
 
 import sys
 from pathlib import Path
@@ -27,9 +27,21 @@ def test_page_has_every_input(column):
     assert list(column) == [entry.name for entry in INPUTS]
 
 
+@pytest.fixture(scope="module")
+def outcomes():
+    """What became of every input; those that change the state of a process have their own."""
+    plain = [entry.name for entry in INPUTS if entry.state == "plain"]
+    found = dict(zip(plain, trial.run("roialign_cy", *plain), strict=False))
+    for entry in INPUTS:
+        if entry.state != "plain":
+            [found[entry.name]] = trial.run("roialign_cy", entry.name)
+    return found
+
+
 @pytest.mark.parametrize("title", [entry.name for entry in INPUTS])
-def test_library_does_what_the_page_says(title, column):
-    outcome = trial.run("roialign_cy", title)
+def test_library_does_what_the_page_says(title, column, outcomes):
+    assert title in outcomes, "an input before this one ended the process"
+    outcome = outcomes[title]
     assert outcome.text == column[title], outcome.detail
     assert outcome.text.startswith(("right", "raises ValueError", "raises MemoryError"))
     assert outcome.seconds < 1

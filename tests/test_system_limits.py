@@ -1,10 +1,9 @@
 """Where the system refuses threads or memory."""
 
-import os
 import sys
 
 import pytest
-from fresh_process import ALL_CALLS, run
+from fresh_process import ALL_CALLS, IS_SANITIZED, run
 
 from roialign_cy._core import cpuinfo
 
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.skipif(
 needs_openmp = pytest.mark.skipif(
     not cpuinfo.has_openmp(), reason="built without OpenMP: it never starts a thread"
 )
-is_sanitized = "libasan" in os.environ.get("LD_PRELOAD", "")
+
 
 @needs_openmp
 @pytest.mark.parametrize("team", [1, 2, 5])
@@ -49,7 +48,7 @@ def test_threads_come_back_when_they_are_granted_again():
     assert run(ALL_CALLS + code, OMP_NUM_THREADS="8") == ["0", "7"]
 
 
-@pytest.mark.skipif(is_sanitized, reason="the sanitizer itself needs terabytes of addresses")
+@pytest.mark.skipif(IS_SANITIZED, reason="the sanitizer itself needs terabytes of addresses")
 def test_refused_memory_is_a_memory_error_and_nothing_else():
     # From none to enough: the result, the tables, the scratch memory and the stacks of threads
     # are refused in turn. Whatever happens, the next call with memory is right.

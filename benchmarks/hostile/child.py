@@ -1,6 +1,6 @@
-"""One input on one engine, in this process: ``python -m benchmarks.hostile.child ENGINE INPUT``.
+"""Inputs on one engine, in this process: ``python -m benchmarks.hostile.child ENGINE INPUT ...``.
 
-Prints what happened as a line of JSON, if it lives to do so.
+Prints what happened as a line of JSON for each.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import roialign_cy as ra
 
 from .engines import ENGINES, THREADS, NoSuchInputError
-from .inputs import INPUTS, MAPS, NEIGHBOURS, Array, Call
-from .states import STATES
+from .inputs import INPUTS, MAPS, NEIGHBOURS, Array, Call, Input
+from .states import STATES, allow_memory
 
 SECONDS_TO_ANSWER = 20
+MARK = "report: "
+"""Begins a line of JSON, in between whatever an engine prints."""
 Engine = Callable[[Call, int], Array]
 
 SOUND = Call(MAPS(), np.array(NEIGHBOURS, np.float32))
@@ -91,10 +94,8 @@ def describe_error(error: Exception) -> str:
     return f"raises {kind}" + (" (memory)" if is_memory and kind != "MemoryError" else "")
 
 
-def main(name: str, title: str) -> None:
-    """Run the input of that title on the engine of that name."""
-    engine = ENGINES[name]
-    hostile = next(entry for entry in INPUTS if entry.name == title)
+def run(engine: Engine, hostile: Input) -> dict[str, Any]:
+    """Say what an input does to an engine, if this process lives to do so."""
     call = hostile.make()
     expected = oracle(call)
     engine(SOUND, 1)  # what is loaded at the first call is no matter of this one
@@ -113,14 +114,22 @@ def main(name: str, title: str) -> None:
         outcome = f"no such input: {error}"
     except Exception as error:
         outcome = describe_error(error)
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.write(f"{hostile.name}: {type(error).__name__}: {error}\n")
     seconds, taken = time.perf_counter() - start, _peak_bytes() - before - size
+    allow_memory()
     signal.alarm(SECONDS_TO_ANSWER)
     if fault(engine(SOUND, 1), oracle(SOUND)):
         outcome += "; later calls wrong"
-    report = {"outcome": outcome, "seconds": seconds, "bytes": taken}
-    sys.stdout.write(f"\n{json.dumps(report)}\n")
-    sys.stdout.flush()
+    return {"outcome": outcome, "seconds": seconds, "bytes": taken}
+
+
+def main(name: str, *titles: str) -> None:
+    """Run the inputs of those titles on the engine of that name, one after another."""
+    inputs = {entry.name: entry for entry in INPUTS}
+    for title in titles:
+        report = run(ENGINES[name], inputs[title])
+        sys.stdout.write(f"\n{MARK}{json.dumps(report)}\n")
+        sys.stdout.flush()
     os._exit(0)  # not by way of what the engine would still do
 
 

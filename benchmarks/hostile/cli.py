@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes = {}
     for title in options.inputs:
         for engine in options.engines:
-            outcome = outcomes[title, engine] = trial.run(engine, title)
+            [outcome] = trial.run(engine, title)
+            outcomes[title, engine] = outcome
             sys.stdout.write(f"{title} | {engine} | {outcome.text}\n")
             sys.stdout.flush()
             if options.verbose:

@@ -16,8 +16,14 @@ NOBODY = 65534
 def limit_memory(allowed: int) -> None:
     """Refuse more address space than the process has now and ``allowed`` bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + allowed
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + allowed, most))
+
+
+def allow_memory() -> None:
+    """Lift the limit again."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def refuse_threads() -> None:

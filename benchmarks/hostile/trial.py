@@ -1,4 +1,4 @@
-"""Run a hostile input in a process of its own, and say what became of it."""
+"""Run hostile inputs in another process, and say what became of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .child import SECONDS_TO_ANSWER
+from . import child
 from .engines import THREADS
 
 SECONDS_IN_ALL = 300
@@ -40,11 +40,14 @@ class Outcome:
     detail: str
 
 
-def run(engine: str, title: str) -> Outcome:
-    """Run the input of that title on the engine of that name."""
+def run(engine: str, *titles: str) -> list[Outcome]:
+    """Run the inputs of those titles on the engine of that name, in one process.
+
+    One that ends the process is the last of the outcomes.
+    """
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS)}
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}.child", engine, title],
+        [sys.executable, "-m", child.__name__, engine, *titles],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -57,16 +60,22 @@ def run(engine: str, title: str) -> Outcome:
     finally:
         with suppress(ProcessLookupError):  # whom it forked and left behind
             os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode == 0 and said.strip():
-        report = json.loads(said.splitlines()[-1])
-        text, seconds = report["outcome"], report["seconds"]
-        if seconds >= 1:
-            text += f", in {seconds:.0f} s"
-        return Outcome(text, seconds, report["bytes"], detail)
-    if process.returncode == -signal.SIGALRM:
-        text = f"no answer in {SECONDS_TO_ANSWER} s"
-    elif process.returncode < 0:
-        text = f"ends the process: {signal.Signals(-process.returncode).name}"
-    else:
-        text = f"ends the process: status {process.returncode}"
-    return Outcome(text, float("nan"), float("nan"), detail)
+    marked = (line for line in said.splitlines() if line.startswith(child.MARK))
+    reports = (json.loads(line.removeprefix(child.MARK)) for line in marked)
+    outcomes = [_outcome(**report, detail=detail) for report in reports]
+    if len(outcomes) < len(titles):
+        outcomes.append(Outcome(_end(process.returncode), float("nan"), float("nan"), detail))
+    return outcomes
+
+
+def _outcome(outcome: str, seconds: float, bytes: float, detail: str) -> Outcome:
+    text = f"{outcome}, in {seconds:.0f} s" if seconds >= 1 else outcome
+    return Outcome(text, seconds, bytes, detail)
+
+
+def _end(status: int) -> str:
+    if status == -signal.SIGALRM:
+        return f"no answer in {child.SECONDS_TO_ANSWER} s"
+    if status < 0:
+        return f"ends the process: {signal.Signals(-status).name}"
+    return f"ends the process: status {status}"

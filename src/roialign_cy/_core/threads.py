@@ -56,7 +56,8 @@ def get_num_threads() -> int:
     -------
     int
         At least 1, no more than OpenMP would start now (which threadpoolctl can lower), and no
-        more than 32 for each CPU of the machine. 1 in a process that was forked: OpenMP's threads do not survive a fork.
+        more than 32 for each CPU of the machine. 1 in a process that was forked: OpenMP's threads
+        do not survive a fork.
     """
     return effective_num_threads(None)
 
