@@ -21,7 +21,7 @@ LARGE_CALL = """
 """A call that is large enough for threads, to be followed by code that makes it."""
 
 ALL_CALLS = """
-    import os, resource, signal, threading, zlib
+    import os, signal, threading, zlib
     import numpy as np, roialign_cy as ra
 
     features = np.random.default_rng(0).standard_normal((2, 64, 64, 64), np.float32)

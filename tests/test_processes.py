@@ -105,6 +105,7 @@ def test_threads_of_python_threads_that_end_do_not_pile_up():
     assert run(ALL_CALLS + code, OMP_NUM_THREADS="4") == ["True"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends itself a signal")
 def test_interrupt_is_raised_when_the_call_returns_and_harms_nothing():
     # The signal comes well into one long call, of a single batch of boxes.
     code = """
@@ -145,6 +146,8 @@ def test_interrupt_is_raised_when_the_call_returns_and_harms_nothing():
 def test_calls_and_refusals_leave_no_memory_behind():
     # Each call works in more than 100 KiB: a leak of one part in ten would show.
     code = """
+    import resource
+
     def refused():
         for bad in ([[0, 1, 1, np.nan, 5]], [[7, 1, 1, 5, 5]], [[0, 1, 1, 5]], "boxes"):
             try:

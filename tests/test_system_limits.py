@@ -21,6 +21,7 @@ def test_refused_threads_make_a_call_serial(team):
     # OpenMP itself ends the process where it may start fewer threads than a team has. It keeps
     # those of the last team, so that what the next one lacks is what matters.
     code = f"""
+    import resource
     assert all_calls({team}) == expected
     present = len(os.listdir("/proc/self/task"))
     if os.geteuid() == 0:  # whom the limit does not bind
@@ -36,7 +37,9 @@ def test_refused_threads_make_a_call_serial(team):
 @needs_openmp
 def test_threads_come_back_when_they_are_granted_again():
     code = """
+    import resource
     present = len(os.listdir("/proc/self/task"))
+    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
     if os.geteuid() == 0:
         os.setuid(65534)
     for limit in (1, most):
@@ -44,7 +47,6 @@ def test_threads_come_back_when_they_are_granted_again():
         assert all_calls(8) == expected
         print(len(os.listdir("/proc/self/task")) - present)
     """
-    code = "    _, most = resource.getrlimit(resource.RLIMIT_NPROC)" + code
     assert run(ALL_CALLS + code, OMP_NUM_THREADS="8") == ["0", "7"]
 
 
@@ -53,6 +55,7 @@ def test_refused_memory_is_a_memory_error_and_nothing_else():
     # From none to enough: the result, the tables, the scratch memory and the stacks of threads
     # are refused in turn. Whatever happens, the next call with memory is right.
     code = """
+    import resource
     SIZE = 1 << 20
     outcomes = []
     _, most = resource.getrlimit(resource.RLIMIT_AS)
