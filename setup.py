@@ -17,7 +17,8 @@ CORE = Path("src/roialign_cy/_core")
 COMPILER = new_compiler()
 customize_compiler(COMPILER)
 IS_MSVC = COMPILER.compiler_type == "msvc"
-IS_DEBUG = os.environ.get("ROIALIGN_DEBUG", "0") not in {"", "0"}
+DEBUG_WITH = os.environ.get("ROIALIGN_DEBUG", "0")
+IS_DEBUG = DEBUG_WITH not in {"", "0"}
 
 # One source, compiled once per level of the x86-64 psABI. Other machines get "base" alone, and so
 # does macOS, where one build may serve two architectures. A level that the compiler does not know
@@ -35,8 +36,9 @@ LEVELS = (
 # No contraction to FMA: that is what makes the variants agree to the bit.
 OPTIMISED = ["/O2", "/fp:precise"] if IS_MSVC else ["-O3", "-ffp-contract=off"]
 # The core works on raw pointers, so a debug build checks bounds with the sanitizers besides
-# Cython's own checks (preload libasan to import it).
-SANITIZERS = [] if IS_MSVC else ["-fsanitize=address,undefined"]
+# Cython's own checks (preload their library to import it). Other sanitizers go by their names.
+CHOSEN = "address,undefined" if DEBUG_WITH == "1" else DEBUG_WITH
+SANITIZERS = [] if IS_MSVC else [f"-fsanitize={CHOSEN}"]
 DEBUG = [] if IS_MSVC else ["-O1", "-g", "-ffp-contract=off", *SANITIZERS]
 
 DIRECTIVES = {
@@ -91,7 +93,7 @@ def extensions() -> list[Extension]:
     """The core's modules; only the kernels exist once per variant."""
     compile_openmp, link_openmp = openmp_flags()
     variants = variant_flags()
-    modules = dict.fromkeys(("boxcheck", "cpuinfo", "roipool", "taps"), variants["base"])
+    modules = dict.fromkeys(("boxcheck", "cpuinfo", "roipool", "taps", "team"), variants["base"])
     for working_type in ("float32", "float64"):
         modules |= {f"kernels/{name}_{working_type}": flags for name, flags in variants.items()}
     return [

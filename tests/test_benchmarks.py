@@ -24,6 +24,7 @@ from benchmarks import (
 from benchmarks.cases import CASES
 from benchmarks.compare import agreement, timing
 from benchmarks.workloads import WORKLOADS
+from fresh_process import IS_SANITIZED
 
 import roialign_cy as ra
 
@@ -166,6 +167,7 @@ def test_counted_cases_are_two_blocks_of_channels_at_most():
         assert case.to_count().name == case.name
 
 
+@pytest.mark.skipif(IS_SANITIZED, reason="valgrind does not run a sanitized program")
 @pytest.mark.parametrize("variant", bench_instructions.VARIANTS)
 def test_kernel_instructions_are_counted(variant):
     reason = callgrind.unavailable_reason()

@@ -1,13 +1,12 @@
 """How many threads run, where they must not, and which CPU variant does."""
 
 import os
-import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from fresh_process import LARGE_CALL, run
 from threadpoolctl import threadpool_limits
 
 import roialign_cy as ra
@@ -30,25 +29,6 @@ def eight_threads():
     """Let OpenMP start more threads than the machine has cores."""
     with threadpool_limits(8, user_api="openmp"):
         yield
-
-
-def run(code, **environment):
-    """What a new interpreter prints, as words, in an environment with only these settings."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OMP_", "ROIALIGN"))
-    }
-    finished = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,  # two orders above what it takes: a deadlock must not hang the suite
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout.split()
 
 
 # Numbers of threads
@@ -116,6 +96,16 @@ GET = "import roialign_cy as ra; print(ra.get_num_threads())"
 )
 def test_environment_gives_the_default(environment, number):
     assert run(GET, **environment) == [str(number)]
+
+
+@needs_openmp
+def test_number_of_threads_beyond_every_machine_is_bounded():
+    code = """
+        import roialign_cy as ra
+        from roialign_cy._core import threads
+        print(ra.get_num_threads() == threads.effective_num_threads(10**6) == threads.MOST_THREADS)
+    """
+    assert run(code, OMP_NUM_THREADS="1000000") == ["True"]
 
 
 @pytest.mark.parametrize("value", NONSENSE)
@@ -209,18 +199,6 @@ COUNT = """
 def test_threads_start_for_large_work_only():
     assert run(COUNT, OMP_NUM_THREADS="8") == ["0", "7"]
     assert run(COUNT, OMP_NUM_THREADS="1") == ["0", "0"]
-
-
-LARGE_CALL = """
-    import os, signal, zlib, numpy as np, roialign_cy as ra
-
-    features = np.random.default_rng(0).standard_normal((2, 64, 64, 64))
-    rois = [[k % 2, k % 7, k % 11, 30 + k % 13, 25 + k % 17] for k in range(99)]
-
-    def call():
-        return zlib.crc32(ra.roi_align(features, rois, 7, num_threads=4).tobytes())
-
-"""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

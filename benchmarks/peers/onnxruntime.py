@@ -33,7 +33,7 @@ class OnnxRuntime(Peer):
         """Make a session and tensors; results come from the session's own allocator."""
         from onnxruntime import OrtValue
 
-        session = _session(spec, features.dtype.newbyteorder("=").name)
+        session = session_of(spec, features.dtype.newbyteorder("=").name)
         inputs = {
             "features": plain(features, features.dtype),
             "boxes": plain(rois[:, 1:], working_dtype(features)),
@@ -55,7 +55,8 @@ class OnnxRuntime(Peer):
 
 
 @lru_cache(MODELS_KEPT)
-def _session(spec: PoolSpec, dtype: str) -> Any:
+def session_of(spec: PoolSpec, dtype: str) -> Any:
+    """Give a session that runs such calls."""
     from onnxruntime import InferenceSession, SessionOptions, set_default_logger_severity
 
     set_default_logger_severity(_LOG_ERRORS)

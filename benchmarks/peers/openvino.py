@@ -39,7 +39,7 @@ class OpenVino(Peer):
             plain(rois[:, 1:], np.float32),
             plain(rois[:, 0], np.int32),
         )
-        request = _compiled(spec, features.shape, len(rois), dtype.name).create_infer_request()
+        request = compiled_model(spec, features.shape, len(rois), dtype.name).create_infer_request()
         for i, array in enumerate(inputs):
             request.set_input_tensor(i, openvino.Tensor(array, shared_memory=True))
         shape = spec.output_shape(len(rois), spec.feature_shape(features.shape)[1])
@@ -56,7 +56,8 @@ class OpenVino(Peer):
 
 
 @lru_cache(MODELS_KEPT)
-def _compiled(spec: PoolSpec, shape: tuple[int, ...], num_rois: int, dtype: str) -> Any:
+def compiled_model(spec: PoolSpec, shape: tuple[int, ...], num_rois: int, dtype: str) -> Any:
+    """Give a model that runs such calls."""
     import openvino
     from openvino import opset9
 

@@ -5,6 +5,7 @@ from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint16_t
 
 from .half cimport float_to_half, half_to_float
+from .team cimport granted
 
 ctypedef fused cell:
     uint16_t  # the bits of a float16
@@ -28,7 +29,7 @@ def pool(
     """
     cdef Py_ssize_t channels = out.shape[1]
     cdef Py_ssize_t t, tasks = out.shape[0] * channels
-    if num_threads > 1:
+    if granted(num_threads) > 1:
         # Each task writes a plane of its own: the result cannot depend on the number of threads.
         for t in prange(tasks, nogil=True, num_threads=num_threads, schedule="guided"):
             pool_plane(features, images, rows, cols, out, t // channels, t % channels)

@@ -17,6 +17,7 @@ from .geometry cimport (
     make_geometry,
     sample_position,
 )
+from .team cimport granted
 
 include "lines.pxi"
 
@@ -215,7 +216,7 @@ cdef class Taps:
                 raise MemoryError("no memory for the boxes' taps")
             arena.used = 0
             place_tables(job, boxes, &arena)
-            if num_threads > 1 and boxes >= BOXES_WORTH_THREADS:
+            if boxes >= BOXES_WORTH_THREADS and granted(num_threads) > 1:
                 for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
                     fill_box(job, k, &places[k], &ranks[k])
             else:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from . import cpuinfo
 
+MOST_THREADS = 32 * (os.cpu_count() or 1)
+"""Asked for more, as by ``OMP_NUM_THREADS=1000000``, a call would be busy starting them."""
+
 _set_by_user: int | None = None
 _is_forked_child = False
 
@@ -52,8 +55,9 @@ def get_num_threads() -> int:
     Returns
     -------
     int
-        At least 1, and no more than OpenMP would start now (which threadpoolctl can lower).
-        1 in a process that was forked: OpenMP's threads do not survive a fork.
+        At least 1, no more than OpenMP would start now (which threadpoolctl can lower), and no
+        more than 32 for each CPU of the machine. 1 in a process that was forked: OpenMP's threads
+        do not survive a fork.
     """
     return effective_num_threads(None)
 
@@ -64,7 +68,7 @@ def effective_num_threads(num_threads: int | None) -> int:
         return 1
     if num_threads is None:
         num_threads = _set_by_user or _default_num_threads()
-    return max(1, min(num_threads, cpuinfo.openmp_max_threads()))
+    return max(1, min(num_threads, cpuinfo.openmp_max_threads(), MOST_THREADS))
 
 
 @cache

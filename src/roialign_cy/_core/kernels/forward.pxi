@@ -89,6 +89,7 @@ cdef int pool(
     try:
         if tasks == NULL or scratch == NULL or recipes == NULL:
             raise MemoryError("no memory to pool in")
+        num_threads = granted(num_threads)
         lay_book(&book, aligned(recipes), call, boxes, &plan)
         if num_threads > 1:
             for t in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):

@@ -20,6 +20,7 @@ from roialign_cy._core.taps cimport (
     Mode,
     Taps,
 )
+from roialign_cy._core.team cimport granted
 
 include "call.pxi"
 include "mix.pxi"

@@ -1,0 +1,1 @@
+"""What hostile inputs do to each implementation: ``python -m benchmarks.hostile``."""
