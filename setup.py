@@ -9,8 +9,8 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools._distutils.ccompiler import new_compiler
+from setuptools._distutils.errors import CompileError, LinkError
 from setuptools._distutils.sysconfig import customize_compiler
-from setuptools.errors import CompileError, LinkError
 
 CORE = Path("src/roialign_cy/_core")
 
