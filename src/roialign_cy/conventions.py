@@ -111,7 +111,7 @@ def finite_number(name: str, value: float) -> float:
         finite = math.isfinite(value)
     except TypeError:
         raise TypeError(f"{name} must be a number, got {value!r}") from None
-    except OverflowError:  # an integer beyond every float
+    except (OverflowError, ValueError):  # an integer beyond every float; Decimal("sNaN")
         finite = False
     if not finite:
         raise ValueError(f"{name} must be finite, got {value!r}")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 COORDINATES = ("document", "array")
 
-MOST_POINTS = 250_000
-"""Most points of a box that are listed: each becomes a dozen numbers, in some ten microseconds."""
+MOST_POINTS = 10_000
+"""Most points of a box that are listed, within a second: each becomes a dozen numbers."""
 
 
 def explain(
@@ -65,8 +65,8 @@ def explain(
     Raises
     ------
     ValueError, TypeError
-        As `roi_align`; also if there is no such box or channel, or the box has more than 250000
-        points, or samples along one axis.
+        As `roi_align`; also if there is no such box or channel, or the box has more than 10000
+        points or sections, or samples along one axis.
 
     Notes
     -----
@@ -106,6 +106,11 @@ def explain(
 
     of_rows, of_cols = reference.box_axes(box, spec)
     along = [axis.sections * axis.samples for axis in (of_rows, of_cols)]
+    if math.prod(spec.output_size) > MOST_POINTS:
+        raise ValueError(
+            f"output_size must have at most {MOST_POINTS} sections to explain, "
+            f"got {spec.output_size}"
+        )
     # Each axis by itself as well: of a box without samples along one, the other is still read.
     count = max(*along, math.prod(along))
     if count > MOST_POINTS:
