@@ -103,7 +103,7 @@ class Call:
 def draw_call(source: Source) -> Call:
     """Draw a call of any public function."""
     call = source.pick(_DRAWERS)(source)
-    if source.chance(25):
+    if source.chance(20):
         for _ in range(source.pick((1, 1, 1, 2))):
             name = source.pick(tuple(call.arguments))
             if name not in call.odd and not _is_shared(call, name):
@@ -142,7 +142,10 @@ def _backward(source: Source) -> Call:
     mode = options["mode"] or "avg"
     if mode == "max_weighted":
         mode = "max"
-    options |= {"mode": mode, "convention": source.pick(("detectron2", "document", *CONVENTIONS[6:]))}
+    options |= {
+        "mode": mode,
+        "convention": source.pick(("detectron2", "document", *CONVENTIONS[6:])),
+    }
     is_needed = mode == "max" or wrt != "features"
     arguments = {
         "grad_output": grads,
@@ -223,7 +226,7 @@ def _backend(source: Source) -> Call:
 
 
 _DRAWERS = (
-    *(_roi_align,) * 24,
+    *(_roi_align,) * 26,
     *(_backward,) * 16,
     *(_roi_pool,) * 8,
     *(_explain,) * 4,
@@ -233,10 +236,10 @@ _DRAWERS = (
 
 def _maps_and_options(source: Source, most_cells: int = 9) -> tuple[Array, dict, Any]:
     shape = (
-        source.pick((1, 2, 3)) if source.chance(98) else 0,
-        source.pick((1, 2, 3, 4, 5, 16, 17, 33, 1, 2, 3, 4)) if source.chance(98) else 0,
-        source.below(most_cells) + 1 if source.chance(98) else 0,
-        source.below(most_cells) + 1 if source.chance(98) else 0,
+        0 if source.chance(2) else source.pick((1, 2, 3)),
+        0 if source.chance(2) else source.pick((1, 2, 3, 4, 5, 16, 17, 33, 1, 2, 3, 4)),
+        0 if source.chance(2) else source.below(most_cells) + 1,
+        0 if source.chance(2) else source.below(most_cells) + 1,
     )
     layout = source.pick(("NCHW", "NHWC"))
     if layout == "NHWC":

@@ -21,9 +21,9 @@ BAD_INDICES = (-1.0, 0.5, NAN, INF, -INF, 1e-45, 2.0**31, 2.0**53, 2.0**63, -(2.
 DTYPES = ("<f8", "<f4", "<f2", ">f8", ">f4", ">f2", "<i8", "<i4", "|i1", "|u1", "<u8", "<f16")
 
 
-def draw_coordinate(source: Source, size: int) -> float:
-    """Choose a place along an axis of that many cells, in cells."""
-    kind = source.below(64)
+def draw_coordinate(source: Source, size: int, is_wild: bool) -> float:
+    """Choose a place along an axis of that many cells, in cells; a wild one far from them."""
+    kind = source.below(64 if is_wild else 58)
     if kind < 20:
         return source.below(8 * size + 1) / 8
     if kind < 36:
@@ -44,11 +44,12 @@ def draw_coordinate(source: Source, size: int) -> float:
 def draw_rows(source: Source, images: int, height: int, width: int, scale: float) -> Rows:
     """Write down boxes in input units, of which nearly all can be pooled."""
     rows = []
+    is_wild = source.chance(25)
     for _ in range(source.pick((1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 1, 2, 3, 1, 0))):
         index = float(source.below(max(images, 1)))
-        if source.below(128) == 127:
+        if is_wild and source.below(32) == 31:
             index = source.pick((*BAD_INDICES, float(images)))
-        sides = [draw_coordinate(source, size) / scale for size in (width, height) * 2]
+        sides = [draw_coordinate(source, size, is_wild) / scale for size in (width, height) * 2]
         if source.chance(50):  # the way most boxes are
             sides[:2], sides[2:] = zip(*map(sorted, zip(sides[:2], sides[2:], strict=True)))
         rows.append((index, *sides))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
-import io
 import random
 import resource
-import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any
+
+import numpy as np
+
+import roialign_cy as ra
 
 from .calls import Call, draw_call
 from .judge import judge, registered_backends
@@ -41,8 +43,6 @@ class Report:
 
     verdicts: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[int, str]] = field(default_factory=list)
-    seconds: float = 0.0
-    """Longest CPU time of a call that was not the oracle's."""
     growth: int = 0
     """Bytes that the process grew by after it had warmed up."""
     peak: int = 0
@@ -68,16 +68,50 @@ def run_one(data: bytes, verdicts: Counter[str]) -> Call:
 
 def described(data: bytes) -> str:
     """Write down a call and how to run it again."""
-    used = data.rstrip(b"\0").hex()
-    return f"{draw_call(Bytes(data))}\nagain: python -m tests.fuzz --again {used}"
+    return f"{draw_call(Bytes(data))}\nagain: python -m tests.fuzz --again {needed(data).hex()}"
 
 
-def long_run(calls: int, seed: int, jobs: int) -> Report:
+def needed(data: bytes) -> bytes:
+    """Cut off the bytes that the call does not take; zeros come by themselves."""
+    source = Bytes(data)
+    draw_call(source)
+    return data[: source.used].rstrip(b"\0")
+
+
+def work(seed: int, first: int, end: int, at: Any, results: Any) -> None:
+    """Run the calls ``first .. end - 1`` in this process; ``at`` is the one that it is at."""
+    faulthandler.enable()
+    report = Report()
+    before = 0
+    with registered_backends():
+        # What this imports is no leak.
+        ra.compare_conventions(np.zeros((1, 1, 4, 4)), [[0, 1, 1, 3, 3]], 2)
+        for count, index in enumerate(range(first, end)):
+            at.value = index
+            if count % 200 == 0:
+                faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)
+            if count == WARM_UP:
+                before, peak_before = resident_bytes(), peak_bytes()
+                _limit_memory()
+            data = data_of(seed, index)
+            try:
+                run_one(data, report.verdicts)
+            except Exception:
+                text = traceback.format_exc(limit=-2) + described(data)
+                report.failures.append((index, text))
+        faulthandler.cancel_dump_traceback_later()
+        if before:
+            report.growth = resident_bytes() - before
+            report.peak = peak_bytes() - peak_before
+    results.put(report)
+
+
+def long_run(calls: int, seed: int, jobs: int, work: Callable[..., None] = work) -> Report:
     """Run the calls ``0 .. calls - 1`` of a seed, shared out among processes."""
     total = Report()
     share = -(-calls // jobs)
     workers = [
-        _Worker(seed, first, min(first + share, calls)) for first in range(0, calls, share)
+        _Worker(work, seed, first, min(first + share, calls)) for first in range(0, calls, share)
     ]
     while any(worker.is_running for worker in workers):
         time.sleep(0.2)
@@ -95,9 +129,9 @@ def long_run(calls: int, seed: int, jobs: int) -> Report:
 class _Worker:
     """A process at some of the calls; another takes over behind a call that ends it."""
 
-    def __init__(self, seed: int, first: int, end: int) -> None:
+    def __init__(self, work: Callable[..., None], seed: int, first: int, end: int) -> None:
         self.reports: list[Report] = []
-        self._seed, self._end = seed, end
+        self._work, self._seed, self._end = work, seed, end
         self._start(first)
 
     def _start(self, first: int) -> None:
@@ -106,7 +140,7 @@ class _Worker:
         self._at = context.Value("q", first, lock=False)
         self._results = context.SimpleQueue()
         arguments = (self._seed, first, self._end, self._at, self._results)
-        self._process = context.Process(target=_work, args=arguments)
+        self._process = context.Process(target=self._work, args=arguments)
         self._process.start()
         self.is_running = True
 
@@ -127,33 +161,6 @@ class _Worker:
             self.reports.append(Report(Counter({"process ended": 1}), [(index, text)]))
             if index + 1 < self._end:
                 self._start(index + 1)
-
-
-def _work(seed: int, first: int, end: int, at: Any, results: Any) -> None:
-    faulthandler.enable()
-    report = Report()
-    before = 0
-    with registered_backends():
-        for count, index in enumerate(range(first, end)):
-            at.value = index
-            if count % 200 == 0:
-                faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)
-            if count == WARM_UP:
-                before, peak_before = resident_bytes(), peak_bytes()
-                _limit_memory()
-            data = data_of(seed, index)
-            try:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    run_one(data, report.verdicts)
-            except Exception:
-                text = traceback.format_exc(limit=-2) + described(data)
-                report.failures.append((index, text))
-        faulthandler.cancel_dump_traceback_later()
-        if before:
-            report.growth = resident_bytes() - before
-            report.peak = peak_bytes() - peak_before
-    results.put(report)
-    sys.stdout.flush()
 
 
 def resident_bytes() -> int:

@@ -38,12 +38,13 @@ class Bytes(Source):
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = 0
+        self.used = 0
+        """How many bytes have been read off."""
 
     def below(self, bound: int) -> int:
         size = 1 if bound <= 1 << 8 else 2 if bound <= 1 << 16 else 8
-        chosen = int.from_bytes(self._data[self._at : self._at + size], "little")
-        self._at += size
+        chosen = int.from_bytes(self._data[self.used : self.used + size], "little")
+        self.used += size
         return chosen % bound
 
 
