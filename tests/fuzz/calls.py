@@ -169,9 +169,9 @@ def _explain(source: Source) -> Call:
         del options[name]
     rois = _rois(source, features, options)
     roi = source.below(max(count_of(rois), 1))
-    n, c, _, _ = _channels_first(features.shape, options["layout"])
+    channels = _channels_first(features.shape, options["layout"])[1]
     arguments = {"features": features, "rois": rois, "output_size": size}
-    arguments |= {"roi": roi, "channel": source.below(max(c, 1))}
+    arguments |= {"roi": roi, "channel": source.below(max(channels, 1))}
     arguments |= {"coordinates": source.pick(("document", "array")), **options}
     # No box, no channel, no cell; or a box of more points than can be listed.
     names = ("rois", "roi", "channel", "features")

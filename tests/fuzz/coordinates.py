@@ -51,7 +51,7 @@ def draw_rows(source: Source, images: int, height: int, width: int, scale: float
             index = source.pick((*BAD_INDICES, float(images)))
         sides = [draw_coordinate(source, size, is_wild) / scale for size in (width, height) * 2]
         if source.chance(50):  # the way most boxes are
-            sides[:2], sides[2:] = zip(*map(sorted, zip(sides[:2], sides[2:], strict=True)))
+            sides = [*map(min, sides[:2], sides[2:]), *map(max, sides[:2], sides[2:])]
         rows.append((index, *sides))
     dtype = "<f8" if source.chance(40) else source.pick(DTYPES)
     return Rows(tuple(rows), dtype, source.pick(ROWS_KINDS) if source.chance(40) else "plain")

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from . import corpus
 
-
 SEEDS = 300
 """Calls of the long run that the search begins with."""
 

@@ -103,11 +103,19 @@ def slowness(result, features, out):
         pass
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [wrong_value, changed_input, written_beside_out, warning, other_error, unnamed_error]
-    + [refusal_of_a_plain_call, slowness],
-)
+FAULTS = [
+    wrong_value,
+    changed_input,
+    written_beside_out,
+    warning,
+    other_error,
+    unnamed_error,
+    refusal_of_a_plain_call,
+    slowness,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_judge_finds_fault(fault, monkeypatch):
     roi_align = ra.roi_align
 
