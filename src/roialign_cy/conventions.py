@@ -30,7 +30,7 @@ class Convention:
         Where the ``g`` samples of a section lie along an axis: at fractions ``(i + 0.5) / g``
         (centered) or ``(i + 1) / (g + 1)`` (interior) of it, ``i = 0 .. g - 1``.
     sampling_ratio : int or (int, int), default 0
-        Samples per section along (rows, columns). 0 is the sampling's own count:
+        Samples per section along (rows, columns), at most 4096. 0 is the sampling's own count:
         ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior.
     mode : {"avg", "max", "max_weighted"}, default "avg"
         How the samples of a section become one value.
