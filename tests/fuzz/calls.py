@@ -244,12 +244,12 @@ def _maps_and_options(source: Source, most_cells: int = 9) -> tuple[Array, dict,
     layout = source.pick(("NCHW", "NHWC"))
     if layout == "NHWC":
         shape = (shape[0], *shape[2:], shape[1])
-    ratio = source.pick((None, 0, 1, 2, (1, 3), (2, 0), 4, (3, 4)))
-    size = source.pick((1, 2, 3, (1, 2), (3, 1), (4, 5), [2, 2], np.int64(2)))
+    ratio = source.pick((None, 0, 1, 2, (1, 3), (2, 0), 3, (3, 2)))
+    size = source.pick((1, 2, 3, (1, 2), (3, 1), (2, 4), [2, 2], np.int64(2)))
     if source.chance(3):
-        ratio, size = source.pick((17, (512, 1), (1, 301))), 1
+        ratio, size = source.pick((9, (130, 1), (1, 70))), 1
     elif source.chance(2):
-        ratio, size = 1, source.pick(((1, 200), (131, 1), 12))
+        ratio, size = 1, source.pick(((1, 130), (70, 1), 9))
     options = {
         "convention": source.pick(CONVENTIONS),
         "spatial_scale": source.pick(SCALES),
