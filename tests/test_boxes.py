@@ -146,7 +146,7 @@ def test_height_that_is_no_finite_number_is_refused(height, error):
 
 @pytest.mark.parametrize("entries", ["", b"", {}, set(), 3, None], ids=repr)
 def test_entries_without_an_order_are_refused(entries):
-    with pytest.raises(TypeError, match="^boxes must be a sequence"):
+    with pytest.raises(TypeError, match=r"^boxes must be a sequence"):
         boxes.from_list(entries)
 
 
