@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -171,12 +171,3 @@ def shared(inputs: np.ndarray, overlap: Overlap) -> tuple[np.ndarray, np.ndarray
 def draw_array(source: Source, shape: tuple[int, ...], dtype: str, fills=FILLS) -> Array:
     """Write down an array of that shape and type."""
     return Array(shape, dtype, source.pick(fills), source.below(256), source.pick(KINDS))
-
-
-def watched(value: Any) -> list[np.ndarray]:
-    """All arrays in an argument."""
-    if isinstance(value, np.ndarray):
-        return [value]
-    if isinstance(value, list | tuple):
-        return [array for item in value for array in watched(item)]
-    return []

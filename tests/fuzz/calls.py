@@ -26,13 +26,13 @@ FLOATS = ("<f4", "<f8", "<f2", ">f4", ">f8", ">f2")
 BACKENDS = (None, "cpu", "base", "v3", "planar", "tiled", "threads", "reference")
 """The forced ones are registered by `judge.registered_backends`."""
 
-CONVENTIONS = (
-    *ra.CONVENTIONS,
+OWN_CONVENTIONS = (
     ra.Convention(pixel_offset=0.0),
     ra.Convention(pixel_offset=-0.3, min_size=2.5, sampling="interior", sampling_ratio=(3, 1)),
     ra.Convention(pixel_offset=1e6, min_size=0.0, mode="max"),
     ra.Convention(min_size=1e5, mode="max_weighted"),
 )
+CONVENTIONS = (*ra.CONVENTIONS, *OWN_CONVENTIONS)
 SCALES = (1.0, 0.5, 1 / 16, 0.3, 2, np.float32(0.7), Fraction(1, 3), 1e-3, np.array(1.5))
 
 
@@ -46,8 +46,10 @@ class Opaque:
 # What no argument takes that is a number or a name.
 JUNK = (None, "", "no", b"no", 1j, (), [], {}, {1, 2}, Opaque(), Decimal("sNaN"), slice(1), range)
 NOT_NUMBERS = (*JUNK, math.nan, math.inf, -math.inf, 10**400, -(10**400), (0.5, 0.5))
-ODD_NUMBERS = (5e-324, 1e-310, 1e300, 1.7e308, True, Decimal("0.5"), np.float16(2))
-ODD_NUMBERS = (*ODD_NUMBERS, np.array([0.5]), np.array([0.5, 1]), np.array(3))
+ODD_NUMBERS = (
+    *(5e-324, 1e-310, 1e300, 1.7e308, True, Decimal("0.5"), np.float16(2)),
+    *(np.array([0.5]), np.array([0.5, 1]), np.array(3)),
+)
 
 
 def _odd(never: tuple[Any, ...], perhaps: tuple[Any, ...] = ()) -> tuple[tuple[Any, bool], ...]:
@@ -144,7 +146,7 @@ def _backward(source: Source) -> Call:
         mode = "max"
     options |= {
         "mode": mode,
-        "convention": source.pick(("detectron2", "document", *CONVENTIONS[6:])),
+        "convention": source.pick(("detectron2", "document", *OWN_CONVENTIONS)),
     }
     is_needed = mode == "max" or wrt != "features"
     arguments = {
