@@ -93,6 +93,11 @@ def explain(
     """
     require_choice("coordinates", coordinates, COORDINATES)
     spec = make_spec(output_size, convention, spatial_scale, sampling_ratio, mode, layout, None)
+    if math.prod(spec.output_size) > MOST_POINTS:
+        raise ValueError(
+            f"output_size must have at most {MOST_POINTS} sections to explain, "
+            f"got {spec.output_size}"
+        )
     backend = resolve("reference", features)  # refuses what is no NumPy array
     features = np.asarray(features)
     _arrays.check_features(features, layout)
@@ -106,11 +111,6 @@ def explain(
 
     of_rows, of_cols = reference.box_axes(box, spec)
     along = [axis.sections * axis.samples for axis in (of_rows, of_cols)]
-    if math.prod(spec.output_size) > MOST_POINTS:
-        raise ValueError(
-            f"output_size must have at most {MOST_POINTS} sections to explain, "
-            f"got {spec.output_size}"
-        )
     # Each axis by itself as well: of a box without samples along one, the other is still read.
     count = max(*along, math.prod(along))
     if count > MOST_POINTS:
