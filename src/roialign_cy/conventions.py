@@ -71,11 +71,11 @@ class Convention:
         normalise(self, "sampling_ratio", ratio_pair(self.sampling_ratio))
 
 
-def find_convention(convention: str | Convention) -> Convention:
-    """The convention of that name, or ``convention`` itself."""
+def find_convention(convention: str | Convention, name: str = "convention") -> Convention:
+    """The convention of that name, or ``convention`` itself; ``name`` is the argument's."""
     if isinstance(convention, Convention):
         return convention
-    require_choice("convention", convention, CONVENTIONS)
+    require_choice(name, convention, CONVENTIONS)
     return CONVENTIONS[convention]
 
 

@@ -66,7 +66,10 @@ def _gradients(arguments: dict[str, Any], result: Any) -> str:
                 tolerance = added * BACKWARD[got.dtype.name]
             else:
                 relative = BY_BOXES[grads.dtype.name] + float(np.finfo(got.dtype).eps)
-                tolerance = relative * added * _largest(features) * spec.spatial_scale
+                # Slopes are numbers of the working type, however small the scale.
+                smallest = float(np.finfo(np.promote_types(grads.dtype, np.float32)).tiny)
+                slope = max(spec.spatial_scale, smallest)
+                tolerance = relative * added * _largest(features) * slope
             # The slopes of a mean's samples may cancel in a cell, which then is not read.
             is_lax = name == "rois" and spec.mode == "avg"
             _assert_close(got, wanted, tolerance, f"the reference, by {name}", is_lax)
