@@ -8,9 +8,11 @@ import warnings
 from pathlib import Path
 
 from setuptools import Extension, setup
+
+# Its errors too: those of setuptools.errors are classes of another import, which nothing raises.
 from setuptools._distutils.ccompiler import new_compiler
+from setuptools._distutils.errors import CompileError, LinkError
 from setuptools._distutils.sysconfig import customize_compiler
-from setuptools.errors import CompileError, LinkError
 
 CORE = Path("src/roialign_cy/_core")
 

@@ -54,6 +54,18 @@ def test_height_of_any_type_keeps_the_boxes_dtype(height):
 
 
 @FROM_SIZES
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_sum_beyond_the_dtype_is_infinite_without_a_warning(convert, dtype):
+    most = np.finfo(dtype).max
+    assert np.isinf(convert(np.array([[most, -most, most, most]], dtype))[0, 3])
+
+
+def test_height_beyond_the_dtype_is_infinite_without_a_warning():
+    rows = boxes.from_document(np.ones((1, 4), np.float32), height=1e300)
+    assert np.isinf(rows[0, [2, 4]]).all()
+
+
+@FROM_SIZES
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
 def test_integer_sizes_become_float64(convert, dtype):
     # As uint8, x + width would wrap around.
@@ -130,6 +142,12 @@ def test_height_that_is_no_finite_number_is_refused(height, error):
 
 
 # One entry per image
+
+
+@pytest.mark.parametrize("entries", ["", b"", {}, set(), 3, None], ids=repr)
+def test_entries_without_an_order_are_refused(entries):
+    with pytest.raises(TypeError, match=r"^boxes must be a sequence"):
+        boxes.from_list(entries)
 
 
 def test_entries_become_rows_of_their_image():

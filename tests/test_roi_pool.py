@@ -49,6 +49,8 @@ def pool(box, output_size=1, features=FEATURES, rois_dtype=None, **options):
         ((9, 9, 12, 12), 2, [[0, 0], [0, 0]]),
         ((-1e30, -1e30, 1e30, 1e30), 1, [[63]]),
         ((-1e300, -1e300, 1e300, 1e300), (1, 2), [[0, 63]]),  # 0 is where halves meet
+        # As long as a box can be: a third of it, times three, overflows.
+        ((-np.finfo(float).max, 0, 7, 0), (1, 3), [[0, 0, 0]]),
     ],
 )
 def test_by_hand(box, output_size, expected):

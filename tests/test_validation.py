@@ -3,6 +3,7 @@
 import copy
 import pickle
 from dataclasses import FrozenInstanceError
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -60,6 +61,7 @@ def refused(error, match, **changes):
         ("spatial_scale", INF, ValueError),
         ("spatial_scale", -INF, ValueError),
         ("spatial_scale", 10**400, ValueError),
+        ("spatial_scale", Decimal("sNaN"), ValueError),
         ("spatial_scale", "0.5", TypeError),
         ("spatial_scale", 1j, TypeError),
         ("spatial_scale", None, TypeError),

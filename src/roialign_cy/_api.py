@@ -233,6 +233,7 @@ def roi_align_backward(
     Derivatives by the position of a sample are those to its right (they jump at the cells), 0
     where it is clamped to the border or outside the map. The number of samples, and whether one
     is outside, count as constants; so does the far side of a box that the convention widens.
+    Cells in which the derivatives of a mean's samples cancel are not read, were they NaN.
 
     Examples
     --------

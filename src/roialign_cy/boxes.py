@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["from_document", "from_list", "from_xywh"]
 
 
+# A sum beyond the dtype is infinite, which the call that gets the box refuses by its row.
+_INFINITE_WHERE_TOO_LARGE = np.errstate(over="ignore", invalid="ignore")
+
+
+@_INFINITE_WHERE_TOO_LARGE
 def from_document(boxes: ArrayLike, height: float) -> NDArray[np.floating]:
     """Boxes of the document, with y up, as rows of ``[0, x1, y1, x2, y2]`` with y down.
 
@@ -47,6 +52,7 @@ def from_document(boxes: ArrayLike, height: float) -> NDArray[np.floating]:
     return _rows(x, height - y, x + width, height - y + extent)
 
 
+@_INFINITE_WHERE_TOO_LARGE
 def from_xywh(boxes: ArrayLike) -> NDArray[np.floating]:
     """Boxes given by a corner and a size as rows of ``[0, x1, y1, x2, y2]``.
 
@@ -106,7 +112,7 @@ def from_list(boxes: Sequence[ArrayLike]) -> NDArray[np.floating]:
 
 def join(boxes: Sequence[ArrayLike], name: str) -> NDArray[np.floating]:
     """`from_list` of what the caller knows as ``name``."""
-    if not isinstance(boxes, Iterable):
+    if not isinstance(boxes, Iterable) or isinstance(boxes, str | bytes | Mapping | Set):
         raise TypeError(f"{name} must be a sequence of arrays, got {boxes!r}")
     entries = [_columns(entry, f"{name}[{index}]") for index, entry in enumerate(boxes)]
     filled = [entry for entry in entries if entry.size] or entries or [np.empty((0, 4))]

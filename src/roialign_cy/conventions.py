@@ -30,7 +30,7 @@ class Convention:
         Where the ``g`` samples of a section lie along an axis: at fractions ``(i + 0.5) / g``
         (centered) or ``(i + 1) / (g + 1)`` (interior) of it, ``i = 0 .. g - 1``.
     sampling_ratio : int or (int, int), default 0
-        Samples per section along (rows, columns). 0 is the sampling's own count:
+        Samples per section along (rows, columns), at most 4096. 0 is the sampling's own count:
         ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior.
     mode : {"avg", "max", "max_weighted"}, default "avg"
         How the samples of a section become one value.
@@ -71,11 +71,11 @@ class Convention:
         normalise(self, "sampling_ratio", ratio_pair(self.sampling_ratio))
 
 
-def find_convention(convention: str | Convention) -> Convention:
-    """The convention of that name, or ``convention`` itself."""
+def find_convention(convention: str | Convention, name: str = "convention") -> Convention:
+    """The convention of that name, or ``convention`` itself; ``name`` is the argument's."""
     if isinstance(convention, Convention):
         return convention
-    require_choice("convention", convention, CONVENTIONS)
+    require_choice(name, convention, CONVENTIONS)
     return CONVENTIONS[convention]
 
 
@@ -111,7 +111,7 @@ def finite_number(name: str, value: float) -> float:
         finite = math.isfinite(value)
     except TypeError:
         raise TypeError(f"{name} must be a number, got {value!r}") from None
-    except OverflowError:  # an integer beyond every float
+    except (OverflowError, ValueError):  # an integer beyond every float; Decimal("sNaN")
         finite = False
     if not finite:
         raise ValueError(f"{name} must be finite, got {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from .._api import roi_pool
 from ..backends.reference_roi_pool import box_cells, section_cells
 from ..boxes import normalise_rois
-from ..conventions import CONVENTIONS, Convention
+from ..conventions import CONVENTIONS, Convention, find_convention
 from .explanation import Explanation
 from .numbers import explain
 
@@ -77,10 +78,13 @@ def compare_conventions(
     """
     from . import drawing
 
-    if isinstance(conventions, str | Convention):
+    if isinstance(conventions, str | Convention) or not isinstance(conventions, Iterable):
         raise TypeError(f"conventions must be a tuple of names or Conventions, got {conventions!r}")
+    conventions = tuple(conventions)
     if not conventions:
         raise ValueError("conventions must name one or more, got none")
+    for convention in conventions:
+        find_convention(convention, "conventions")
     made = [
         explain(
             features,

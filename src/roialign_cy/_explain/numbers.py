@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 COORDINATES = ("document", "array")
 
-MOST_POINTS = 250_000
-"""Most points of a box that are listed: each becomes a dozen numbers, in some ten microseconds."""
+MOST_POINTS = 10_000
+"""Most points of a box that are listed, within a second: each becomes a dozen numbers."""
 
 
 def explain(
@@ -65,8 +65,8 @@ def explain(
     Raises
     ------
     ValueError, TypeError
-        As `roi_align`; also if there is no such box or channel, or the box has more than 250000
-        points, or samples along one axis.
+        As `roi_align`; also if there is no such box or channel, or the box has more than 10000
+        points or sections, or samples along one axis.
 
     Notes
     -----
@@ -93,6 +93,11 @@ def explain(
     """
     require_choice("coordinates", coordinates, COORDINATES)
     spec = make_spec(output_size, convention, spatial_scale, sampling_ratio, mode, layout, None)
+    if math.prod(spec.output_size) > MOST_POINTS:
+        raise ValueError(
+            f"output_size must have at most {MOST_POINTS} sections to explain, "
+            f"got {spec.output_size}"
+        )
     backend = resolve("reference", features)  # refuses what is no NumPy array
     features = np.asarray(features)
     _arrays.check_features(features, layout)

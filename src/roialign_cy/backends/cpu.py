@@ -172,17 +172,16 @@ class CpuBackend:
         elif out.dtype == np.float16:
             # Summed in float32, one image at a time, always: in float16 every sum would round.
             total = np.empty((1, *out.shape[1:]), np.float32)
-            for index, image in enumerate(out):
-                chosen = rois[:, 0] == index
-                if not chosen.any():
-                    image[...] = 0
-                    continue
+            is_pooled = np.zeros(len(out), bool)
+            for index, chosen in _by_image(rois):
                 boxes = rois[chosen]
                 boxes[:, 0] = 0
                 maps = None if features is None else features[index : index + 1]
                 self._run_spread(grads[chosen], boxes, maps, spec, total, "anything")
                 with np.errstate(over="ignore"):
-                    image[...] = total[0]
+                    out[index] = total[0]
+                is_pooled[index] = True
+            out[~is_pooled] = 0
         elif not out.flags.aligned:
             aligned = np.empty(out.shape, out.dtype)
             self._run_spread(grads, rois, features, spec, aligned, "anything")
@@ -295,12 +294,20 @@ def _pool_image_by_image(
     run: Runner,
 ) -> None:
     """Pool a map that the core cannot read as it lies, with one image in copy at a time."""
-    for index in np.unique(rois[:, 0]):
-        image = features[int(index)][np.newaxis]
+    boxes = rois.copy()
+    boxes[:, 0] = 0
+    for index, chosen in _by_image(rois):
+        image = features[index][np.newaxis]
         image = image.astype(image.dtype.newbyteorder("="), order="C")
-        boxes = rois.copy()
-        boxes[:, 0] = 0
-        _run_in_pieces(image, boxes, np.flatnonzero(rois[:, 0] == index), spec, out, run)
+        _run_in_pieces(image, boxes, chosen, spec, out, run)
+
+
+def _by_image(rois: NDArray[np.floating]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each image that has boxes, and which ones: in time that grows with the boxes only."""
+    order = np.argsort(rois[:, 0], kind="stable")
+    images, first = np.unique(rois[order, 0], return_index=True)
+    for index, chosen in zip(images, np.split(order, first[1:]), strict=True):
+        yield int(index), chosen
 
 
 def _run_in_pieces(

@@ -70,6 +70,7 @@ def section_cells(
         number = np.float64  # the boxes' own cannot count them
     length = np.clip(last - first + 1, 1, float(np.finfo(number).max)).astype(number)
     edges = np.arange(sections + 1).astype(number) * (length / number(sections))[:, np.newaxis]
+    edges = np.minimum(edges, np.finfo(number).max)  # of the longest box, the last may overflow
     begin, end = np.floor(edges[:, :-1]), np.ceil(edges[:, 1:])
     cells = np.stack([begin, end], axis=2).astype(np.float64) + first[:, np.newaxis, np.newaxis]
     return np.clip(cells, 0, size).astype(np.intp)

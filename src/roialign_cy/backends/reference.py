@@ -247,6 +247,7 @@ class ReferenceBackend:
         maps = _channels_first(features, spec).astype(np.float64)
         result = np.zeros((len(rois), maps.shape[1], *spec.output_size))
         read = largest_product if spec.mode == "max_weighted" else interpolated
+        rois = rois if result.size else rois[:0]  # sections may be too many to go through for none
         for section in sections(rois, spec, *maps.shape[2:]):
             values = np.array(
                 [read(maps[section.image], y.cells, x.cells) for y, x in section.points]
@@ -272,6 +273,7 @@ class ReferenceBackend:
         by_map = _channels_first(np.zeros(input_shape), spec)
         by_box = np.zeros((len(rois), 4))
         maps = None if features is None else _channels_first(features, spec).astype(np.float64)
+        rois = rois if grads.size else rois[:0]
         for section in sections(rois, spec, *by_map.shape[2:]):
             image = None if maps is None else maps[section.image]
             grad = grads[section.box, :, section.row, section.col]

@@ -62,7 +62,7 @@ def roi_pool(features: Array, rois: Array, spec: PoolSpec) -> Array:
     rows, cols = spec.output_size
     height, width = features.shape[2:]
     result = np.zeros((len(rois), features.shape[1], rows, cols), features.dtype)
-    for k, (image, x1, y1, x2, y2) in enumerate(rois):
+    for k, (image, x1, y1, x2, y2) in enumerate(rois if result.size else ()):
         ys = section_cells(y1, y2, rows, height, spec.spatial_scale)
         xs = section_cells(x1, x2, cols, width, spec.spatial_scale)
         for p, q in np.ndindex(rows, cols):

@@ -1,0 +1,254 @@
+"""What a call has to give: the reference's answer, or for what has none, plain arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import roialign_cy as ra
+from roialign_cy._spec import PoolSpec, make_spec
+from roialign_cy.backends import reference
+
+from .calls import Call
+from .coordinates import floats
+
+# Relative to the largest cell, or the sum of what is added in a gradient: tests/test_properties.py
+# and tests/test_backward.py have the reasons.
+FORWARD = {"float64": 1e-12, "float32": 1e-6, "float16": 2.0**-10}
+BACKWARD = {"float64": 4e-12, "float32": 16e-6, "float16": 2.0**-8}
+BY_BOXES = {"float64": 4e-12, "float32": 8e-6, "float16": 8e-6}
+
+
+class FailureError(AssertionError):
+    """A call was neither answered as the oracle does nor refused by name."""
+
+
+def compare(call: Call, arguments: dict[str, Any], result: Any) -> str:
+    """Hold a result to the oracle's; say which kind of comparison that was."""
+    function = call.function
+    if function in ("roi_align", "roi_pool"):
+        return _pooled(function, arguments, result)
+    if function == "roi_align_backward":
+        return _gradients(arguments, result)
+    _HELPERS.get(function, _anything)(arguments, result)
+    return "helper"
+
+
+def _pooled(function: str, arguments: dict[str, Any], result: np.ndarray) -> str:
+    features = np.asarray(arguments["features"])
+    expected = _by(function, arguments, "reference")
+    if result.dtype != features.dtype.newbyteorder("=") or result.shape != expected.shape:
+        raise FailureError(f"gave {result.dtype} {result.shape}, not as {expected.shape}")
+    tolerance = FORWARD[result.dtype.name] if function == "roi_align" else 0.0
+    _assert_close(result, expected, tolerance * _largest(features), "the reference")
+    if result.size == 0 or features.size == 0:
+        return "empty"
+    if arguments["backend"] in ("base", "v3"):
+        other = "v3" if arguments["backend"] == "base" else "base"
+        _assert_same_bits(result, _by(function, arguments, other))
+    return "kernel"
+
+
+def _gradients(arguments: dict[str, Any], result: Any) -> str:
+    wrt, features = arguments["wrt"], arguments["features"]
+    names, results = ((wrt,), (result,)) if isinstance(wrt, str) else (wrt, result)
+    expected = _by("roi_align_backward", arguments, "reference")
+    expected = (expected,) if isinstance(wrt, str) else expected
+    grads = np.asarray(arguments["grad_output"])
+    spec = spec_of("roi_align_backward", arguments)
+    try:
+        for name, got, wanted in zip(names, results, expected, strict=True):
+            if (got.dtype, got.shape) != (wanted.dtype, wanted.shape):
+                raise FailureError(f"gave {got.dtype} {got.shape}, not {wanted.dtype}")
+            added = float(np.abs(grads, dtype=np.float64).sum())
+            if name == "features":
+                tolerance = added * BACKWARD[got.dtype.name]
+            else:
+                relative = BY_BOXES[grads.dtype.name] + float(np.finfo(got.dtype).eps)
+                # Slopes are numbers of the working type, however small the scale.
+                smallest = float(np.finfo(np.promote_types(grads.dtype, np.float32)).tiny)
+                slope = max(spec.spatial_scale, smallest)
+                tolerance = relative * added * _largest(features) * slope
+            # The slopes of a mean's samples may cancel in a cell, which then is not read.
+            is_lax = name == "rois" and spec.mode == "avg"
+            _assert_close(got, wanted, tolerance, f"the reference, by {name}", is_lax)
+    except FailureError:
+        if spec.mode == "max" and has_near_tie(arguments, spec):
+            return "kernel, undecided maximum"
+        raise
+    if grads.size == 0 or 0 in arguments["input_shape"]:
+        return "empty"
+    if arguments["backend"] in ("base", "v3"):
+        other = "v3" if arguments["backend"] == "base" else "base"
+        again = _by("roi_align_backward", arguments, other)
+        for got, wanted in zip(results, (again,) if isinstance(wrt, str) else again, strict=True):
+            _assert_same_bits(got, wanted)
+    return "kernel"
+
+
+def has_near_tie(arguments: dict[str, Any], spec: PoolSpec) -> bool:
+    """Say whether two points of a section could each be its largest, but for rounding."""
+    features = np.asarray(arguments["features"])
+    if spec.layout == "NHWC":
+        features = np.moveaxis(features, -1, 1)
+    features = features.astype(np.float64)
+    rois = arguments["rois"]
+    if isinstance(rois, list):
+        rois = ra.boxes.from_list(rois) if np.ndim(rois[0]) == 2 or not len(rois[0]) else rois
+    near = 4 * FORWARD[arguments["grad_output"].dtype.name] * _largest(features)
+    with np.errstate(all="ignore"):
+        for section in reference.sections(floats(np.asarray(rois)), spec, *features.shape[2:]):
+            image = features[section.image]
+            values = [reference.interpolated(image, y.cells, x.cells) for y, x in section.points]
+            if len(values) > 1:
+                last, largest = np.sort(values, axis=0)[-2:]
+                if (largest - last <= near).any():
+                    return True
+    return False
+
+
+def spec_of(function: str, arguments: dict[str, Any]) -> PoolSpec:
+    """Fill in what the options of a plain pooling call leave open."""
+    if function == "roi_pool":
+        whole_cells = ra.Convention(pixel_offset=0.0, sampling_ratio=1)
+        arguments = arguments | {"convention": whole_cells}
+    size = arguments.get("output_size")
+    if size is None:
+        shape = arguments["grad_output"].shape
+        size = shape[1:3] if arguments["layout"] == "NHWC" else shape[2:]
+    names = ("convention", "spatial_scale", "sampling_ratio", "mode", "layout", "num_threads")
+    return make_spec(size, *map(arguments.get, names))
+
+
+def _by(function: str, arguments: dict[str, Any], backend: str) -> Any:
+    """Give the answer of another backend, in memory of its own."""
+    changes = {"backend": backend, "out": None}
+    return getattr(ra, function)(**arguments | changes)
+
+
+def _largest(array: np.ndarray) -> float:
+    """Give the largest finite magnitude."""
+    wide = np.abs(np.asarray(array), dtype=np.float64)
+    return float(wide[np.isfinite(wide)].max(initial=0.0))
+
+
+def _assert_close(
+    got: np.ndarray,
+    wanted: np.ndarray,
+    tolerance: float,
+    whose: str,
+    is_lax: bool = False,
+) -> None:
+    """Expect NaN and infinities in the same places, and all else within the tolerance.
+
+    ``is_lax``: anything, where NaN or an infinity is wanted.
+    """
+    facts = np.finfo(got.dtype)
+    tolerance += 4 * float(facts.smallest_subnormal)
+    mine, theirs = (np.asarray(array).astype(np.float64) for array in (got, wanted))
+    with np.errstate(invalid="ignore"):
+        is_close = np.abs(mine - theirs) <= tolerance + 2 * float(facts.eps) * np.abs(theirs)
+    is_close |= (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
+    if is_lax:
+        is_close |= ~np.isfinite(theirs)
+    # On either side of overflowing.
+    smaller = np.minimum(np.abs(mine), np.abs(theirs))
+    is_close |= (smaller > 0.999 * float(facts.max)) & (np.sign(mine) == np.sign(theirs))
+    if not is_close.all():
+        at = tuple(map(int, np.argwhere(~is_close)[0]))
+        raise FailureError(f"at {at}: gave {mine[at]!r}, {whose} {theirs[at]!r}")
+
+
+def _assert_same_bits(one: np.ndarray, other: np.ndarray) -> None:
+    one, other = (np.nan_to_num(np.ascontiguousarray(array), nan=7) for array in (one, other))
+    if one.tobytes() != other.tobytes():
+        raise FailureError("base and v3 gave different bits")
+
+
+# Functions that no backend is behind
+
+
+def _corners(arguments: dict[str, Any]) -> np.ndarray:
+    return floats(np.asarray(arguments["boxes"]).reshape(-1, 4))
+
+
+def _assert_rows(got: np.ndarray, columns: list[np.ndarray], dtype: Any) -> None:
+    wanted = np.array(columns, dtype).T.reshape(-1, 5)
+    if (got.dtype, got.shape) != (wanted.dtype, wanted.shape):
+        raise FailureError(f"gave {got.dtype} {got.shape}, not {wanted.dtype} {wanted.shape}")
+    _assert_close(got, wanted, 0.0, "arithmetic")
+
+
+@np.errstate(all="ignore")
+def _check_xywh(arguments: dict[str, Any], result: Any) -> None:
+    boxes = _corners(arguments)
+    x, y, w, h = boxes.T
+    _assert_rows(result, [0 * np.ones_like(x), x, y, x + w, y + h], boxes.dtype)
+
+
+@np.errstate(all="ignore")
+def _check_document(arguments: dict[str, Any], result: Any) -> None:
+    boxes = _corners(arguments)
+    x, y, w, h = boxes.T
+    top = boxes.dtype.type(float(arguments["height"])) - y
+    _assert_rows(result, [0 * np.ones_like(x), x, top, x + w, top + h], boxes.dtype)
+
+
+def _check_list(arguments: dict[str, Any], result: Any) -> None:
+    rows = [
+        (image, *map(float, row))
+        for image, entry in enumerate(arguments["boxes"])
+        for row in floats(np.asarray(entry).reshape(-1, 4))
+    ]
+    got = [tuple(map(float, row)) for row in result]
+    if len(got) != len(rows) or not np.array_equal(got, rows, equal_nan=True):
+        raise FailureError(f"gave {got}, not {rows}")
+
+
+def _check_explanation(arguments: dict[str, Any], result: Any) -> None:
+    it = result[0] if isinstance(result, tuple) else result
+    options = {name: arguments[name] for name in ("convention", "spatial_scale", "sampling_ratio")}
+    options |= {name: arguments[name] for name in ("mode", "layout")}
+    pooled = ra.roi_align(
+        arguments["features"], arguments["rois"], arguments["output_size"], backend="reference",
+        **options,
+    )[arguments["roi"]]  # fmt: skip
+    is_last = arguments["layout"] == "NHWC"
+    plane = pooled[..., arguments["channel"]] if is_last else pooled[arguments["channel"]]
+    if not np.array_equal(it.output, plane, equal_nan=True):
+        raise FailureError("explained another output than the reference's")
+    if it.values.size == 0 or not np.isfinite(it.map).all():
+        return
+    # What is listed makes up what is given.
+    largest, count = _largest(it.map), it.values.shape[2] * it.values.shape[3]
+    cells = np.where(it.weights > 0, it.cells, 0).astype(np.float64)
+    values = (it.weights * cells).sum(axis=-1)
+    if it.spec.mode == "max_weighted":
+        values = it.values
+    tolerance = FORWARD[it.output.dtype.name] * largest
+    _assert_close(it.values, values, 1e-12 * largest, "weights and cells")
+    reduced = values.sum(axis=(2, 3)) / count if it.spec.mode == "avg" else values.max(axis=(2, 3))
+    _assert_close(it.output, reduced.astype(it.output.dtype), tolerance, "the listed points")
+
+
+def _check_convention(arguments: dict[str, Any], result: Any) -> None:
+    for name in ("pixel_offset", "min_size"):
+        given, kept = arguments[name], getattr(result, name)
+        if kept != (None if given is None else float(given)):
+            raise FailureError(f"kept {name} as {kept!r}")
+    if hash(result) != hash(ra.Convention(**arguments)):
+        raise FailureError("hashes differ")
+
+
+def _anything(arguments: dict[str, Any], result: Any) -> None:
+    """Any answer is right; that there is one is what counts."""
+
+
+_HELPERS = {
+    "boxes.from_xywh": _check_xywh,
+    "boxes.from_document": _check_document,
+    "boxes.from_list": _check_list,
+    "explain": _check_explanation,
+    "Convention": _check_convention,
+}
