@@ -147,6 +147,20 @@ def test_boxes_of_several_batches_are_all_added(order, mode):
     assert together.any()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_more_columns_than_are_worked_on_side_by_side(mode):
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((1, 1, 2, 40_000)).astype(np.float32)
+    grads = rng.standard_normal((1, 1, 1, 30_000)).astype(np.float32)
+    rois = np.array([[0, 10, 0, 39_990, 1.5]])
+    options = {"convention": "detectron2", "mode": mode, "sampling_ratio": 1}
+    planar, tiled = (
+        Backwards(Way(tuning=Tuning(order))).gradient(grads, rois, features, "features", **options)
+        for order in ("planar", "tiled")
+    )
+    assert_same_bits(planar, tiled)
+
+
 def spec_of(options):
     from roialign_cy._spec import make_spec
 

@@ -89,9 +89,10 @@ def test_box_outside_the_map_gives_zeros(box, sampling_ratio, mode, backend):
     "box", [(1, 1, 1, 3), (1, 1, 3, 1), (2, 2, 2, 2), (3, 1, 1, 3), (1, 3, 3, 1), (3, 3, 1, 1)]
 )
 @MODES
-def test_adaptive_section_without_extent_has_no_samples_and_is_zero(box, mode, backend):
-    out = np.full((1, 20, 2, 2), 7.0)
-    pool(np.full((1, 20, 4, 5), -3.0), [box], 2, mode=mode, out=out, backend=backend)
+@pytest.mark.parametrize("channels", [3, 20])
+def test_adaptive_section_without_extent_has_no_samples_and_is_zero(channels, box, mode, backend):
+    out = np.full((1, channels, 2, 2), 7.0)
+    pool(np.full((1, channels, 4, 5), -3.0), [box], 2, mode=mode, out=out, backend=backend)
     assert (out == 0).all()
 
 

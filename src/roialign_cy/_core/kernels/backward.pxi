@@ -59,9 +59,11 @@ cdef int spread_all(
     try:
         if patches == NULL or scratch == NULL or tables == NULL:
             raise MemoryError("no memory for the gradient by the features")
+        if max(call.y.tap_room, call.x.tap_room) > INT32_MAX:  # see Readers.offset
+            raise MemoryError("a box reads too many cells for the gradient by the features")
         with nogil:
             at = 0
-            place_both_readers(gradient, boxes, tables, &at)
+            place_both_readers(gradient, boxes, aligned(tables), &at)
             count = make_patches(gradient, boxes, images, &plan, patches)
         if granted(num_threads) > 1:
             if call.mode == AVG:

@@ -1,11 +1,12 @@
 # The kernels. Compiled once per CPU variant and working type: base_float32.pyx and its siblings
-# say what `real` is and include this file. No intrinsics: arithmetic is on LANES channels at once,
-# which lanes.h turns into SIMD on every compiler that has generic vectors.
+# say what `real` is and include this file. Next to no intrinsics (one in lanes.h, the stores of
+# stream.h): arithmetic is on LANES channels at once, which lanes.h turns into SIMD on every
+# compiler that has generic vectors.
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, NAN
-from libc.stdint cimport int32_t, uint16_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
 
@@ -30,6 +31,7 @@ include "recipes.pxi"
 include "tiled.pxi"
 include "maximum.pxi"
 include "planar.pxi"
+include "one_by_one.pxi"
 include "plan.pxi"
 include "forward.pxi"
 include "readers.pxi"

@@ -10,7 +10,8 @@ cdef enum:
 
 cdef struct Sheet:
     # What the planar order wants to know of a box.
-    Py_ssize_t columns          # that are interpolated side by side; 0: too many, or none
+    bint goes_by_rows           # else its sections are pooled one by one
+    Py_ssize_t columns          # that are interpolated side by side
     bint has_gaps_filled        # they are all from first to last, not the distinct ones only
     Directions x                # places: among those columns
 
@@ -32,9 +33,10 @@ cdef void write_sheet(const Call *call, Py_ssize_t box, const Book *book) noexce
     cdef Py_ssize_t span, t
     cdef Shelf place = place_of_box(&book.x, call.x, box)
     cdef Term *terms = place.terms
-    sheet.columns = columns if columns <= STRETCH else 0
+    sheet.columns = columns
     sheet.has_gaps_filled = False
-    if sheet.columns == 0:
+    sheet.goes_by_rows = 0 < columns <= STRETCH and call.mode != MAX_WEIGHTED
+    if not sheet.goes_by_rows:
         return
     write_directions(call.x, box, 0, call.x.bins, NULL, &place, &sheet.x)
     span = column[columns - 1] - column[0] + 1
@@ -46,23 +48,6 @@ cdef void write_sheet(const Call *call, Py_ssize_t box, const Book *book) noexce
         sheet.columns, sheet.has_gaps_filled = span, True
         for t in range(place.terms - terms):
             terms[t].place = (column[terms[t].place // LANES] - column[0]) * LANES
-
-
-cdef inline real larger(real best, real value) noexcept nogil:
-    """The larger of two; a NaN on either side stays."""
-    cdef real most = value if value > best else best  # never leaves a NaN in best
-    return value if value != value else most
-
-
-cdef inline real finish_maximum(real best, bint has_sample_outside) noexcept nogil:
-    """A sample outside the map counts as 0. Adding 0 makes -0 one value with it, so that the
-    bits do not depend on the order in which equals were met; and all NaN are one.
-    """
-    if best != best:
-        return NAN
-    if has_sample_outside and best < 0:
-        best = 0
-    return best + 0
 
 
 cdef inline void add_terms(
@@ -195,68 +180,23 @@ cdef void finish_maximum_rows(
     const Call *call, const Sheet *sheet, const Desk *desk, Py_ssize_t box, Py_ssize_t first,
     Py_ssize_t rows,
 ) noexcept nogil:
-    """A sample outside the map counts as 0, and a section without samples is 0."""
+    """A sample outside the map counts as 0, and a section without samples is 0.
+
+    (In a row without lines it is so already: there are zeros in the ring.)
+    """
     cdef Py_ssize_t p, r, y_bin = box * call.y.bins + first
     cdef flag outside[LANES]
-    cdef flag empty[LANES]
     cdef lanes value
     memset(outside, 0, sizeof(outside))
-    memset(empty, 0, sizeof(empty))
     for r in range(rows):
         outside[r] = -1 if call.y.outside[y_bin + r] else 0
-        empty[r] = -1 if call.y.line_begin[y_bin + r] == call.y.line_end[y_bin + r] else 0
     for p in range(call.x.bins):
         value = take(desk.cells + p * LANES)
         if call.x.outside[box * call.x.bins + p]:
             value = not_negative(value)
         else:
             value = chosen(take_mask(outside), not_negative(value), value)
-        value = chosen(take_mask(empty), all_lanes(0), value)
         put(desk.cells + p * LANES, value if sheet.x.lines[p] else all_lanes(0))
-
-
-cdef real mean_of_section(const Call *call, const Row *row, Py_ssize_t line) noexcept nogil:
-    cdef Py_ssize_t tap = call.x.tap_begin[line]
-    cdef real total = <real>call.x.weight[tap] * interpolate_column(row, call.x.cell[tap])
-    for tap in range(tap + 1, call.x.tap_end[line]):
-        total = total + <real>call.x.weight[tap] * interpolate_column(row, call.x.cell[tap])
-    return total
-
-
-cdef real largest_of_section(
-    const Call *call, const Row *row, Py_ssize_t x_bin, real best
-) noexcept nogil:
-    cdef Py_ssize_t line, tap
-    cdef real value
-    for line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
-        tap = call.x.tap_begin[line]
-        value = <real>call.x.weight[tap] * interpolate_column(row, call.x.cell[tap])
-        if call.x.tap_end[line] - tap == 2:
-            value = value + (
-                <real>call.x.weight[tap + 1] * interpolate_column(row, call.x.cell[tap + 1])
-            )
-        best = larger(best, value)
-    return best
-
-
-cdef real largest_weighted(
-    const Call *call, const Row *row, Py_ssize_t y_line, Py_ssize_t x_bin, real best
-) noexcept nogil:
-    """ONNX's maximum, over weighted neighbours: plain, since it is here for its sake only."""
-    cdef Py_ssize_t line, ty, tx
-    cdef real value
-    cdef const char *cell
-    for line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
-        for ty in range(row.terms):
-            for tx in range(call.x.tap_begin[line], call.x.tap_end[line]):
-                cell = row.cells + row.offset[ty] + call.x.cell[tx] * row.col_stride
-                value = <real>(
-                    call.y.weight[call.y.tap_begin[y_line] + ty] * call.x.weight[tx]
-                ) * load(cell, row.itemsize)
-                best = larger(best, value)
-        if row.terms * (call.x.tap_end[line] - call.x.tap_begin[line]) < 4:
-            best = larger(best, 0)  # a neighbour of weight zero counts as 0
-    return best
 
 
 cdef void planar_task(
@@ -280,7 +220,7 @@ cdef void planar_task(
                 call.out.data + (call.first_box + box) * call.out.image
                 + channel * call.out.channel
             )
-            if call.mode != MAX_WEIGHTED and book.sheet[box].columns:
+            if book.sheet[box].goes_by_rows:
                 pool_by_rows(call, &book.sheet[box], &row, desk, box, out)
             else:
                 pool_one_by_one(call, &row, desk, box, out)
@@ -309,35 +249,3 @@ cdef void pool_by_rows(
             call.x.bins * call.out.col, call.out.col, call.itemsize,
         )
         first += rows
-
-
-cdef void pool_one_by_one(
-    const Call *call, Row *row, const Desk *desk, Py_ssize_t box, char *out
-) noexcept nogil:
-    """Pool one channel of one box, one section after the other."""
-    cdef Py_ssize_t r, c, line, y_bin, x_bin
-    for r in range(call.y.bins):
-        y_bin = box * call.y.bins + r
-        for c in range(call.x.bins):
-            x_bin = box * call.x.bins + c
-            desk.cells[c] = (
-                -INFINITY if call.mode != AVG and has_lines(call, y_bin, x_bin) else 0
-            )
-        for line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
-            find_terms(call, row, line)
-            for c in range(call.x.bins):
-                x_bin = box * call.x.bins + c
-                if call.x.line_begin[x_bin] == call.x.line_end[x_bin]:
-                    continue
-                if call.mode == AVG:
-                    desk.cells[c] = mean_of_section(call, row, call.x.line_begin[x_bin])
-                elif call.mode == MAX:
-                    desk.cells[c] = largest_of_section(call, row, x_bin, desk.cells[c])
-                else:
-                    desk.cells[c] = largest_weighted(call, row, line, x_bin, desk.cells[c])
-        for c in range(call.x.bins):
-            if call.mode != AVG:
-                desk.cells[c] = finish_maximum(
-                    desk.cells[c], call.y.outside[y_bin] or call.x.outside[box * call.x.bins + c]
-                )
-            store(out + r * call.out.row + c * call.out.col, call.itemsize, desk.cells[c])

@@ -5,7 +5,9 @@
 cdef struct Readers:
     # Along one axis, which sections of a box read a cell.
     Py_ssize_t *begin       # [box]: its first term
-    int32_t *offset         # [first_offset + cell]: from there, the first of each distinct cell
+    # [first_offset + cell]: from there, the first of each distinct cell. A box has fewer than 2**31
+    # taps, or `spread_all` refuses it.
+    int32_t *offset
     Term *terms             # by cell, then by section; place: the section's number
 
 

@@ -6,7 +6,8 @@
 
 cdef struct Directions:
     # Along one axis: how many lines each section has, how many terms each line, and all terms, with
-    # their places on the desk. A box has fewer than 2**31 lines: the room for a desk sees to that.
+    # their places on the desk. A box has fewer than 2**31 lines: the room for a desk, and
+    # STRETCH in the planar order, see to that.
     const int32_t *lines
     const int32_t *counts
     const Term *terms
