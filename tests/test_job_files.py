@@ -194,7 +194,7 @@ def test_bad_maps(run, make, texts):
     [
         (["-o", "out.txt"], ["the output must end in one of .npy, .zarr, got 'out.txt'"]),
         (["-o", "missing/out.npy"], ["cannot write 'missing/out.npy': No such file"]),
-        (["-o", "maps.npy", "--overwrite"], ["'maps.npy' is one of the inputs"]),
+        (["-o", "maps.npy", "--overwrite"], ["'maps.npy', for the output, is one of the inputs"]),
         (["-o", "out.npy", "--array", "a"], ["'maps.npy' holds one array"]),
         (["-o", "out.npy", "--backend", "cpuu"], ["backend must be one of", "did you mean 'cpu'"]),
         (["-o", "out.npy", "--backend", "gpu"], ["'gpu'"]),

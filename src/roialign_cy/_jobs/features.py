@@ -62,25 +62,26 @@ class FeatureFile:
 
     def window(self, step: Step) -> NDArray[Any]:
         """Images and channels of a step, of which the rows that its boxes read are filled."""
+        images = slice(step.first_image, step.last_image)
+        if not self.copies:
+            view: NDArray[Any] = self._read(self._index(images, step.channels, slice(None)))
+            return view
+        n, c, h, w = self.shape
+        if self.layout == "NHWC":
+            n, h, w, c = self.shape
+        n, c = len(range(n)[images]), len(range(c)[step.channels])
+        window = _canvas((n, c, h, w) if self.layout == "NCHW" else (n, h, w, c), self.dtype)
+        for image, top, bottom in step.spans:
+            rows = slice(top, bottom)
+            window[self._index(image - step.first_image, slice(None), rows)] = self._read(
+                self._index(image, step.channels, rows)
+            )
+        return window
+
+    def _read(self, index: tuple[Any, ...]) -> Any:
         try:
-            array = self.renew()
-            images = slice(step.first_image, step.last_image)
-            if not self.copies:
-                view: NDArray[Any] = array[self._index(images, step.channels, slice(None))]
-                return view
-            n, c, h, w = self.shape
-            if self.layout == "NHWC":
-                n, h, w, c = self.shape
-            n, c = len(range(n)[images]), len(range(c)[step.channels])
-            window = _canvas((n, c, h, w) if self.layout == "NCHW" else (n, h, w, c), self.dtype)
-            for image, top, bottom in step.spans:
-                rows = slice(top, bottom)
-                window[self._index(image - step.first_image, slice(None), rows)] = array[
-                    self._index(image, step.channels, rows)
-                ]
-            return window
-        # Zarr's codecs raise whatever the libraries below them raise.
-        except (OSError, RuntimeError, ValueError) as error:
+            return self.renew()[index]
+        except Exception as error:  # Zarr's codecs raise whatever the libraries below them raise
             raise cannot("read", self.path, error) from error
 
     def _index(self, images: Any, channels: slice, rows: slice) -> tuple[Any, ...]:
