@@ -48,6 +48,7 @@ def interrupted(*arguments, after=1):
         patch.setattr(_jobs.Job, "call", stop)
         result = run("pool", *arguments)
     assert result.exit_code == 1
+    assert "--resume goes on" in result.stderr
     assert "Aborted!" in result.stderr
 
 

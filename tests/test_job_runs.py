@@ -73,6 +73,12 @@ def as_csv(rois):
     return "boxes.csv"
 
 
+def as_csv_with_blank_lines(rois):
+    as_csv(rois)
+    Path("boxes.csv").write_text("  \n" + Path("boxes.csv").read_text().replace("\n", "\n \n"))
+    return "boxes.csv"
+
+
 def as_csv_with_more(rois):
     lines = [f"{y2}, {score},{x1},{y1},{x2},{int(image)}" for score, (image, x1, y1, x2, y2)
              in enumerate(rois)]  # fmt: skip
@@ -93,7 +99,7 @@ def as_coco(rois):
     return "boxes.json"
 
 
-@pytest.mark.parametrize("write", [as_csv, as_csv_with_more, as_coco])
+@pytest.mark.parametrize("write", [as_csv, as_csv_with_blank_lines, as_csv_with_more, as_coco])
 def test_kinds_of_boxes(maps, write):
     pool("maps.npy", write(ROIS), "-o", "out.npy", *MMCV)
     expected = ra.roi_align(maps, ROIS, (3, 2), convention="mmcv")
@@ -130,6 +136,12 @@ def test_image(maps, mode, layout):
     if layout == "NCHW":
         expected = np.moveaxis(expected, -1, 1)
     np.testing.assert_array_equal(np.load("out.npy"), expected)
+
+
+def test_a_header_alone_is_no_boxes(maps):
+    Path("boxes.csv").write_text("image,x1,y1,x2,y2\n")
+    pool("maps.npy", "boxes.csv", "-o", "out.npy")
+    assert np.load("out.npy").shape == (0, 3, 7, 7)
 
 
 @pytest.mark.parametrize("out", ["out.npy", "out.zarr"])
@@ -195,7 +207,7 @@ def test_resume_does_the_rest_only(steps, monkeypatch):
         (("--spatial-scale", "2"), "differs in spatial_scale"),
         (("--convention", "mmcv"), "differs in sampling"),
         (("--backend", "reference"), "differs in backend"),
-        (("--memory", "2"), "differs in memory"),
+        (("--memory", "2"), "differs in memory_bytes (1048576 then, 2097152 now)"),
         ("rois", "differs in boxes"),
         ("maps", "differs in features"),
     ],

@@ -185,6 +185,12 @@ def test_what_was_replaced_goes_after_a_crash(monkeypatch):
     assert names() == {"out.zarr"}
 
 
+def test_a_pipe_is_not_replaced():
+    os.mkfifo("out.npy")
+    assert_refused(run("pool", *STEPS, "--overwrite"), "'out.npy' is no file")
+    assert names() == {"out.npy"}
+
+
 # What was changed meanwhile.
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -134,6 +135,8 @@ def _open(path: Path, layout: str, name: str | None, stack: ExitStack) -> Callab
     suffix = path.suffix.lower()
     if path.is_dir() or suffix == ".zarr":
         return _open_zarr(path, name)
+    if path.exists() and not path.is_file():
+        raise FileError(f"{str(path)!r} is no file")
     if suffix == ".npz":
         return _map_npy(_unpack(path, name, stack))
     if name is not None:
@@ -213,6 +216,12 @@ def _load_image(path: Path, layout: str) -> Callable[[], NDArray[np.float32]]:
         with Image.open(path) as image:
             if image.mode.startswith(("F", "I")):
                 raise ValueError(f"its values ({image.mode}) are not of 8 bits: save them as .npy")
+            # Pillow drops half of the bits of colours; BGR;16 is of 5 or 6 bits each.
+            if re.search(r"(?<!BGR);16", str([tile[3] for tile in image.tile])):
+                raise ValueError("its values are of 16 bits: save them as .npy")
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a photograph and its previews
+                raise ValueError(f"it has {frames} frames: save them as .npy")
             upright = ImageOps.exif_transpose(image)
             pixels = np.asarray(upright.convert("L" if image.mode in ("1", "L") else "RGB"))
     except Image.DecompressionBombError as error:

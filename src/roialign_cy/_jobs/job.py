@@ -166,11 +166,11 @@ def pool(
         is left behind then, unless steps were done that another run can go on with.
     """
     kind = output_kind(path)
-    if path.is_symlink():  # what it stands for is written, and the link stays
-        path = Path(os.path.realpath(path))
-    places = Places.of(path)
-    output = kind(places.partial, job.output_shape, job.dtype)
     try:
+        if path.is_symlink():  # what it stands for is written, and the link stays
+            path = Path(os.path.realpath(path))
+        places = Places.of(path)
+        output = kind(places.partial, job.output_shape, job.dtype)
         _spare_inputs(job, places)
         with Progress(places.progress) as record:
             facts = job.facts()
@@ -272,6 +272,8 @@ def _spare_others(places: Places, record: Progress, *, resume: bool, overwrite: 
     output, partial = places.output, places.partial
     if output.is_dir() and not is_zarr(output):
         raise FileError(f"{str(output)!r} is a directory and not Zarr")
+    if output.exists() and not (output.is_dir() or output.is_file()):
+        raise FileError(f"{str(output)!r} is no file")
     if output.exists() and not overwrite:
         raise FileError(f"{str(output)!r} is there already: --overwrite replaces it")
     is_ours = record.facts is not None
