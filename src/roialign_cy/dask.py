@@ -51,7 +51,7 @@ def roi_align(
     features : dask.array.Array of shape (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``
         The maps. Every chunk is a task; those that divide H or W are joined, so that a task has
         whole maps of some images and channels.
-    rois_per_image : sequence of N array_like of shape (K_i, 4)
+    rois_per_image : list or tuple of N array_like of shape (K_i, 4)
         For each image its boxes ``[x1, y1, x2, y2]``. They may be lazy, too: Dask arrays, or
         anything that Dask computes to such an array.
     output_size, convention, spatial_scale, sampling_ratio, mode, layout, backend

@@ -106,21 +106,19 @@ class Progress:
         for line in (begins + self._file.readall()).split(b"\n")[:-1]:
             try:
                 value = json.loads(line)
-            except ValueError:  # of a block that a crash of the system has left empty
+                facts, steps = (value, 0) if isinstance(value, dict) else (self.facts, int(value))
+            except (TypeError, ValueError):  # a crash of the system may leave anything at the end
                 break
-            if isinstance(value, dict):
-                self.facts, self.steps = value, 0
-            else:
-                self.steps = int(value)
+            self.facts, self.steps = facts, steps
             self._end += len(line) + 1
 
     def _write(self, line: str) -> None:
         self._file.seek(self._end)
         self._file.truncate()
-        left = memoryview(line.encode() + b"\n")
-        self._end += len(left)
+        content = left = memoryview(line.encode() + b"\n")
         while left:
             left = left[self._file.write(left) :]
+        self._end += len(content)
 
 
 def _open_locked(path: Path) -> FileIO:
