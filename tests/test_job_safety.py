@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("click", reason="the extra 'cli' is not installed")
 pytest.importorskip("rich", reason="the extra 'cli' is not installed")
 
-from job_cases import NEEDS_ZARR
+from job_cases import NEEDS_ZARR, load
 from job_commands import (
     ROIS,
     STEPS,
@@ -237,6 +237,35 @@ def test_a_partial_zarr_that_was_changed(change):
     result = run("pool", *ZARR_STEPS, "--resume")
     assert_refused(result, "'out.zarr.partial' is not as the earlier run has left it")
     assert names() == {"out.zarr.partial", "out.zarr.progress"}
+
+
+# The record.
+
+
+@pytest.mark.parametrize("steps", [STEPS, ZARR_STEPS], ids=["npy", "zarr"])
+def test_the_last_job_that_was_begun_counts(steps):
+    if steps is ZARR_STEPS:
+        pytest.importorskip("zarr", reason=NEEDS_ZARR)
+    interrupted(*steps, after=3)
+    interrupted(*steps, "--mode", "avg", "--overwrite", after=2)
+    assert_refused(run("pool", *steps, "--resume"), "differs in mode")
+    pool(*steps, "--mode", "avg", "--resume")
+    expected = ra.roi_align(np.load("maps.npy"), ROIS, 24, mode="avg", sampling_ratio=1)
+    np.testing.assert_array_equal(load(Path(steps[3])), expected)
+
+
+@pytest.mark.parametrize("tail", ["9", "9\0\0\0\n", "null\n", "\0\0\0"])
+def test_a_damaged_end_of_the_record_does_not_count(tail):
+    path = Path("out.npy.progress")
+    with progress_module.Progress(path) as record:
+        record.begin({progress_module.FIRST_FACT: "1"})
+        record.record(3)
+    content = path.read_text()
+    path.write_text(content + tail)
+    with progress_module.Progress(path) as record:
+        assert record.steps == 3
+        record.record(4)
+    assert path.read_text() == content + "4\n"
 
 
 # The order of things, for a crash of the system.

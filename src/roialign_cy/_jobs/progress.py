@@ -105,7 +105,7 @@ class Progress:
             raise foreign
         for line in (begins + self._file.readall()).split(b"\n")[:-1]:
             try:
-                value = json.loads(line)
+                value = json.loads(line.decode())  # bytes with zeros would pass as UTF-32
                 facts, steps = (value, 0) if isinstance(value, dict) else (self.facts, int(value))
             except (TypeError, ValueError):  # a crash of the system may leave anything at the end
                 break
