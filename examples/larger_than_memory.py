@@ -77,18 +77,17 @@ def recorded_steps(progress: Path) -> int:
         return 0
 
 
-def pool_until_killed(kill_at: float) -> None:
+def pool_until_killed(kill_at: float, progress: Path) -> None:
     """Be the command `roialign`, but die once so many steps are recorded.
 
-    SIGKILL comes from Python's reports of what it does to files, so that it never comes too late:
-    at the latest when the whole result is about to be renamed.
+    SIGKILL comes from Python's reports of what it does to files: that it maps the file for a step,
+    or at the latest that the whole result is about to be renamed.
     """
 
     def hook(event: str, arguments: tuple) -> None:
-        name = str(arguments[0]) if arguments else ""
-        is_record = event == "open" and name.endswith(".progress") and arguments[1] == "a"
-        is_last = event == "os.rename" and name.endswith(".partial")
-        if is_last or (is_record and recorded_steps(Path(name)) >= kill_at):
+        is_step = event == "mmap.__new__"
+        is_last = event == "os.rename" and str(arguments[0]).endswith(".partial")
+        if is_last or (is_step and recorded_steps(progress) >= kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
 
     from roialign_cy.cli import main as roialign
@@ -101,7 +100,7 @@ def pool_until_killed(kill_at: float) -> None:
 def run(arguments: list[str], progress: Path, kill_at: float) -> tuple[int, int, int]:
     """Run the command: exit status, peak of resident memory in bytes, most steps recorded."""
     seen = 0
-    child = subprocess.Popen([sys.executable, __file__, CHILD, str(kill_at), *arguments])
+    child = subprocess.Popen([sys.executable, __file__, CHILD, str(kill_at), progress, *arguments])
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
         seen = max(seen, recorded_steps(progress))
@@ -164,8 +163,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [CHILD]:
-        kill_at = float(sys.argv[2])
-        del sys.argv[1:3]
-        pool_until_killed(kill_at)
+        kill_at, progress = float(sys.argv[2]), Path(sys.argv[3])
+        del sys.argv[1:4]
+        pool_until_killed(kill_at, progress)
     else:
         main()

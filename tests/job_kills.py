@@ -17,7 +17,7 @@ from job_cases import open_job
 
 from roialign_cy import _jobs
 from roialign_cy._jobs import job as job_module
-from roialign_cy._jobs import outputs
+from roialign_cy._jobs import outputs, progress
 
 MEMORY = 30_000
 FILE_EVENTS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
@@ -93,7 +93,11 @@ def kill_at_event(number: int) -> None:
             event()
 
     sys.addaudithook(hook)
-    for owner, name in ((_jobs.Job, "call"), (outputs.NpyOutput, "flush")):
+    for owner, name in (
+        (_jobs.Job, "call"),
+        (outputs.NpyOutput, "flush"),
+        (progress.Progress, "_write"),
+    ):
         before(owner, name, event)
     write = outputs.NpyOutput.write
 

@@ -148,8 +148,11 @@ def test_entry_point_is_main():
     assert points[0].load() is cli.main
 
 
-@pytest.mark.parametrize("package", ["click", "rich", "PIL", "matplotlib"])
-def test_missing_extra(monkeypatch, capsys, package):
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("click", "cli"), ("rich", "cli"), ("PIL", "cli"), ("matplotlib", "demo")],
+)
+def test_missing_extra(monkeypatch, capsys, package, extra):
     # What was imported before must not hide that it is missing.
     for name in [*sys.modules]:
         if name.partition(".")[0] == package:
@@ -159,7 +162,7 @@ def test_missing_extra(monkeypatch, capsys, package):
     monkeypatch.setattr(sys, "argv", ["roialign", "demo", "--no-picture"])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    assert stop.value.code == f'roialign needs {package}: pip install "roialign_cy[demo]"'
+    assert stop.value.code == f'roialign needs {package}: pip install "roialign_cy[{extra}]"'
     assert not capsys.readouterr().out
 
 
@@ -183,7 +186,7 @@ def test_missing_extra_as_a_process(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr == 'roialign needs click: pip install "roialign_cy[demo]"\n'
+    assert result.stderr == 'roialign needs click: pip install "roialign_cy[cli]"\n'
 
 
 def test_other_missing_modules_are_not_hidden(monkeypatch):

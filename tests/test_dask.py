@@ -100,6 +100,32 @@ def test_lazy_boxes():
     np.testing.assert_array_equal(known.compute(), expected)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_names_are_the_same_for_the_same_call(layout):
+    maps, boxes = inputs((1, 2))
+    lazy = da.from_array(maps, (1, 10, 20, 24))
+    if layout == "NHWC":
+        lazy = lazy.transpose(0, 2, 3, 1)
+    later = [dask.delayed(boxes[0], pure=True), da.from_array(boxes[1])]
+    for entries in (boxes, later):
+        one, same = (roi_align(lazy, entries, **MMCV, layout=layout) for _ in range(2))
+        assert one.name == same.name
+        if entries is boxes:  # Dask's own task that finishes lazy ones is another each time
+            assert set(one.dask) == set(same.dask)
+        other = roi_align(lazy, entries, **(MMCV | {"spatial_scale": 0.25}), layout=layout)
+        assert one.name != other.name
+
+
+def of_unknown_size(axis):
+    maps = da.ones((2, 3, 8, 9))
+    return maps[(slice(None),) * axis + (da.from_array(np.ones(maps.shape[axis], bool)),)]
+
+
+def test_an_unknown_number_of_channels():
+    pooled = roi_align(of_unknown_size(1), [[[0, 0, 3, 3]], []], 2)
+    assert pooled.compute().shape == (1, 3, 2, 2)
+
+
 def test_no_boxes_and_no_images():
     maps, _ = inputs((0, 0))
     assert roi_align(da.from_array(maps), [[], []], 7).compute().shape == (0, 10, 7, 7)
@@ -112,7 +138,15 @@ def test_no_boxes_and_no_images():
         ({"features": np.ones((1, 1, 4, 4))}, TypeError, "features must be a Dask array"),
         ({"features": da.ones((1, 4, 4))}, ValueError, "four axes"),
         ({"features": da.ones((1, 1, 4, 4), dtype=int)}, TypeError, "astype"),
-        ({"rois_per_image": np.ones((1, 4))}, TypeError, "rois_per_image must be a list"),
+        ({"features": of_unknown_size(0)}, ValueError,
+            r"known number of images: call compute_chunk_sizes\(\)"),
+        ({"features": of_unknown_size(2)}, ValueError, "maps of a known size"),
+        ({"features": of_unknown_size(3)}, ValueError, "maps of a known size"),
+        ({"features": da.ones((2, 1, 4, 4)), "rois_per_image": [da.ones(()), []]}, ValueError,
+            r"rois_per_image\[0\] .* \(K, 4\), got \(\)"),
+        ({"features": da.ones((2, 1, 4, 4)), "rois_per_image": [da.ones((1, 4)), 5]}, ValueError,
+            r"rois_per_image\[1\] .* \(K, 4\), got \(\)"),
+        ({"rois_per_image": np.ones((1, 1, 4))}, TypeError, "must be a list or tuple"),
         ({"rois_per_image": [[], []]}, ValueError, "expected 1, got 2"),
         ({"rois_per_image": [[[0, 0, 1, np.nan]]]}, ValueError, r"rois\[0\] must be finite"),
         ({"rois_per_image": [[[0, 0, 1]]]}, ValueError, r"rois_per_image\[0\] .* \(K, 4\)"),
@@ -121,7 +155,7 @@ def test_no_boxes_and_no_images():
         ({"num_threads": 0}, ValueError, "num_threads"),
         ({"mode": "mean"}, ValueError, "mode must be one of"),
     ],
-)
+)  # fmt: skip
 def test_bad_arguments(change, error, text):
     arguments = {"features": da.ones((1, 1, 4, 4)), "rois_per_image": [[]], "output_size": 2}
     with pytest.raises(error, match=text):

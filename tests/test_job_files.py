@@ -5,8 +5,11 @@ import json
 import os
 import resource
 import shutil
+import struct
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -63,12 +66,23 @@ BAD_BOXES = {
         ["'b.csv', line 3", "rois[1] must be finite"]),
     "inf": ("b.csv", "0,1,1,inf,5\n", ["'b.csv', line 1", "finite"]),
     "no such image": ("b.csv", "0,1,1,5,5\n2,1,1,5,5\n", ["line 2", "0 .. 2 - 1"]),
+    "semicolons": ("b.csv", "0;1;1;5;5\n", ["'b.csv', line 1", "separated by commas"]),
+    "tabs": ("b.csv", "image\tx1\ty1\tx2\ty2\n", ["'b.csv', line 1", "separated by commas"]),
+    "no byte": ("b.csv", "", ["'b.csv': it is empty"]),
+    "blank lines only": ("b.csv", "\n  \n", ["'b.csv': it is empty"]),
+    "a column twice": ("b.csv", "image,x1,y1,x2,y2,x1\n", ["'b.csv', line 1", "column x1"]),
     "no text": ("b.csv", b"\xff\xfe\x00", ["'b.csv'", "utf-8"]),
     "huge field": ("b.csv", "1" * 200_000, ["cannot read 'b.csv'", "field larger"]),
     "other suffix": ("b.txt", BOXES, ["'b.txt' must end in one of .csv, .npy, .json"]),
     "no JSON": ("b.json", "{", ["'b.json'"]),
     "deep JSON": ("b.json", "[" * 100_000, ["'b.json'"]),
     "no annotations": ("b.json", '{"images": []}', ["'b.json'", "'annotations'"]),
+    "annotations of no list": ("b.json", coco(annotations={"a": 1}), ["'b.json'", "lists"]),
+    "images of no list": ("b.json", coco(images={"a": 1}), ["'b.json'", "lists"]),
+    "an image twice": ("b.json", coco(images=[{"id": 3}, {"id": 7}, {"id": 3}]),
+        ["'b.json', images[0]: another has its id, 3"]),
+    "unhashable image": ("b.json", coco(annotations=[{"image_id": [3], "bbox": [0, 0, 1, 1]}]),
+        ["'b.json', annotations[0]", "'image_id'"]),
     "images without id": ("b.json", coco(images=[{}]), ["'b.json'", "'id'"]),
     "unknown image": ("b.json", coco(annotations=[{"image_id": 5, "bbox": [0, 0, 1, 1]}]),
         ["'b.json', annotations[0]", "5"]),
@@ -83,8 +97,9 @@ BAD_BOXES = {
         ["'b.json', annotations[0]", "finite"]),
     "more images": ("b.json", coco(images=[{"id": i} for i in (7, 3, 4)]),
         ["'b.json' lists 3 images, but there are 2 maps"]),
-    "no .npy": ("b.npy", b"no array", ["'b.npy'"]),
-    "empty .npy": ("b.npy", b"", ["'b.npy'"]),
+    "no .npy": ("b.npy", BOXES, ["'b.npy': it is no .npy file"]),
+    "empty .npy": ("b.npy", b"", ["'b.npy': it is no .npy file"]),
+    "short .npy": ("b.npy", b"\x93NUMPY\x01\x00", ["'b.npy'"]),
 }  # fmt: skip
 
 
@@ -115,6 +130,36 @@ def test_bad_boxes(run, case):
 def test_bad_boxes_in_npy(run, rois, texts):
     np.save("b.npy", rois, allow_pickle=True)
     assert_refused(run("maps.npy", "b.npy", "-o", "out.npy"), *texts)
+
+
+def test_an_archive_called_npy(run):
+    np.savez("b.npz", np.ones((1, 5)))
+    Path("b.npz").rename("b.npy")
+    assert_refused(run("maps.npy", "b.npy", "-o", "out.npy"), "'b.npy': it is no .npy file")
+
+
+@pytest.mark.parametrize("name", ["b.csv", "b.npy", "b.json"])
+def test_boxes_from_a_pipe(run, name):
+    os.mkfifo(name)
+    assert_refused(run("maps.npy", name, "-o", "out.npy"), f"'{name}' is no file")
+
+
+def test_the_rest_of_coco_takes_no_memory(run):
+    polygon = [list(range(300_000, 301_000))]
+    annotations = [
+        {"image_id": 3, "bbox": [0, 0, 3, 3], "segmentation": polygon, "id": index}
+        for index in range(100)
+    ]
+    Path("b.json").write_text(coco(annotations=annotations))
+    tracemalloc.start()
+    try:
+        result = run("maps.npy", "b.json", "-o", "out.npy")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert result.exit_code == 0, result.output
+    # The text, twice while it is decoded; the numbers would be five times as much.
+    assert peak < 3 * Path("b.json").stat().st_size
 
 
 def truncated():
@@ -150,6 +195,29 @@ def sixteen_bits():
     return "m.png"
 
 
+def sixteen_bits_a_colour():
+    """Write what Pillow does not: a PNG of one pixel."""
+    content = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(7))), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + name + data
+        content += struct.pack(">I", zlib.crc32(name + data))
+    return written("m.png", content)()
+
+
+def two_frames():
+    from PIL import Image
+
+    frames = [Image.new("L", (8, 9), colour) for colour in (0, 255)]
+    frames[0].save("m.tif", save_all=True, append_images=frames[1:])
+    return "m.tif"
+
+
+def pipe():
+    os.mkfifo("m.npy")
+    return "m.npy"
+
+
 def two_arrays():
     np.savez("m.npz", first=np.ones(3), second=np.ones(3))
     return "m.npz"
@@ -182,6 +250,9 @@ def broken_zip():
         (broken_zip, ["cannot read 'm.npz'"]),
         (written("m.png"), ["cannot read 'm.png'"]),
         (sixteen_bits, ["'m.png': its values (I;16) are not of 8 bits"]),
+        (sixteen_bits_a_colour, ["'m.png': its values are of 16 bits"]),
+        (two_frames, ["'m.tif': it has 2 frames"]),
+        (pipe, ["'m.npy' is no file"]),
         (written("m.bin"), ["'m.bin' must be a directory of Zarr or end in one of .npy, .npz"]),
     ],
 )  # fmt: skip
@@ -193,8 +264,9 @@ def test_bad_maps(run, make, texts):
     ("arguments", "texts"),
     [
         (["-o", "out.txt"], ["the output must end in one of .npy, .zarr, got 'out.txt'"]),
+        (["-o", "/dev/full/out.npy"], ["cannot write '/dev/full/out.npy': Not a directory"]),
         (["-o", "missing/out.npy"], ["cannot write 'missing/out.npy': No such file"]),
-        (["-o", "maps.npy", "--overwrite"], ["'maps.npy' is one of the inputs"]),
+        (["-o", "maps.npy", "--overwrite"], ["'maps.npy', for the output, is one of the inputs"]),
         (["-o", "out.npy", "--array", "a"], ["'maps.npy' holds one array"]),
         (["-o", "out.npy", "--backend", "cpuu"], ["backend must be one of", "did you mean 'cpu'"]),
         (["-o", "out.npy", "--backend", "gpu"], ["'gpu'"]),
@@ -210,7 +282,13 @@ def test_bad_arguments(run, arguments, texts):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--output-size", "7y7"], ["--output-size", "1x2x3"], ["--spatial-scale", "1/0"]]
+    "arguments",
+    [
+        ["--output-size", "7x"],
+        ["--output-size", "7y7"],
+        ["--output-size", "1x2x3"],
+        ["--spatial-scale", "1/0"],
+    ],
 )
 def test_bad_options_are_usage_errors(run, arguments):
     result = run("maps.npy", "boxes.csv", "-o", "out.npy", *arguments)

@@ -49,8 +49,8 @@ def make_table(title: str, *headings: str) -> Table:
 def pair(value: str) -> tuple[int, int]:
     """Read an integer, or two as ``ROWSxCOLS``."""
     try:
-        rows, _, cols = value.lower().partition("x")
-        return int(rows), int(cols or rows)
+        rows, times, cols = value.lower().partition("x")
+        return int(rows), int(cols if times else rows)
     except ValueError:
         raise click.BadParameter(f"{value!r} is no integer and no pair such as 7x7") from None
 

@@ -49,8 +49,12 @@ def pool(
     OUTPUT.partial.
     """
     with _errors(), _job(features, rois, **options) as job:
-        with _progress_bar() as report:
-            _jobs.pool(job, output, resume=resume, overwrite=overwrite, report=report)
+        try:
+            with _progress_bar() as report:
+                _jobs.pool(job, output, resume=resume, overwrite=overwrite, report=report)
+        except KeyboardInterrupt:
+            click.echo("--resume goes on with what is done", err=True)
+            raise
         shape = " x ".join(map(str, job.output_shape))
         click.echo(f"{output}: {shape}, {job.dtype}")
 
@@ -105,8 +109,10 @@ def _errors() -> Iterator[None]:
     """Turn what is wrong with files and options into one line and the status 2."""
     try:
         yield
-    except (ra.BackendUnavailableError, OSError, TypeError, ValueError) as error:
-        raise BadFileError(str(error).replace("\n", "")) from error
+    except OSError as error:  # with the name of the file
+        raise BadFileError(str(error)) from error
+    except (MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise BadFileError(_jobs.reason(error)) from error
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-_EXTRAS = {"PIL": "demo", "click": "demo", "matplotlib": "demo", "rich": "demo", "zarr": "cli"}
+_EXTRAS = {"PIL": "cli", "click": "cli", "matplotlib": "demo", "rich": "cli", "zarr": "cli"}
 """Of what the command imports: which extra has it."""
 
 

@@ -51,7 +51,7 @@ def roi_align(
     features : dask.array.Array of shape (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``
         The maps. Every chunk is a task; those that divide H or W are joined, so that a task has
         whole maps of some images and channels.
-    rois_per_image : sequence of N array_like of shape (K_i, 4)
+    rois_per_image : list or tuple of N array_like of shape (K_i, 4)
         For each image its boxes ``[x1, y1, x2, y2]``. They may be lazy, too: Dask arrays, or
         anything that Dask computes to such an array.
     output_size, convention, spatial_scale, sampling_ratio, mode, layout, backend
@@ -100,10 +100,14 @@ def roi_align(
     _arrays.check_features(features, layout)
     if not isinstance(rois_per_image, list | tuple):
         raise TypeError(
-            "rois_per_image must be a list with the boxes of each image, "
+            "rois_per_image must be a list or tuple with the boxes of each image, "
             f"got {type(rois_per_image).__name__}"
         )
-    num_images = spec.feature_shape(features.shape)[0]
+    num_images, _, *size = spec.feature_shape(features.shape)
+    if math.isnan(num_images):
+        raise ValueError("features must have a known number of images: call compute_chunk_sizes()")
+    if any(map(math.isnan, size)):
+        raise ValueError("features must have maps of a known size: call compute_chunk_sizes()")
     if len(rois_per_image) != num_images:
         raise ValueError(
             f"rois_per_image must have one entry per image: expected {num_images}, "
@@ -112,11 +116,11 @@ def roi_align(
     # Boxes are few beside the maps, so every task gets them all: the dtype of each, which decides
     # its adaptive counts, depends on the others.
     if any(map(is_dask_collection, rois_per_image)):
-        rois = dask.delayed(_checked)(rois_per_image, spec)
-        counts = [_count(entry) for entry in rois_per_image]
+        rois = dask.delayed(_checked, pure=True)(rois_per_image, spec)
+        counts = [_count(entry, index) for index, entry in enumerate(rois_per_image)]
     else:
         checked = _checked(rois_per_image, spec)
-        rois = dask.delayed(checked)
+        rois = dask.delayed(checked, pure=True)
         counts = np.bincount(checked[:, 0].astype(np.intp), minlength=num_images).tolist()
 
     is_nchw = layout == "NCHW"
@@ -177,9 +181,11 @@ def _tasks_at_once() -> int:
     return int(dask.config.get("num_workers", None) or CPU_COUNT)
 
 
-def _count(entry: Any) -> float:
+def _count(entry: Any, index: int) -> float:
     """How many boxes an image has; NaN if that is not known yet."""
-    shape = getattr(entry, "shape", None)  # a Delayed answers with another one
-    if isinstance(shape, tuple):
-        return float(shape[0]) if math.isnan(shape[0]) else int(shape[0])
-    return math.nan if is_dask_collection(entry) else len(entry)
+    shape = getattr(entry, "shape", None) if is_dask_collection(entry) else np.shape(entry)
+    if not isinstance(shape, tuple):  # a Delayed answers with another one
+        return math.nan
+    if not shape:
+        raise ValueError(f"rois_per_image[{index}] must have the shape (K, 4), got ()")
+    return float(shape[0]) if math.isnan(shape[0]) else int(shape[0])

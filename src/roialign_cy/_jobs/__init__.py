@@ -1,6 +1,6 @@
 """Pooling from file to file, in steps of bounded memory, that goes on where it was killed."""
 
-from ._errors import FileError
+from ._errors import FileError, reason
 from .compare import Comparison, compare, largest_step
 from .features import open_features
 from .job import Job, pool
@@ -15,4 +15,5 @@ __all__ = [
     "open_features",
     "pool",
     "read_boxes",
+    "reason",
 ]

@@ -16,5 +16,14 @@ def reason(error: Exception) -> str:
 
 
 def cannot(verb: str, path: Path, error: Exception) -> FileError:
-    """Say that a file cannot be read or written, and why."""
+    """Say that a file cannot be read, written or pooled, and why."""
     return FileError(f"cannot {verb} {str(path)!r}: {reason(error)}")
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether another try may succeed: not if a file's content is at fault, which must change."""
+    if isinstance(error, FileError):
+        cause = error.__cause__
+        is_systems = isinstance(cause, OSError) and cause.errno is not None
+        return is_systems or isinstance(cause, MemoryError)
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -62,25 +63,26 @@ class FeatureFile:
 
     def window(self, step: Step) -> NDArray[Any]:
         """Images and channels of a step, of which the rows that its boxes read are filled."""
+        images = slice(step.first_image, step.last_image)
+        if not self.copies:
+            view: NDArray[Any] = self._read(self._index(images, step.channels, slice(None)))
+            return view
+        n, c, h, w = self.shape
+        if self.layout == "NHWC":
+            n, h, w, c = self.shape
+        n, c = len(range(n)[images]), len(range(c)[step.channels])
+        window = _canvas((n, c, h, w) if self.layout == "NCHW" else (n, h, w, c), self.dtype)
+        for image, top, bottom in step.spans:
+            rows = slice(top, bottom)
+            window[self._index(image - step.first_image, slice(None), rows)] = self._read(
+                self._index(image, step.channels, rows)
+            )
+        return window
+
+    def _read(self, index: tuple[Any, ...]) -> Any:
         try:
-            array = self.renew()
-            images = slice(step.first_image, step.last_image)
-            if not self.copies:
-                view: NDArray[Any] = array[self._index(images, step.channels, slice(None))]
-                return view
-            n, c, h, w = self.shape
-            if self.layout == "NHWC":
-                n, h, w, c = self.shape
-            n, c = len(range(n)[images]), len(range(c)[step.channels])
-            window = _canvas((n, c, h, w) if self.layout == "NCHW" else (n, h, w, c), self.dtype)
-            for image, top, bottom in step.spans:
-                rows = slice(top, bottom)
-                window[self._index(image - step.first_image, slice(None), rows)] = array[
-                    self._index(image, step.channels, rows)
-                ]
-            return window
-        # Zarr's codecs raise whatever the libraries below them raise.
-        except (OSError, RuntimeError, ValueError) as error:
+            return self.renew()[index]
+        except Exception as error:  # Zarr's codecs raise whatever the libraries below them raise
             raise cannot("read", self.path, error) from error
 
     def _index(self, images: Any, channels: slice, rows: slice) -> tuple[Any, ...]:
@@ -133,6 +135,8 @@ def _open(path: Path, layout: str, name: str | None, stack: ExitStack) -> Callab
     suffix = path.suffix.lower()
     if path.is_dir() or suffix == ".zarr":
         return _open_zarr(path, name)
+    if path.exists() and not path.is_file():
+        raise FileError(f"{str(path)!r} is no file")
     if suffix == ".npz":
         return _map_npy(_unpack(path, name, stack))
     if name is not None:
@@ -212,6 +216,12 @@ def _load_image(path: Path, layout: str) -> Callable[[], NDArray[np.float32]]:
         with Image.open(path) as image:
             if image.mode.startswith(("F", "I")):
                 raise ValueError(f"its values ({image.mode}) are not of 8 bits: save them as .npy")
+            # Pillow drops half of the bits of colours; BGR;16 is of 5 or 6 bits each.
+            if re.search(r"(?<!BGR);16", str([tile[3] for tile in image.tile])):
+                raise ValueError("its values are of 16 bits: save them as .npy")
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a photograph and its previews
+                raise ValueError(f"it has {frames} frames: save them as .npy")
             upright = ImageOps.exif_transpose(image)
             pixels = np.asarray(upright.convert("L" if image.mode in ("1", "L") else "RGB"))
     except Image.DecompressionBombError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -19,11 +20,11 @@ import roialign_cy as ra
 
 from .._spec import PoolSpec, make_spec
 from ..backends._registry import resolve
-from ._errors import FileError, cannot
+from ._errors import FileError, cannot, may_pass
 from .features import FeatureFile
-from .outputs import Output, output_kind, remove, replace
+from .outputs import Output, Places, is_zarr, output_kind, remove, replace, sync
 from .plan import Plan, Step
-from .progress import Progress
+from .progress import FIRST_FACT, Progress
 from .rois import BoxFile
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SHARE = 0.05
 """Most of a run's time that goes into making sure that what is done is on the disk."""
-
-_ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class Job:
         options = asdict(self.spec)
         del options["num_threads"]
         facts = {
-            "version": ra.__version__,
+            FIRST_FACT: ra.__version__,
             "features": [
                 str(self.features.path.resolve()),
                 self.features.array_name,
@@ -127,7 +126,7 @@ class Job:
             "boxes": [rois.dtype.str, hashlib.sha256(rois.tobytes()).hexdigest()],
             **options,
             "backend": resolve(self.backend, rois).name,
-            "memory": self.memory_bytes,
+            "memory_bytes": self.memory_bytes,
         }
         plain: dict[str, Any] = json.loads(json.dumps(facts))
         return plain
@@ -152,7 +151,7 @@ def pool(
     job : Job
     path : Path
         Where the result goes when it is whole. Until then it is beside it, with ``.partial``
-        added to its name, and how far it is in ``.progress``.
+        added to its name, and how far it is in ``.progress``, which also keeps other runs away.
     resume : bool, default False
         Whether to go on with what an earlier run has left.
     overwrite : bool, default False
@@ -163,64 +162,136 @@ def pool(
     Raises
     ------
     FileError
-        If a file cannot be read or written, or would be overwritten. Nothing is left behind then.
+        If a file cannot be read or written, or would be overwritten, or the backend fails. Nothing
+        is left behind then, unless steps were done that another run can go on with.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    record = Progress(path.with_name(f"{path.name}.progress"))
-    output = output_kind(path)(partial, job.output_shape, job.dtype)
-    done = _steps_done(job, path, partial, record, resume=resume, overwrite=overwrite)
-    if done and not partial.exists():  # killed when it had just been finished
-        record.end()
-        return
+    kind = output_kind(path)
     try:
-        if done:
-            output.open()
-        else:
-            remove(partial)
-            record.begin(job.facts())
-            output.create()
-        with closing(output):
-            _run(job, output, record, done, report)
-        replace(path, partial)
-        record.end()
-    except (FileError, OSError) as error:
-        remove(partial)
-        record.end()
-        if isinstance(error, FileError):
-            raise
+        if path.is_symlink():  # what it stands for is written, and the link stays
+            path = Path(os.path.realpath(path))
+        places = Places.of(path)
+        output = kind(places.partial, job.output_shape, job.dtype)
+        _spare_inputs(job, places)
+        with Progress(places.progress) as record:
+            facts = job.facts()
+            if _is_finished(job, facts, places, record, resume=resume):
+                remove(places.replaced)
+                record.end()
+                return
+            _spare_others(places, record, resume=resume, overwrite=overwrite)
+            _pool(job, facts, output, places, record, report, resume=resume)
+    except OSError as error:
         raise cannot("write", path, error) from error
 
 
-def _steps_done(
-    job: Job, path: Path, partial: Path, record: Progress, *, resume: bool, overwrite: bool
-) -> int:
-    """How many steps an earlier run has done that this one goes on with; refuse to harm a file."""
-    if any(path.exists() and path.samefile(given) for given in job.paths):
-        raise FileError(f"the output {str(path)!r} is one of the inputs")
-    if path.is_dir() and not any((path / name).exists() for name in _ZARR_METADATA):
-        raise FileError(f"{str(path)!r} is a directory and not Zarr")
-    found = record.read()
-    done = 0
-    if resume and found is not None:
-        facts = job.facts()
-        differing = [name for name in facts | found[0] if facts.get(name) != found[0].get(name)]
-        if differing:
-            raise FileError(
-                f"{str(partial)!r} is of a run that differs in {', '.join(differing)}: "
-                "--overwrite, without --resume, starts over"
-            )
-        if partial.exists():
-            done = found[1]
-        elif path.exists() and found[1] == len(job.plan):
-            return found[1]
-    if path.exists() and not overwrite:
-        raise FileError(f"{str(path)!r} is there already: --overwrite replaces it")
-    if partial.exists() and not (resume or overwrite):
+def _pool(
+    job: Job,
+    facts: dict[str, Any],
+    output: Output,
+    places: Places,
+    record: Progress,
+    report: Callable[[int, int], None],
+    *,
+    resume: bool,
+) -> None:
+    """Go on or begin, and tidy up after an error."""
+    done = record.steps if resume and places.partial.exists() else 0
+    if done:
+        output.open()  # an error leaves everything as it is: it may be somebody else's
+    try:
+        if not done:
+            # In this order: what is partial is described by the record, whenever a crash comes.
+            if record.facts != facts or record.steps:
+                record.begin(facts)
+            remove(places.partial)
+            output.create()
+            sync(places.partial.parent)
+        with closing(output):
+            _run(job, output, record, done, report)
+        replace(places)
+        record.end()
+    except Exception as error:
+        keeps = record.steps > 0 and may_pass(error)
+        if not keeps:
+            remove(places.partial)
+            record.end()
+        if isinstance(error, OSError):
+            error = cannot("write", places.output, error)
+        elif not isinstance(error, FileError):
+            error = cannot("pool", job.features.path, error)
+        raise FileError(f"{error}{'; --resume goes on' if keeps else ''}") from error
+
+
+def _spare_inputs(job: Job, places: Places) -> None:
+    """Refuse an output that would take an input's place, or lie within one."""
+    for given in job.paths:
+        source = Path(os.path.realpath(given))
+        for place in (places.output, places.partial, places.replaced, places.progress):
+            target = Path(os.path.realpath(place))
+            if (
+                target == source
+                or target in source.parents
+                or source in target.parents
+                or (place.exists() and place.samefile(given))
+            ):
+                raise FileError(
+                    f"{str(place)!r}, for the output, is one of the inputs, or "
+                    f"one lies within the other: {str(given)!r}"
+                )
+
+
+def _is_finished(
+    job: Job, facts: dict[str, Any], places: Places, record: Progress, *, resume: bool
+) -> bool:
+    """Whether an earlier run was killed when all was done; refuse to go on with another job's."""
+    if not resume or record.facts is None:
+        return False
+    differing = [
+        _difference(name, record.facts.get(name), facts.get(name))
+        for name in facts | record.facts
+        if facts.get(name) != record.facts.get(name)
+    ]
+    if differing:
+        raise FileError(
+            f"{str(places.partial)!r} is of a run that differs in {', '.join(differing)}: "
+            "--overwrite, without --resume, starts over"
+        )
+    was_moved = places.output.exists() and not places.partial.exists()
+    return was_moved and 0 < record.steps == len(job.plan)
+
+
+def _difference(name: str, then: Any, now: Any) -> str:
+    """Name a fact that differs, with its values if they are not digests or lists."""
+    if all(value is None or isinstance(value, str | int | float) for value in (then, now)):
+        return f"{name} ({then} then, {now} now)"
+    return name
+
+
+def _spare_others(places: Places, record: Progress, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to harm what is there and was not asked to be replaced."""
+    output, partial = places.output, places.partial
+    if output.is_dir() and not is_zarr(output):
+        raise FileError(f"{str(output)!r} is a directory and not Zarr")
+    if output.exists() and not (output.is_dir() or output.is_file()):
+        raise FileError(f"{str(output)!r} is no file")
+    if output.exists() and not overwrite:
+        raise FileError(f"{str(output)!r} is there already: --overwrite replaces it")
+    is_ours = record.facts is not None
+    if not is_ours and os.path.lexists(places.replaced):
+        raise FileError(f"{str(places.replaced)!r} is in the way: move it")
+    if not os.path.lexists(partial):
+        return
+    if not is_ours and partial.is_dir() and not is_zarr(partial):
+        raise FileError(f"{str(partial)!r} is in the way: it is a directory and not Zarr")
+    if not is_ours and not overwrite:
+        raise FileError(
+            f"{str(partial)!r} is there, without the record of a run: --overwrite removes it"
+        )
+    if not (resume or overwrite):
         raise FileError(
             f"{str(partial)!r} is left of an earlier run: --resume goes on with it, "
             "--overwrite starts over"
         )
-    return done
 
 
 def _run(

@@ -8,17 +8,35 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ._errors import FileError
+from ._errors import FileError, reason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ZARR_CHUNK_BYTES = 4 << 20
 """Boxes are put together to chunks of this size."""
+
+
+_ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup")
+
+
+class Places(NamedTuple):
+    """The output's path, and those beside it that a run makes use of until it is whole."""
+
+    output: Path
+    partial: Path
+    progress: Path
+    replaced: Path
+
+    @classmethod
+    def of(cls, output: Path) -> Places:
+        """Those of an output."""
+        suffixes = ("partial", "progress", "replaced")
+        return cls(output, *(output.with_name(f"{output.name}.{suffix}") for suffix in suffixes))
 
 
 class Output(ABC):
@@ -36,7 +54,7 @@ class Output(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Open the array of an earlier run."""
+        """Open the array of an earlier run; raise FileError if it is not what that has made."""
 
     @abstractmethod
     def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
@@ -49,6 +67,12 @@ class Output(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the files."""
+
+    def _changed(self, what: str) -> FileError:
+        return FileError(
+            f"{str(self.path)!r} is not as the earlier run has left it: {what}; "
+            "--overwrite, without --resume, starts over"
+        )
 
 
 class NpyOutput(Output):
@@ -71,9 +95,26 @@ class NpyOutput(Output):
 
     def open(self) -> None:
         self._file = self.path.open("r+b", buffering=0)
-        np.lib.format.read_magic(self._file)
-        np.lib.format.read_array_header_1_0(self._file)
+        try:
+            self._verify()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _verify(self) -> None:
+        try:
+            version = np.lib.format.read_magic(self._file)
+            header = np.lib.format.read_array_header_1_0(self._file)
+        except ValueError as error:
+            raise self._changed(reason(error)) from error
+        expected = ((1, 0), (self.shape, False, self.dtype))
+        if (version, header) != expected:
+            raise self._changed(f"its header is {version, header}, not {expected}")
         self._offset = self._file.tell()
+        size = os.fstat(self._file.fileno()).st_size
+        expected_size = self._offset + self.shape[0] * self.box_bytes
+        if size != expected_size:
+            raise self._changed(f"it has {size} bytes, not {expected_size}")
 
     def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
         is_part = pooled.shape[1:] != self.shape[1:]  # then boxes do not lie beside each other
@@ -105,18 +146,29 @@ class ZarrOutput(Output):
         self._unflushed: set[int] = set()
 
     def create(self) -> None:
-        boxes = max(min(ZARR_CHUNK_BYTES // max(self.box_bytes, 1), self.shape[0]), 1)
         self._array = self._zarr.create_array(
             self.path,
             shape=self.shape,
-            chunks=(boxes, *(max(size, 1) for size in self.shape[1:])),
+            chunks=self._chunks,
             dtype=self.dtype,
         )
 
+    @property
+    def _chunks(self) -> tuple[int, ...]:
+        boxes = max(min(ZARR_CHUNK_BYTES // max(self.box_bytes, 1), self.shape[0]), 1)
+        return (boxes, *(max(size, 1) for size in self.shape[1:]))
+
     def open(self) -> None:
+        try:
+            self._array = self._zarr.open_array(self.path, mode="r+")
+        except (KeyError, OSError, TypeError, ValueError) as error:
+            raise self._changed(reason(error)) from error
+        found = (self._array.shape, self._array.dtype, self._array.chunks)
+        expected = (self.shape, self.dtype, self._chunks)
+        if found != expected:
+            raise self._changed(f"its shape, dtype and chunks are {found}, not {expected}")
         for left in self.path.rglob("*.partial"):  # chunks that were just being written
             left.unlink()
-        self._array = self._zarr.open_array(self.path, mode="r+")
 
     def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
         if self.shape[1:] == pooled.shape[1:]:
@@ -155,18 +207,20 @@ def output_kind(path: Path) -> type[Output]:
         ) from None
 
 
-def replace(path: Path, new: Path) -> None:
-    """Put what is at ``new`` at ``path``, in place of what may be there."""
-    if new.is_dir() or path.is_dir():  # a directory that is not empty cannot be replaced at once
-        old = path.with_name(f"{path.name}.replaced")
-        if path.exists():
-            remove(old)
-            path.rename(old)
-        new.rename(path)
-        remove(old)
-    else:
-        new.replace(path)
+def replace(places: Places) -> None:
+    """Put the whole output in its place, and in that of what may be there."""
+    path, new = places.output, places.partial
+    # A directory that is not empty cannot be replaced at once.
+    if path.exists() and (new.is_dir() or path.is_dir()):
+        path.rename(places.replaced)
+    new.replace(path)
     sync(path.parent)
+    remove(places.replaced)
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a directory has the metadata of Zarr."""
+    return any((folder / name).exists() for name in _ZARR_METADATA)
 
 
 def remove(path: Path) -> None:

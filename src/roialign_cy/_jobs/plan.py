@@ -119,14 +119,19 @@ class Plan:
         return top.astype(np.intp), bottom.astype(np.intp)
 
     @cached_property
+    def _images(self) -> NDArray[np.intp]:
+        """The image that each box is on."""
+        return self.rois[:, 0].astype(np.intp)
+
+    @cached_property
     def _order(self) -> NDArray[np.intp]:
         """The boxes, image by image and from the top of each to its bottom."""
-        return np.lexsort((self._rows[0], self.rois[:, 0]))
+        return np.lexsort((self._rows[0], self._images))
 
     def _in_order(self, first: int, last: int) -> Iterator[Span]:
         """What the boxes of a part of the order read."""
         chosen = self._order[first:last]
-        columns = (self.rois[:, 0].astype(np.intp), *self._rows)
+        columns = (self._images, *self._rows)
         return map(Span, *(column[chosen].tolist() for column in columns))
 
     def _spans(self, first: int, last: int) -> Iterator[Span]:

@@ -1,44 +1,141 @@
-"""How far a job is, in a file beside its unfinished output."""
+"""How far a job is, in a file beside its unfinished output, which is the lock of the run, too."""
 
 from __future__ import annotations
 
 import json
+import os
+import stat
+import sys
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from ._errors import FileError
+from .outputs import sync
+
+FIRST_FACT = "roialign_cy"
+"""What the description of a job begins with: its version. It tells our files from others."""
+_BEGINNING = f'{{"{FIRST_FACT}": '.encode()
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # what is locked cannot be read by others
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 class Progress:
-    """A file of lines: first what the job is, then after each checkpoint how many steps are done.
+    """A file of lines: what the job is, then after each checkpoint how many steps are done.
 
     Lines are only ever added, so that a run which is killed at any moment leaves the lines before
     whole; a last one without its end does not count. A line that a crash of the system takes away
-    costs the work since the one before.
+    costs the work since the one before. Another job's begin over what was before.
+
+    Who has it open holds the lock of the output: a context, at whose end the lock is released. A
+    file in which nothing was written is gone then.
+
+    Attributes
+    ----------
+    facts : dict or None
+        What the job is; None if nothing was begun.
+    steps : int
+        How many of its steps are done.
+
+    Raises
+    ------
+    FileError
+        If another run holds it, or the file is none of these.
+    OSError
+        If it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.facts: dict[str, Any] | None = None
+        self.steps = 0
+        self._end = 0  # of the last whole line
+        self._file = _open_locked(path)
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._file.closed and os.fstat(self._file.fileno()).st_size == 0:
+            self.end()
+        self._file.close()
 
     def begin(self, facts: dict[str, Any]) -> None:
-        """Write what the job is: nothing of it is done yet."""
-        self._write("w", json.dumps(facts))
+        """Write what the job is, down to the disk: nothing of it is done yet."""
+        self._write(json.dumps(facts))
+        os.fsync(self._file.fileno())
+        sync(self.path.parent)
+        self.facts, self.steps = facts, 0
 
     def record(self, steps: int) -> None:
         """Write that so many steps are done and on the disk."""
-        self._write("a", str(steps))
-
-    def read(self) -> tuple[dict[str, Any], int] | None:
-        """What the job is and how many of its steps are done; None if nothing was begun."""
-        try:
-            lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
-            facts, *steps = map(json.loads, lines)
-        except (FileNotFoundError, ValueError):
-            return None
-        return facts, steps[-1] if steps else 0
+        self._write(str(steps))
+        self.steps = steps
 
     def end(self) -> None:
         """Remove the file."""
+        if sys.platform == "win32":  # which removes no open file
+            self._file.close()
         self.path.unlink(missing_ok=True)
+        self._file.close()
 
-    def _write(self, mode: str, line: str) -> None:
-        with self.path.open(mode, encoding="utf-8") as file:
-            file.write(line + "\n")
+    def _read(self) -> None:
+        foreign = FileError(f"{str(self.path)!r} is in the way: it is no record of a run")
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            raise foreign
+        begins = self._file.read(len(_BEGINNING))
+        if not _BEGINNING.startswith(begins):
+            raise foreign
+        for line in (begins + self._file.readall()).split(b"\n")[:-1]:
+            try:
+                value = json.loads(line.decode())  # bytes with zeros would pass as UTF-32
+                facts, steps = (value, 0) if isinstance(value, dict) else (self.facts, int(value))
+            except (TypeError, ValueError):  # a crash of the system may leave anything at the end
+                break
+            self.facts, self.steps = facts, steps
+            self._end += len(line) + 1
+
+    def _write(self, line: str) -> None:
+        self._file.seek(self._end)
+        self._file.truncate()
+        content = left = memoryview(line.encode() + b"\n")
+        while left:
+            left = left[self._file.write(left) :]
+        self._end += len(content)
+
+
+def _open_locked(path: Path) -> FileIO:
+    """Open a file, or make it, as the only one."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        file = FileIO(descriptor, "r+")
+        try:
+            try:
+                _lock(descriptor)
+            except (BlockingIOError, PermissionError) as error:
+                output = str(path.with_suffix(""))
+                raise FileError(f"another run is writing {output!r}") from error
+            # Who held it before may have removed it meanwhile.
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .._spec import PoolSpec
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2")
+_COCO_NAMES = {"images", "annotations", "id", "image_id", "bbox"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def read_boxes(path: Path) -> BoxFile:
     if reader is None:
         raise FileError(f"{str(path)!r} must end in one of {', '.join(readers)}")
     try:
+        if path.exists() and not path.is_file():
+            raise FileError(f"{str(path)!r} is no file")
         return reader(path)
     except FileError:
         raise
@@ -78,7 +81,14 @@ def read_boxes(path: Path) -> BoxFile:
 
 
 def _read_npy(path: Path) -> BoxFile:
-    rois = boxes.normalise_rois(np.load(path, allow_pickle=False), num_images=0)
+    with path.open("rb") as file:
+        try:
+            np.lib.format.read_magic(file)
+        except ValueError:
+            raise FileError(f"{str(path)!r}: it is no .npy file, but for its name") from None
+        file.seek(0)
+        content = np.lib.format.read_array(file, allow_pickle=False)
+    rois = boxes.normalise_rois(content, num_images=0)
     return BoxFile(path, rois, lambda row: f"row {row}")
 
 
@@ -92,7 +102,7 @@ def _read_csv(path: Path) -> BoxFile:
         width = len(COLUMNS)
         for cells in reader:
             where = f"{str(path)!r}, line {reader.line_num}"
-            if not cells:
+            if len(cells) <= 1 and not "".join(cells).strip():
                 continue
             if not picked:
                 picked = tuple(range(width))
@@ -107,6 +117,8 @@ def _read_csv(path: Path) -> BoxFile:
                 text = ",".join(cells)
                 raise FileError(f"{where}: a box must be of numbers, got {text!r}") from None
             lines.append(reader.line_num)
+    if not picked:
+        raise FileError(f"{str(path)!r}: it is empty; where there are no boxes, a header is needed")
     rois = np.array(values, np.float64).reshape(-1, len(COLUMNS))
     return BoxFile(path, rois, lambda row: f"line {lines[row]}")
 
@@ -114,11 +126,16 @@ def _read_csv(path: Path) -> BoxFile:
 def _columns(header: list[str], where: str) -> tuple[int, ...]:
     names = [name.strip().lower() for name in header]
     missing = [column for column in COLUMNS if column not in names]
+    if missing and any(mark in cell for cell in header for mark in ";\t"):
+        raise FileError(f"{where}: columns must be separated by commas")
     if missing:
         raise FileError(
             f"{where}: the columns must be {','.join(COLUMNS)}: {','.join(missing)} missing "
             f"in {','.join(header)!r}"
         )
+    repeated = [column for column in COLUMNS if names.count(column) > 1]
+    if repeated:
+        raise FileError(f"{where}: there is more than one column {','.join(repeated)}")
     return tuple(names.index(column) for column in COLUMNS)
 
 
@@ -132,29 +149,41 @@ def _is_number(text: str) -> bool:
 
 def _read_coco(path: Path) -> BoxFile:
     """Read the annotations of a file of COCO's, whose images are counted as it lists them."""
-    content = json.loads(path.read_bytes())
+    # Its polygons would take many times the memory of its boxes.
+    content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_rest)
     try:
-        indices = {image["id"]: index for index, image in enumerate(content["images"])}
-        annotations = content["annotations"]
+        listed, annotations = content["images"], content["annotations"]
+        if not (isinstance(listed, list) and isinstance(annotations, list)):
+            raise TypeError
+        indices = {image["id"]: index for index, image in enumerate(listed)}
     except (KeyError, TypeError) as error:
         raise FileError(
-            f"{str(path)!r}: it must have 'images', with an 'id' each, and 'annotations'"
+            f"{str(path)!r}: it must have lists, 'images', with an 'id' each, and 'annotations'"
         ) from error
+    for index, image in enumerate(listed):
+        if indices[image["id"]] != index:
+            raise FileError(f"{str(path)!r}, images[{index}]: another has its id, {image['id']!r}")
     corners_and_sizes, images = array("d"), array("q")
     for row, annotation in enumerate(annotations):
         where = f"{str(path)!r}, annotations[{row}]"
         try:
-            image, box = annotation["image_id"], annotation["bbox"]
+            image_id, box = annotation["image_id"], annotation["bbox"]
+            is_known = image_id in indices
             x, y, width, height = map(float, box)
         except (KeyError, OverflowError, TypeError, ValueError):
             raise FileError(
                 f"{where}: it must have an 'image_id' and a 'bbox' of four numbers, "
                 f"got {json.dumps(annotation)[:80]}"
             ) from None
-        if image not in indices:
-            raise FileError(f"{where}: no image has its image_id, {image!r}")
+        if not is_known:
+            raise FileError(f"{where}: no image has its image_id, {image_id!r}")
         corners_and_sizes.extend((x, y, width, height))
-        images.append(indices[image])
+        images.append(indices[image_id])
     rois = boxes.from_xywh(np.array(corners_and_sizes, np.float64).reshape(-1, 4))
     rois[:, 0] = images
     return BoxFile(path, rois, lambda row: f"annotations[{row}]", len(indices))
+
+
+def _without_rest(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Keep what is read of an object of JSON."""
+    return {name: value for name, value in pairs if name in _COCO_NAMES}
