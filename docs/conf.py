@@ -52,7 +52,7 @@ html_title = "roialign_cy"
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 html_show_sourcelink = False
-html_sidebars = {"tutorial": [], "conventions": [], "how_it_works": [], "performance": []}
+html_sidebars = {"*": []}  # pages with no others below them
 html_theme_options = {
     "show_prev_next": True,
     "navbar_align": "left",
