@@ -165,7 +165,7 @@ cdef Py_ssize_t make_patches(
         while end < boxes and call.image[call.order[end]] == image:
             end += 1
         channel = 0
-        while channel < call.channels and not (gradient.held != ANYTHING and begin == end):
+        while channel < call.channels and (gradient.held == ANYTHING or begin < end):
             for band in range(plan.bands):
                 patches[count].image = image
                 patches[count].first_channel = channel

@@ -87,17 +87,14 @@ cdef void write_rows(
         call.out.data + (call.first_box + recipe.box) * call.out.image
         + task.first_channel * call.out.channel + (recipe.first + first) * call.out.row
     )
-    if plan.streams and rows == call.y.bins:
-        unpack_cells(
-            desk.cells + task.lane, rows, call.x.bins, task.channels, <char *>desk.stage,
-            call.out.channel, call.out.row, call.out.col, call.itemsize,
-        )
+    cdef bint streams = plan.streams and rows == call.y.bins
+    unpack_cells(
+        desk.cells + task.lane, rows, call.x.bins, task.channels,
+        <char *>desk.stage if streams else out,
+        call.out.channel, call.out.row, call.out.col, call.itemsize,
+    )
+    if streams:
         copy_streaming(<const char *>desk.stage, out, task.channels * call.out.channel)
-    else:
-        unpack_cells(
-            desk.cells + task.lane, rows, call.x.bins, task.channels, out,
-            call.out.channel, call.out.row, call.out.col, call.itemsize,
-        )
 
 
 cdef inline void interpolate_line(
