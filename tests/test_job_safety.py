@@ -1,5 +1,6 @@
 """What a run must not harm or trust: other runs, others' files, what was changed meanwhile."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -315,6 +316,27 @@ def test_an_error_keeps_what_is_recorded(monkeypatch, expected, error, after):
         assert names() == set()
     pool(*STEPS, "--resume")
     np.testing.assert_array_equal(np.load("out.npy"), expected)
+
+
+def test_after_an_error_nothing_is_written_any_more(monkeypatch):
+    zarr = pytest.importorskip("zarr", reason=NEEDS_ZARR)
+    write, begun, ended = zarr.storage.LocalStore.set, [], []
+
+    async def fail_one_after_the_other(self, key, value):
+        if not key.endswith("/0/0/0"):
+            return await write(self, key, value)
+        begun.append(key)
+        while len(begun) < len(ROIS):
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.1 * begun.index(key))
+        ended.append(key)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", fail_one_after_the_other)
+    of_a_chunk_each = ("maps.npy", "rois.npy", "-o", "out.zarr", "--output-size", "130")
+    assert_refused(run("pool", *of_a_chunk_each), "cannot write 'out.zarr'")
+    assert begun == ended
+    assert names() == set()
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd", "blosc"])

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -173,8 +174,17 @@ class ZarrOutput(Output):
     def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
         if self.shape[1:] == pooled.shape[1:]:
             channels = slice(None)
-        self._array.oindex[boxes, channels] = pooled
-        self._unflushed.update(np.unique(boxes // self._array.chunks[0]).tolist())
+        chunks, firsts = np.unique(boxes // self._array.chunks[0], return_index=True)
+        parts = map(slice, firsts, [*firsts[1:], len(boxes)])
+
+        def write_chunk(part: slice) -> None:
+            self._array.oindex[boxes[part], channels] = pooled[part]
+
+        # Zarr writes chunks side by side too, but returns at the first that fails, while the
+        # others are still being written, and directories made, where the caller tidies up.
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(write_chunk, parts))
+        self._unflushed.update(chunks.tolist())
 
     def flush(self) -> None:
         """Flush the chunks and the directories: Zarr itself leaves that to the system."""
