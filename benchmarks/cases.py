@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .workloads import WORKLOADS, Workload
+from .workloads import WORKLOADS, RandomBoxes, Workload
 
 if TYPE_CHECKING:
     from .calls import PreparedCall
@@ -50,11 +50,15 @@ _P4 = replace(WORKLOADS["fpn-p4"], channels=64)
 _ADAPTIVE = replace(WORKLOADS["large-adaptive"], channels=64)
 _DOCUMENT = replace(WORKLOADS["document-7x7"], channels=64, height=100, width=152)
 _NHWC = replace(WORKLOADS["nhwc"], channels=64, height=100, width=152)
+_CROPS = replace(
+    WORKLOADS["photo-crops-nhwc"], height=400, width=600, boxes=RandomBoxes(8, 30, 300)
+)
 
 _ALL = (
     Case("avg", _P4, "avg"),
     Case("avg-adaptive", _ADAPTIVE, "avg"),
     Case("avg-nhwc", _NHWC, "avg"),
+    Case("avg-crops", _CROPS, "avg"),
     Case("max", _P4, "max"),
     Case("max-document", _DOCUMENT, "max"),
     Case("avg-by-features", _P4, "avg", "features"),

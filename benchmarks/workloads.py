@@ -149,6 +149,17 @@ _FPN_BOX = Workload(
 )
 _FPN_MASK = replace(_FPN_BOX, name="fpn-mask", boxes=RandomBoxes(100, 7, 28), output_size=(14, 14))
 _FPN_P4 = replace(_FPN_BOX, name="fpn-p4", batch=2, height=50, width=76, spatial_scale=1 / 16)
+_PHOTO_CROPS = Workload(
+    name="photo-crops",
+    batch=1,
+    channels=3,
+    height=4000,
+    width=6000,
+    boxes=RandomBoxes(16, 300, 2000),
+    output_size=(224, 224),
+    sampling_ratio=2,
+    spatial_scale=1.0,
+)
 _SMALL_CALL = Workload(
     name="small-call",
     batch=1,
@@ -182,17 +193,8 @@ _ALL = (
     replace(_FPN_P4, name="fpn-p5", height=25, width=38, spatial_scale=1 / 32),
     replace(_FPN_BOX, name="large-ratio2", boxes=RandomBoxes(32, 50, 200)),
     replace(_FPN_BOX, name="one-roi", boxes=RandomBoxes(1, 7, 28)),
-    Workload(
-        name="photo-crops",
-        batch=1,
-        channels=3,
-        height=4000,
-        width=6000,
-        boxes=RandomBoxes(16, 300, 2000),
-        output_size=(224, 224),
-        sampling_ratio=2,
-        spatial_scale=1.0,
-    ),
+    _PHOTO_CROPS,
+    replace(_PHOTO_CROPS, name="photo-crops-nhwc", layout="NHWC"),
     replace(_FPN_BOX, name="nhwc", layout="NHWC"),
     replace(_FPN_BOX, name="float64", dtype="float64"),
     replace(_FPN_BOX, name="float16", dtype="float16"),

@@ -168,6 +168,52 @@ def test_more_columns_than_are_interpolated_side_by_side(mode):
     assert_same_bits(planar, Way().pool(features, rois, (1, 30_000), **options))
 
 
+CELLS = {
+    "all": (3, slice(None)),
+    "from the last on": (3, slice(None, None, -1)),
+    "the first of four": (4, slice(3)),
+    "the last of four": (4, slice(1, None)),
+    "every second of six": (6, slice(1, None, 2)),
+    "one of three": (3, slice(1, 2)),
+}
+
+
+def in_cells(features, cell):
+    """Have the channels side by side, with others between them that are not to be read."""
+    size, channels = CELLS[cell]
+    n, _, h, w = features.shape
+    view = np.full((n, h, w, size), np.nan, features.dtype)[..., channels]
+    view[...] = np.moveaxis(features, 1, -1)[..., : view.shape[-1]]
+    return np.moveaxis(view, -1, 1)
+
+
+@pytest.mark.parametrize("outputs_channels", ["first", "last"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("variant", variants.promised())
+def test_channels_that_lie_in_one_cell(variant, mode, dtype, cell, outputs_channels):
+    features, rois = inputs(dtype, 3)
+    turned = in_cells(features, cell)
+    plain = expected(mode, dtype, 3)[:, : turned.shape[1]]
+    out = np.empty_like(plain)
+    if outputs_channels == "last":
+        out = np.moveaxis(np.empty_like(np.moveaxis(plain, 1, -1), order="C"), -1, 1)
+    way = Way(variant, 3, tuning=Tuning("planar", parallel=True))
+    assert_same_bits(way.pool(turned, rois, (7, 5), out=out, **options_of(mode)), plain)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("mode", MODES)
+def test_channels_that_lie_in_one_cell_far_from_the_next(mode, cell):
+    features = np.random.default_rng(0).standard_normal((1, 3, 5, 900)).astype(np.float32)
+    rois = np.array([[0, 3, 0, 890, 4.5], [0, 890, 0, 3, 4.5], [0, -400, -2, 1200, 7]])
+    options = {"convention": "detectron2", "mode": mode, "sampling_ratio": 2}
+    turned = in_cells(features, cell)
+    plain = Way().pool(features, rois, (2, 3), **options)[:, : turned.shape[1]]
+    assert_same_bits(Way(tuning=AUTOMATIC).pool(turned, rois, (2, 3), **options), plain)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_compared_is_the_result(mode, dtype):

@@ -13,6 +13,13 @@ cdef struct Plan:
     Py_ssize_t run          # rows of sections to a recipe
     Py_ssize_t row_step     # from one row to the next where the kernels read, and from one cell
     Py_ssize_t cell_step
+    # In the planar order, where channels lie in one cell: from one to the next, and whether rows
+    # can be combined as they lie; then among the cells of the desk, from one section, and one
+    # channel, to the next.
+    Py_ssize_t channel_step
+    bint is_dense
+    Py_ssize_t section_cells
+    Py_ssize_t channel_cells
     Py_ssize_t tile         # columns that are packed together, so that a row has 64 tiles at most
     Py_ssize_t work         # of the whole call, in cells of the working type computed with
     # Room that the largest box of the call needs on a desk:
@@ -60,7 +67,7 @@ cdef Py_ssize_t lay_desk(
         line = plan.distinct_x
         wanted = 0 if plan.in_place else call.height
     else:
-        ring = line = min(call.width, <Py_ssize_t>STRETCH)
+        ring = line = min(call.width, <Py_ssize_t>STRETCH) * plan.cell_step
         terms = plan.terms
     desk.ring = <real *>carve(memory, &at, ring * cell)
     desk.wanted = <uint64_t *>carve(memory, &at, wanted * sizeof(uint64_t))

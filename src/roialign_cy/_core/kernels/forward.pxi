@@ -124,7 +124,7 @@ cdef void write_box(
     if plan.order == TILED:
         write_recipes(call, plan, k, book)
     else:
-        write_sheet(call, call.order[k], book)
+        write_sheet(call, plan, call.order[k], book)
 
 
 cdef Py_ssize_t count_images(const Call *call, Py_ssize_t boxes) noexcept nogil:
@@ -176,4 +176,4 @@ cdef void do_task(
         if plan.streams:
             end_streaming()
     else:
-        planar_task(call, book, task, &desk)
+        planar_task(call, plan, book, task, &desk)

@@ -1,53 +1,17 @@
-# The planar order: one channel of one box at a time, straight from the array as it lies. For maps
-# of few channels, and for whatever the tiled order has no memory for. Rows of the map are combined
-# along x, as they lie; then up to LANES rows of sections are turned so that they lie side by side,
-# as channels do in the tiled order, and columns are combined as there.
-
-cdef enum:
-    STRETCH = 16384  # most columns that are interpolated at once; beyond, they are one by one
-    GAP = 8          # columns that are read for each that is wanted, rather than picking those
-
-
-cdef struct Sheet:
-    # What the planar order wants to know of a box.
-    bint goes_by_rows           # else its sections are pooled one by one
-    Py_ssize_t columns          # that are interpolated side by side
-    bint has_gaps_filled        # they are all from first to last, not the distinct ones only
-    Directions x                # places: among those columns
-
+# The planar order: one box at a time, straight from the array as it lies. For maps of few channels,
+# and for whatever the tiled order has no memory for. Rows of the map are combined along x, as they
+# lie: of one channel, or of all that lie in one cell, as in photographs. Then up to LANES rows of
+# sections are turned so that they lie side by side, as channels do in the tiled order, and columns
+# are combined as there.
 
 cdef struct Row:
-    # One line of a box along y, in one channel.
-    const char *cells           # of the channel, at its column 0
+    # One line of a box along y.
+    const char *cells           # of the first channel of the task, at its column 0
     Py_ssize_t col_stride
     Py_ssize_t itemsize
     Py_ssize_t *offset          # of each term's row, in bytes
     real *weight
     Py_ssize_t terms
-
-
-cdef void write_sheet(const Call *call, Py_ssize_t box, const Book *book) noexcept nogil:
-    cdef Sheet *sheet = book.sheet + box
-    cdef const Py_ssize_t *column = call.x.distinct + call.x.distinct_begin[box]
-    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
-    cdef Py_ssize_t span, t
-    cdef Shelf place = place_of_box(&book.x, call.x, box)
-    cdef Term *terms = place.terms
-    sheet.columns = columns
-    sheet.has_gaps_filled = False
-    sheet.goes_by_rows = 0 < columns <= STRETCH and call.mode != MAX_WEIGHTED
-    if not sheet.goes_by_rows:
-        return
-    write_directions(call.x, box, 0, call.x.bins, NULL, &place, &sheet.x)
-    span = column[columns - 1] - column[0] + 1
-    if (
-        span <= min(GAP * columns, <Py_ssize_t>STRETCH)
-        and call.itemsize == <int>sizeof(real)
-        and call.features.col == <Py_ssize_t>sizeof(real)
-    ):
-        sheet.columns, sheet.has_gaps_filled = span, True
-        for t in range(place.terms - terms):
-            terms[t].place = (column[terms[t].place // LANES] - column[0]) * LANES
 
 
 cdef inline void add_terms(
@@ -69,7 +33,7 @@ cdef inline void add_terms(
 cdef void interpolate_dense(
     const Row *row, Py_ssize_t first, Py_ssize_t count, real *out
 ) noexcept nogil:
-    """Combine rows over ``count`` consecutive columns that lie side by side in memory."""
+    """Combine rows over ``count`` values that lie side by side in memory."""
     cdef const char *start = row.cells + first * <Py_ssize_t>sizeof(real)
     cdef const real *a
     cdef const real *b
@@ -91,7 +55,10 @@ cdef void interpolate_dense(
 
 
 cdef inline real interpolate_column(const Row *row, Py_ssize_t column) noexcept nogil:
-    cdef const char *cell = row.cells + column * row.col_stride
+    return interpolate_cell(row, row.cells + column * row.col_stride)
+
+
+cdef inline real interpolate_cell(const Row *row, const char *cell) noexcept nogil:
     cdef real value = row.weight[0] * load(cell + row.offset[0], row.itemsize)
     cdef Py_ssize_t t
     for t in range(1, row.terms):
@@ -108,44 +75,53 @@ cdef void find_terms(const Call *call, Row *row, Py_ssize_t line) noexcept nogil
 
 
 cdef void interpolate_row(
-    const Call *call, const Sheet *sheet, const Row *row, Py_ssize_t box, real *values
+    const Call *call, const Plan *plan, const Sheet *sheet, const Row *row, Py_ssize_t box,
+    real *values,
 ) noexcept nogil:
     """Combine the rows of a line at the columns of the box."""
     cdef const Py_ssize_t *column = call.x.distinct + call.x.distinct_begin[box]
-    cdef Py_ssize_t d
+    cdef Py_ssize_t first = before_first(plan), d, c
     if sheet.has_gaps_filled:
-        interpolate_dense(row, column[0], sheet.columns, values)
-    else:
-        for d in range(sheet.columns):
-            values[d] = interpolate_column(row, column[d])
+        interpolate_dense(
+            row, column[0] * plan.cell_step - first, values_of(plan, sheet.columns), values
+        )
+        return
+    values += first
+    for d in range(sheet.columns):
+        for c in range(plan.channels):
+            values[d * plan.cell_step + c * plan.channel_step] = interpolate_cell(
+                row, row.cells + column[d] * row.col_stride + c * call.features.channel
+            )
 
 
 cdef void turn_rows(
-    const Call *call, const Sheet *sheet, Row *row, const Desk *desk, Py_ssize_t box,
-    Py_ssize_t first, Py_ssize_t rows, Py_ssize_t nth,
+    const Call *call, const Plan *plan, const Sheet *sheet, Row *row, const Desk *desk,
+    Py_ssize_t box, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t nth,
 ) noexcept nogil:
     """Have the ``nth`` line of some rows of sections in the ring, each row in its lane.
 
     A row that has no such line keeps the one before; without any, it has zeros.
     """
-    cdef Py_ssize_t r, begin, count
+    cdef Py_ssize_t r, begin, count, size = values_of(plan, sheet.columns)
     cdef real *values = desk.lines
     for r in range(box * call.y.bins + first, box * call.y.bins + first + rows):
         begin = call.y.line_begin[r]
         count = call.y.line_end[r] - begin
         if nth < count:
             find_terms(call, row, begin + nth)
-            interpolate_row(call, sheet, row, box, values)
+            interpolate_row(call, plan, sheet, row, box, values)
         elif count == 0:
-            memset(values, 0, sheet.columns * sizeof(real))
-        values += sheet.columns
+            memset(values, 0, size * sizeof(real))
+        values += size
     pack_cells(
-        <const char *>desk.lines, sheet.columns * sizeof(real), sizeof(real), sizeof(real), rows,
-        sheet.columns, desk.ring, 0,
+        <const char *>desk.lines, size * sizeof(real), sizeof(real), sizeof(real), rows, size,
+        desk.ring, 0,
     )
 
 
-cdef void average_rows(const Call *call, const Sheet *sheet, const Desk *desk) noexcept nogil:
+cdef void average_rows(
+    const Call *call, const Plan *plan, const Sheet *sheet, const Desk *desk
+) noexcept nogil:
     """The sections of the rows in the ring."""
     cdef Py_ssize_t p, terms
     cdef const int32_t *count = sheet.x.counts
@@ -155,58 +131,73 @@ cdef void average_rows(const Call *call, const Sheet *sheet, const Desk *desk) n
         if sheet.x.lines[p]:  # a section has one line at most
             terms = count[0]
             count += 1
-        mix_dense(desk.ring, term, terms, 1, desk.cells + p * LANES)
+        mix(
+            desk.ring + before_first(plan) * LANES, term, terms, plan.channel_step * LANES,
+            plan.channels, cell_of(plan, desk, p, 0), plan.channel_cells * LANES,
+        )
         term += terms
 
 
 cdef void maximum_rows(
-    const Call *call, const Sheet *sheet, const Desk *desk, bint go_on
+    const Call *call, const Plan *plan, const Sheet *sheet, const Desk *desk, bint go_on
 ) noexcept nogil:
     """The largest point of each section on the lines in the ring, and its cell if ``go_on``."""
-    cdef Py_ssize_t p
+    cdef Py_ssize_t p, c
     cdef const int32_t *count = sheet.x.counts
     cdef const Term *term = sheet.x.terms
-    cdef real *cell = desk.cells
+    cdef const Term *next_term = term
+    cdef const real *base
+    cdef real *cell
     cdef Best best
     for p in range(call.x.bins):
-        best = met_before(cell) if go_on else nothing_met(desk)
-        term = meet_section(&best, count, sheet.x.lines[p], term, desk.ring, 0, 1)
+        base = desk.ring + before_first(plan) * LANES
+        for c in range(plan.channels):
+            cell = cell_of(plan, desk, p, c)
+            best = met_before(cell) if go_on else nothing_met(desk)
+            next_term = meet_section(&best, count, sheet.x.lines[p], term, base, 0, 1)
+            put(cell, plus_nan(best.value, best.is_nan))
+            base += plan.channel_step * LANES
         count += sheet.x.lines[p]
-        put(cell, plus_nan(best.value, best.is_nan))
-        cell += LANES
+        term = next_term
 
 
 cdef void finish_maximum_rows(
-    const Call *call, const Sheet *sheet, const Desk *desk, Py_ssize_t box, Py_ssize_t first,
-    Py_ssize_t rows,
+    const Call *call, const Plan *plan, const Sheet *sheet, const Desk *desk, Py_ssize_t box,
+    Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
     """A sample outside the map counts as 0, and a section without samples is 0.
 
     (In a row without lines it is so already: there are zeros in the ring.)
     """
-    cdef Py_ssize_t p, r, y_bin = box * call.y.bins + first
+    cdef Py_ssize_t p, c, r, y_bin = box * call.y.bins + first
+    cdef real *cell
     cdef flag outside[LANES]
     cdef lanes value
     memset(outside, 0, sizeof(outside))
     for r in range(rows):
         outside[r] = -1 if call.y.outside[y_bin + r] else 0
     for p in range(call.x.bins):
-        value = take(desk.cells + p * LANES)
-        if call.x.outside[box * call.x.bins + p]:
-            value = not_negative(value)
-        else:
-            value = chosen(take_mask(outside), not_negative(value), value)
-        put(desk.cells + p * LANES, value if sheet.x.lines[p] else all_lanes(0))
+        for c in range(plan.channels):
+            cell = cell_of(plan, desk, p, c)
+            value = take(cell)
+            if call.x.outside[box * call.x.bins + p]:
+                value = not_negative(value)
+            else:
+                value = chosen(take_mask(outside), not_negative(value), value)
+            put(cell, value if sheet.x.lines[p] else all_lanes(0))
 
 
 cdef void planar_task(
-    const Call *call, const Book *book, const Task *task, const Desk *desk
+    const Call *call, const Plan *plan, const Book *book, const Task *task, const Desk *desk
 ) noexcept nogil:
     """Pool the boxes of one task."""
     cdef Py_ssize_t i, box, channel
     cdef Row row
     cdef char *out
-    cdef const char *map_start = call.features.data + task.image * call.features.image
+    cdef const char *first = (
+        call.features.data + task.image * call.features.image
+        + task.first_channel * call.features.channel
+    )
     row.col_stride = call.features.col
     row.itemsize = call.itemsize
     row.offset = desk.column
@@ -214,38 +205,56 @@ cdef void planar_task(
     row.terms = 0
     for i in range(task.begin, task.end):
         box = call.order[i]
-        for channel in range(task.first_channel, task.first_channel + task.channels):
-            row.cells = map_start + channel * call.features.channel
-            out = (
-                call.out.data + (call.first_box + box) * call.out.image
-                + channel * call.out.channel
-            )
-            if book.sheet[box].goes_by_rows:
-                pool_by_rows(call, &book.sheet[box], &row, desk, box, out)
-            else:
-                pool_one_by_one(call, &row, desk, box, out)
+        out = (
+            call.out.data + (call.first_box + box) * call.out.image
+            + task.first_channel * call.out.channel
+        )
+        row.cells = first
+        if book.sheet[box].goes_by_rows:
+            pool_by_rows(call, plan, &book.sheet[box], &row, desk, box, out)
+            continue
+        for channel in range(task.channels):
+            row.cells = first + channel * call.features.channel
+            pool_one_by_one(call, &row, desk, box, out + channel * call.out.channel)
 
 
 cdef void pool_by_rows(
-    const Call *call, const Sheet *sheet, Row *row, const Desk *desk, Py_ssize_t box, char *out
+    const Call *call, const Plan *plan, const Sheet *sheet, Row *row, const Desk *desk,
+    Py_ssize_t box, char *out,
 ) noexcept nogil:
-    """Pool one channel of one box, up to LANES rows of sections at a time."""
+    """Pool the channels of a task of one box, up to LANES rows of sections at a time."""
     cdef Py_ssize_t first = 0, rows, nth, lines, r
     while first < call.y.bins:
         rows = min(<Py_ssize_t>LANES, call.y.bins - first)
         if call.mode == AVG:
-            turn_rows(call, sheet, row, desk, box, first, rows, 0)
-            average_rows(call, sheet, desk)
+            turn_rows(call, plan, sheet, row, desk, box, first, rows, 0)
+            average_rows(call, plan, sheet, desk)
         else:
             lines = 1
             for r in range(box * call.y.bins + first, box * call.y.bins + first + rows):
                 lines = max(lines, call.y.line_end[r] - call.y.line_begin[r])
             for nth in range(lines):
-                turn_rows(call, sheet, row, desk, box, first, rows, nth)
-                maximum_rows(call, sheet, desk, nth > 0)
-            finish_maximum_rows(call, sheet, desk, box, first, rows)
-        unpack_cells(
-            desk.cells, 1, call.x.bins, rows, out + first * call.out.row, call.out.row,
-            call.x.bins * call.out.col, call.out.col, call.itemsize,
-        )
+                turn_rows(call, plan, sheet, row, desk, box, first, rows, nth)
+                maximum_rows(call, plan, sheet, desk, nth > 0)
+            finish_maximum_rows(call, plan, sheet, desk, box, first, rows)
+        write_turned(call, plan, desk, rows, out + first * call.out.row)
         first += rows
+
+
+cdef void write_turned(
+    const Call *call, const Plan *plan, const Desk *desk, Py_ssize_t rows, char *out
+) noexcept nogil:
+    """Write rows of sections out, of which each has a lane."""
+    cdef Py_ssize_t channel, values = plan.channels * call.x.bins
+    if plan.channel_cells == 1:
+        unpack_cells(
+            desk.cells, 1, values, rows, out, call.out.row, values * call.out.channel,
+            call.out.channel, call.itemsize,
+        )
+        return
+    for channel in range(plan.channels):
+        unpack_cells(
+            cell_of(plan, desk, 0, channel), 1, call.x.bins, rows,
+            out + channel * call.out.channel, call.out.row, call.x.bins * call.out.col,
+            call.out.col, call.itemsize,
+        )
