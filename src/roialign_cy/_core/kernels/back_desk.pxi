@@ -11,6 +11,7 @@ cdef struct BackPlan:
     Py_ssize_t group        # rows of sections at a time
     Py_ssize_t splits       # of the boxes of one image (gradient by the boxes)
     bint by_boxes           # which gradient it is
+    Py_ssize_t crossings    # lines along x of a box, where the maximum is sought
     Py_ssize_t distinct_y
 
 
@@ -32,12 +33,15 @@ cdef struct BackDesk:
     real *cells             # gradients of the sections at hand
     real *lines             # what rows of sections add, at the distinct columns of a box
     real *best
-    flag *row_point         # where the largest point of a section is: its line along y and x
-    flag *col_point
+    flag *point             # which one of a section's is the largest
+    Crossing *crossing      # the lines along x of a box, and the number of the first in the tables
+    Py_ssize_t crossings
     Py_ssize_t *row_line    # the same in the planar order: the lines of the tables, -1 for none
     Py_ssize_t *col_line
     real *crossed           # columns combined, at the distinct rows of a box
-    real *sums              # derivatives by the near side, times the gradient; then the far side
+    # Of means: derivatives by the near side, times the gradient; then by the far side. Of maxima:
+    # by how much the points on each line along x rise, times the gradient.
+    real *sums
     real *far               # of each term of slopes, that by the far side
     Py_ssize_t *live        # of each section along an axis that reads anything, two offsets
     Py_ssize_t *live_grad
@@ -65,7 +69,7 @@ cdef Py_ssize_t lay_back_desk(
     cdef Py_ssize_t cell = sizeof(real)
     cdef Py_ssize_t lanes = 1
     cdef Py_ssize_t line = min(plan.distinct_x, <Py_ssize_t>STRETCH)
-    cdef Py_ssize_t rows = 0, sought = 0, ring = 0, sums = 0, crossed = 0
+    cdef Py_ssize_t rows = 0, sought = 0, ring = 0, live = 0, crossed = 0, sums = 0
     if plan.order == TILED:
         cell *= LANES
         lanes = LANES
@@ -74,26 +78,31 @@ cdef Py_ssize_t lay_back_desk(
         ring = plan.ring_rows * call.width
     if call.mode == MAX:
         sought = call.x.bins * lanes
-    if plan.by_boxes:
-        sums = max(call.y.bins, call.x.bins, 2)
-        if plan.order == TILED and call.mode == AVG:
+    if plan.by_boxes and call.mode == MAX:
+        sums = plan.crossings
+    elif plan.by_boxes:
+        live = max(call.y.bins, call.x.bins)
+        sums = 2 * live
+        if plan.order == TILED:
             crossed = plan.distinct_y * call.x.bins
     desk.ring = <real *>carve(memory, &at, 0 if plan.by_boxes else ring * cell)
     desk.packed = <real *>carve(
         memory, &at, ring * cell if plan.by_boxes or call.mode == MAX else 0
     )
     desk.crossed = <real *>carve(memory, &at, crossed * cell)
-    desk.sums = <real *>carve(memory, &at, 2 * sums * cell)
+    desk.sums = <real *>carve(memory, &at, sums * cell)
     desk.far = <real *>carve(memory, &at, plan.terms * sizeof(real))
     desk.live = <Py_ssize_t *>carve(
-        memory, &at, max(sums, plan.distinct_y) * sizeof(Py_ssize_t)
+        memory, &at, max(live, plan.distinct_y) * sizeof(Py_ssize_t)
     )
-    desk.live_grad = <Py_ssize_t *>carve(memory, &at, sums * sizeof(Py_ssize_t))
+    desk.live_grad = <Py_ssize_t *>carve(memory, &at, live * sizeof(Py_ssize_t))
     desk.cells = <real *>carve(memory, &at, plan.group * call.x.bins * cell)
     desk.lines = <real *>carve(memory, &at, plan.group * line * cell)
     desk.best = <real *>carve(memory, &at, sought * sizeof(real))
-    desk.row_point = <flag *>carve(memory, &at, sought * sizeof(flag))
-    desk.col_point = <flag *>carve(memory, &at, sought * sizeof(flag))
+    desk.point = <flag *>carve(memory, &at, sought * sizeof(flag))
+    desk.crossing = <Crossing *>carve(
+        memory, &at, plan.crossings * sizeof(Crossing) if plan.order == TILED else 0
+    )
     desk.row_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
     desk.col_line = <Py_ssize_t *>carve(memory, &at, sought // lanes * sizeof(Py_ssize_t))
     desk.term = <Term *>carve(memory, &at, plan.terms * sizeof(Term))

@@ -123,6 +123,7 @@ cdef BackPlan plan_spread(
     plan.ring_rows = measured.ring_rows
     plan.distinct_x = measured.distinct_x
     plan.terms = max(call.y.bins, call.x.bins, 2)
+    plan.crossings = most_lines(call.x, boxes) if call.mode == MAX else 0
     plan.group = min(
         max(CACHED_BYTES // (max(plan.distinct_x, call.x.bins) * cell), 1), call.y.bins
     )
@@ -274,6 +275,7 @@ cdef BackPlan plan_box_gradient(
     plan.distinct_x = measured.distinct_x
     plan.distinct_y = measured.distinct_y
     plan.terms = max(measured.terms, 2)
+    plan.crossings = most_lines(call.x, boxes) if call.mode == MAX else 0
     plan.group = call.y.bins
     if wishes.order == PLANAR or has_no_room_for(call, &plan):
         plan.order = PLANAR

@@ -4,8 +4,10 @@
 # The order of the sums is part of the result here as well. Of a mean: for each row of sections the
 # derivatives along x are summed over its sections, and the rows then; along y, for each column of
 # sections over its rows, and the columns then; the slopes of a line count four at a time. Of a
-# maximum: row by row of sections, by the line of the point along y, then by section. Then channels
-# are added in double precision: the LANES of a block, then the blocks.
+# maximum: by how much the points on a line rise to the next cell, times the gradient, is summed row
+# by row of sections, by the line of the point along y, then by section; these sums, times the
+# slopes of their lines, line by line. Then channels are added in double precision: the LANES of a
+# block, then the blocks.
 
 cdef struct BoxGradient:
     Call call               # its `out` is the gradient by the output, which is only read here
@@ -161,7 +163,7 @@ cdef void differentiate_tiled(
             differentiate_means_by_x(gradient, patch, desk, box)
             differentiate_means_by_y(gradient, patch, desk, box)
         else:
-            differentiate_maxima(gradient, patch, desk, box)
+            differentiate_maxima(gradient, plan, patch, desk, box)
 
 
 cdef void differentiate_means_by_x(
@@ -189,6 +191,19 @@ cdef void differentiate_means_by_x(
     add_up(far_sums, live)
     keep_side(gradient, patch, box, 0, desk.sums)
     keep_side(gradient, patch, box, 2, far_sums)
+
+
+cdef Py_ssize_t terms_by_column(
+    const Axis *axis, Py_ssize_t line, const Py_ssize_t *column, Term *term
+) noexcept nogil:
+    """What a line along x reads, at these offsets of the distinct columns."""
+    cdef Py_ssize_t t, terms = 0
+    for t in range(axis.tap_begin[line], axis.tap_end[line]):
+        if <real>axis.weight[t] != 0:  # where there are slopes, there are taps of weight 0, too
+            term[terms].place = column[axis.slot[t]]
+            term[terms].weight = <real>axis.weight[t]
+            terms += 1
+    return terms
 
 
 cdef void differentiate_means_by_y(
@@ -224,77 +239,6 @@ cdef void differentiate_means_by_y(
     add_up(far_sums, live)
     keep_side(gradient, patch, box, 1, desk.sums)
     keep_side(gradient, patch, box, 3, far_sums)
-
-
-cdef void differentiate_maxima(
-    const BoxGradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t box
-) noexcept nogil:
-    cdef const Call *call = &gradient.call
-    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
-    cdef Py_ssize_t r, p, y_line, x_line, y_bin, x_bin
-    cdef int side
-    cdef real sums[4 * LANES]
-    cdef lanes_mask here
-    memset(sums, 0, sizeof(sums))
-    for r in range(call.y.bins):
-        y_bin = box * call.y.bins + r
-        find_largest(call, desk, box, r)
-        for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
-            interpolate_features(call, desk, y_line, columns, desk.lines)
-            for p in range(call.x.bins):
-                x_bin = box * call.x.bins + p
-                for x_line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
-                    here = where_largest(call, desk, p, y_bin, y_line, x_bin, x_line)
-                    if is_any(here):
-                        differentiate_point(
-                            call, desk, y_line, x_line, here,
-                            take(desk.grads + r * desk.grad_row + p * desk.grad_col), sums,
-                        )
-    for side in range(4):
-        keep_side(gradient, patch, box, side, sums + side * LANES)
-
-
-cdef inline void differentiate_point(
-    const Call *call, const BackDesk *desk, Py_ssize_t y_line, Py_ssize_t x_line, lanes_mask here,
-    lanes grad, real *sums,
-) noexcept nogil:
-    """Add the derivatives of a point to ``sums``: by x1, y1, x2, y2, LANES of each."""
-    cdef Py_ssize_t t = call.x.tap_begin[x_line]
-    cdef lanes a, b
-    if has_slopes(call.x, x_line):
-        a = take(desk.lines + call.x.slot[t] * LANES)
-        b = take(desk.lines + call.x.slot[t + 1] * LANES)
-        add_slope(call.x, t, a, b, here, grad, sums, sums + 2 * LANES)
-    t = call.y.tap_begin[y_line]
-    if has_slopes(call.y, y_line):
-        a = point_on_row(call, desk, x_line, desk.feature_row[call.y.cell[t]])
-        b = point_on_row(call, desk, x_line, desk.feature_row[call.y.cell[t + 1]])
-        add_slope(call.y, t, a, b, here, grad, sums + LANES, sums + 3 * LANES)
-
-
-cdef inline bint has_slopes(const Axis *axis, Py_ssize_t line) noexcept nogil:
-    cdef Py_ssize_t t = axis.tap_begin[line]
-    return axis.tap_end[line] - t == 2 and (axis.near[t] != 0 or axis.far[t] != 0)
-
-
-cdef inline void add_slope(
-    const Axis *axis, Py_ssize_t t, lanes a, lanes b, lanes_mask here, lanes grad,
-    real *near_sums, real *far_sums,
-) noexcept nogil:
-    """Add the slope between two taps, in the channels whose largest point is this one."""
-    cdef lanes by_near = plus(scaled(a, <real>axis.near[t]), scaled(b, <real>axis.near[t + 1]))
-    cdef lanes by_far = plus(scaled(a, <real>axis.far[t]), scaled(b, <real>axis.far[t + 1]))
-    cdef lanes near = take(near_sums), far = take(far_sums)
-    put(near_sums, chosen(here, plus(near, product(by_near, grad)), near))
-    put(far_sums, chosen(here, plus(far, product(by_far, grad)), far))
-
-
-cdef inline lanes point_on_row(
-    const Call *call, const BackDesk *desk, Py_ssize_t x_line, const real *row
-) noexcept nogil:
-    """What a line along x reads of a row of the map."""
-    cdef Term term[2]
-    return point(row, term, terms_by_column(call.x, x_line, desk.feature_column, term))
 
 
 # The planar order: sums in the same order, one channel at a time and nothing kept. For maps that
@@ -432,47 +376,3 @@ cdef void differentiate_plane_of_means(
         call, call.y, call.features.row, call.out.row, call.x, call.features.col, call.out.col,
         desk, box, cells, grads, sides + 1, sides + 3,
     )
-
-
-cdef void differentiate_plane_of_maxima(
-    const Call *call, BackDesk *desk, Py_ssize_t box, const char *cells, const char *grads,
-    double *sides,
-) noexcept nogil:
-    cdef Py_ssize_t r, p, y_bin, y_line, side
-    cdef real sums[4]
-    cdef real grad
-    memset(sums, 0, sizeof(sums))
-    for r in range(call.y.bins):
-        y_bin = box * call.y.bins + r
-        find_largest_of_row(call, desk, box, r, cells)
-        for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
-            for p in range(call.x.bins):
-                if desk.row_line[p] != y_line:
-                    continue
-                grad = load(grads + r * call.out.row + p * call.out.col, call.itemsize)
-                add_slopes_of_point(
-                    call.x, desk.col_line[p], call.y, y_line, cells, call.features.col,
-                    call.features.row, call.itemsize, grad, sums, sums + 2,
-                )
-                add_slopes_of_point(
-                    call.y, y_line, call.x, desk.col_line[p], cells, call.features.row,
-                    call.features.col, call.itemsize, grad, sums + 1, sums + 3,
-                )
-    for side in range(4):
-        sides[side] += <double>sums[side]
-
-
-cdef void add_slopes_of_point(
-    const Axis *along, Py_ssize_t line, const Axis *across, Py_ssize_t across_line,
-    const char *cells, Py_ssize_t along_stride, Py_ssize_t across_stride, int itemsize, real grad,
-    real *near_sum, real *far_sum,
-) noexcept nogil:
-    cdef Py_ssize_t t = along.tap_begin[line]
-    cdef real by_near, by_far
-    if along.tap_end[line] - t == 2 and (along.near[t] != 0 or along.far[t] != 0):
-        sum_slopes(
-            along, t, t + 2, across, across_line, cells, along_stride, across_stride, itemsize,
-            &by_near, &by_far,
-        )
-        near_sum[0] = near_sum[0] + by_near * grad
-        far_sum[0] = far_sum[0] + by_far * grad

@@ -35,6 +35,7 @@ typedef piece loose_piece __attribute__((aligned(sizeof(REAL)), may_alias));
 typedef __typeof__(__builtin_choose_expr(sizeof(REAL) == 4, 0, 0LL)) flag; /* as wide as REAL */
 typedef flag piece_mask __attribute__((vector_size(PIECE_BYTES)));    /* all bits set where true */
 typedef piece_mask loose_piece_mask __attribute__((aligned(sizeof(flag)), may_alias));
+typedef long long wide_numbers __attribute__((vector_size(PIECE_BYTES)));
 #define MASK(comparison) (comparison)
 #define UNROLLED _Pragma("GCC unroll 16")
 #else
@@ -85,6 +86,11 @@ static inline lanes times(const REAL *cell, REAL w) { return scaled(take(cell), 
 
 static inline lanes plus(lanes a, lanes b) {
     EACH_PIECE a.v[j] = a.v[j] + b.v[j];
+    return a;
+}
+
+static inline lanes minus(lanes a, lanes b) {
+    EACH_PIECE a.v[j] = a.v[j] - b.v[j];
     return a;
 }
 
@@ -183,21 +189,21 @@ static inline lanes_mask chosen_numbers(lanes_mask mask, lanes_mask m, lanes_mas
     return m;
 }
 
-/* Where both pairs of numbers are equal. */
-static inline lanes_mask both_equal(lanes_mask m, flag n, lanes_mask p, flag q) {
-    EACH_PIECE m.v[j] = MASK(m.v[j] == n) & MASK(p.v[j] == q);
+static inline lanes_mask equal_numbers(lanes_mask m, flag n) {
+    EACH_PIECE m.v[j] = MASK(m.v[j] == n);
     return m;
 }
 
 static inline int is_any(lanes_mask m) {
-    flag any = 0;
     for (int j = 1; j < PIECES; j++) m.v[0] |= m.v[j];
 #if GENERIC_VECTORS
-    for (int i = 0; i < PIECE_REALS; i++) any |= m.v[0][i];
-#else
-    any = m.v[0];
-#endif
+    wide_numbers all = (wide_numbers)m.v[0]; /* by 8 bytes: fewer to look at */
+    long long any = 0;
+    UNROLLED for (int i = 0; i < PIECE_BYTES / 8; i++) any |= all[i];
     return any != 0;
+#else
+    return m.v[0] != 0;
+#endif
 }
 
 /* Where a is larger than b, or is a NaN and b none. */
@@ -207,6 +213,13 @@ static inline lanes_mask is_larger(lanes a, lanes b) {
         piece_mask is_nan = unordered_piece(a.v[j], a.v[j]);
         m.v[j] = MASK(a.v[j] > b.v[j]) | (is_nan & ~unordered_piece(b.v[j], b.v[j]));
     }
+    return m;
+}
+
+/* Where a is larger than b, and neither is a NaN. */
+static inline lanes_mask is_greater(lanes a, lanes b) {
+    lanes_mask m;
+    EACH_PIECE m.v[j] = MASK(a.v[j] > b.v[j]);
     return m;
 }
 

@@ -16,6 +16,7 @@ cdef extern from "lanes.h" nogil:
     lanes scaled(lanes x, real weight)
     lanes times(const real *cell, real weight)
     lanes plus(lanes a, lanes b)
+    lanes minus(lanes a, lanes b)
     lanes product(lanes a, lanes b)
     lanes larger_lanes(lanes a, lanes b)
     lanes_mask no_lanes()
@@ -28,7 +29,8 @@ cdef extern from "lanes.h" nogil:
     void put_mask(flag *cell, lanes_mask mask)
     lanes_mask chosen_numbers(lanes_mask mask, lanes_mask m, lanes_mask n)
     lanes_mask is_larger(lanes a, lanes b)
-    lanes_mask both_equal(lanes_mask m, flag n, lanes_mask p, flag q)
+    lanes_mask is_greater(lanes a, lanes b)
+    lanes_mask equal_numbers(lanes_mask m, flag n)
     bint is_any(lanes_mask mask)
 
 

@@ -310,7 +310,7 @@ cdef void spread_tiled(
             if call.mode == AVG:
                 spread_means(gradient, patch, desk, box, first, rows)
             else:
-                spread_maxima(call, patch, desk, box, first, rows)
+                spread_maxima(call, plan, patch, desk, box, first, rows)
             first += rows
     if not in_place:
         close_rows(gradient, patch, desk, patch.last_row)
