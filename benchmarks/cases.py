@@ -64,6 +64,7 @@ _ALL = (
     Case("avg-by-features", _P4, "avg", "features"),
     Case("max-by-features", _P4, "max", "features"),
     Case("avg-by-rois", _P4, "avg", "rois"),
+    Case("max-by-rois", _P4, "max", "rois"),
     Case("small-avg", WORKLOADS["small-call"], "avg"),
     Case("small-document", WORKLOADS["document-call"], "max"),
     Case("small-avg-by-features", WORKLOADS["small-call"], "avg", "features"),
