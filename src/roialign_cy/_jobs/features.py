@@ -227,7 +227,7 @@ def _load_image(path: Path, layout: str) -> Callable[[], NDArray[np.float32]]:
     except Image.DecompressionBombError as error:
         raise cannot("read", path, error) from error
     pixels = np.atleast_3d(pixels)[np.newaxis].astype(np.float32)
-    maps = pixels if layout == "NHWC" else np.ascontiguousarray(np.moveaxis(pixels, -1, 1))
+    maps = pixels if layout == "NHWC" else np.moveaxis(pixels, -1, 1)
     return lambda: maps
 
 

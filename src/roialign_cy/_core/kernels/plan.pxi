@@ -140,8 +140,8 @@ cdef Plan make_plan(
     plan.channels = LANES
     if plan.in_place:
         plan.ring_rows = 0
-    if wishes.order == PLANAR or (
-        wishes.order != TILED and (call.channels < TILED_CHANNELS or is_crowd(call))
+    if wishes.order == PLANAR or wishes.order != TILED and (
+        call.channels < TILED_CHANNELS or is_crowd(call) and call.mode != MAX_WEIGHTED
     ):
         plan.order = PLANAR
     else:
