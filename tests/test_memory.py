@@ -54,3 +54,26 @@ def test_scratch_memory_stays_within_its_budget_on_a_huge_map(options):
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
     )
     assert int(done.stdout) * 1024 <= THREADS * SCRATCH + TABLES
+
+
+BROADCAST = """
+import resource
+import numpy as np
+import roialign_cy as ra
+
+features = np.broadcast_to(np.ones((1, 1, 4, 4), np.float32), (1, 40_000, 4, 4))
+out = np.zeros((1, 40_000, 1, 64), np.float32)
+options = dict(convention="detectron2", num_threads=1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+ra.roi_align(features, np.array([[0, 0, 0, 4, 4.0]]), (1, 64), out=out, **options)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+def test_scratch_memory_stays_within_its_budget_on_a_map_that_is_broadcast():
+    # All its channels lie in one cell, and there is no end to them.
+    done = subprocess.run(
+        [sys.executable, "-c", BROADCAST], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert int(done.stdout) * 1024 <= SCRATCH + TABLES

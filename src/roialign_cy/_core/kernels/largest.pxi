@@ -182,8 +182,7 @@ cdef inline bint find_point(
     cdef lanes value
     cdef lanes_mask nan = no_lanes()
     if met > 0:
-        best = take_points(desk, p)
-        nan = or_nan(nan, best.value, best.value)
+        best = take_points(desk, p)  # a NaN among them stays, minded or not
     elif outside & OUTSIDE_BEFORE:
         best = point_at(all_lanes(0), -1)
     else:

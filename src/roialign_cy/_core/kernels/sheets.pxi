@@ -21,6 +21,7 @@ cdef bint is_crowd(const Call *call) noexcept nogil:
     cdef Py_ssize_t pitch = call.features.col // size, step = call.features.channel // size
     return (
         call.itemsize == size
+        and call.channels <= CROWD  # of a map that is broadcast there may be any number
         and call.features.col == pitch * size
         and call.features.channel == step * size
         and (call.channels - 1) * (step if step > 0 else -step) < pitch <= CROWD
