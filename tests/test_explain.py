@@ -454,8 +454,9 @@ def test_needs_its_extra(monkeypatch):
         for module in ("drawing", "plot"):
             monkeypatch.delitem(sys.modules, f"roialign_cy._explain.{module}", raising=False)
             monkeypatch.delattr(f"roialign_cy._explain.{module}", raising=False)
-        with pytest.raises(ImportError, match=r"roialign_cy\[plot\]"):
+        with pytest.raises(ImportError, match=r"roialign_cy\[plot\]") as error:
             show()
+        assert error.value.name.partition(".")[0] == package  # which the command looks at
 
 
 def test_values_are_the_references_interpolation():

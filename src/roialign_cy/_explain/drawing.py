@@ -17,7 +17,8 @@ try:
     from matplotlib.patheffects import withStroke
 except ImportError as error:
     raise ImportError(
-        f'a picture needs Matplotlib: pip install "roialign_cy[plot]" ({error})'
+        f'a picture needs Matplotlib: pip install "roialign_cy[plot]" ({error})',
+        name=error.name,
     ) from None
 
 from .text import number_text

@@ -118,7 +118,7 @@ def table(it: Explanation, section: tuple[int, int] | None, digits: int) -> Tabl
         from rich.table import Table
     except ImportError as error:
         raise ImportError(
-            f'a table needs rich: pip install "roialign_cy[plot]" ({error})'
+            f'a table needs rich: pip install "roialign_cy[plot]" ({error})', name=error.name
         ) from None
 
     def text(value: float) -> str:
