@@ -121,6 +121,14 @@ def comma_separated(comparison: Comparison) -> str:
     return text.getvalue()
 
 
+def _rates(comparison: Comparison) -> str:
+    found = (
+        f"{rate / 1e9:.1f} GB/s with {threads}" for threads, rate in comparison.bandwidth.items()
+    )
+    listed = ", ".join(found)
+    return f" ({listed})" if listed else ""
+
+
 def _legend(comparison: Comparison) -> Iterator[str]:
     disturbed = sum(one.samples.disturbed for one in comparison.measurements)
     undisturbed = sum(one.samples.undisturbed for one in comparison.measurements)
@@ -130,7 +138,7 @@ def _legend(comparison: Comparison) -> Iterator[str]:
     )
     yield (
         "`limit` is the time of the anchor over that of moving the map in and the output out "
-        "once, at the best copy of this run with as many threads."
+        f"once, at the best copy of this run with as many threads{_rates(comparison)}."
     )
     yield f"{disturbed} of {undisturbed + disturbed} samples were disturbed and do not count."
     if not all(one.samples.sufficient for one in comparison.measurements):
