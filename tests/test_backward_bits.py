@@ -107,6 +107,26 @@ def test_what_is_compared_is_the_gradient(wrt, mode):
     assert len(np.unique(gradient)) > 100
 
 
+@pytest.mark.parametrize("wrt", WRT)
+@pytest.mark.parametrize("variant", variants.promised())
+def test_the_largest_of_nan_infinities_and_equals_is_the_same(variant, wrt):
+    rng = np.random.default_rng(2)
+    cells, odds = (
+        [0.0, -0.0, -1, 1, -np.inf, np.inf, np.nan],
+        [0.3, 0.3, 0.2, 0.19, 6e-3, 2e-3, 2e-3],
+    )
+    features = rng.choice(cells, (2, 20, 64, 64), p=odds).astype(np.float32)
+    grads = rng.standard_normal((60, 20, 2, 3)).astype(np.float32)
+    grads[rng.uniform(size=grads.shape) < 0.002] = np.inf
+    # More lines to a section than rows of sections: they are looked at in several passes.
+    options = options_of("max") | {"sampling_ratio": (9, 3)}
+    arguments = grads, inputs("float32", 20)[1], features, wrt
+    planar = Backwards(Way(variant, tuning=Tuning("planar"))).gradient(*arguments, **options)
+    tiled = Backwards(Way(variant)).gradient(*arguments, **options)
+    assert np.isfinite(tiled).mean() > 0.3
+    assert_same_bits(np.nan_to_num(planar, nan=7), np.nan_to_num(tiled, nan=7))
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_random_call_gives_the_same_bits_on_every_variant_and_number_of_threads(seed):
     features, rois, options = random_call(seed)
