@@ -24,6 +24,7 @@ def set_num_threads(num_threads: int | None) -> None:
     num_threads : int or None
         At least 1; None returns to the default, which is the first of
         ``ROIALIGN_NUM_THREADS``, ``OMP_NUM_THREADS`` and the CPUs that this process may use.
+        Whatever it is, a call starts no more than OpenMP would, which ``OMP_NUM_THREADS`` limits.
 
     Raises
     ------

@@ -35,7 +35,7 @@ cdef struct BackDesk:
     real *best
     flag *point             # which one of a section's is the largest
     Crossing *crossing      # the lines along x of a box, and the number of the first in the tables
-    Py_ssize_t crossings
+    Py_ssize_t first_crossing
     Py_ssize_t *row_line    # the same in the planar order: the lines of the tables, -1 for none
     Py_ssize_t *col_line
     real *crossed           # columns combined, at the distinct rows of a box

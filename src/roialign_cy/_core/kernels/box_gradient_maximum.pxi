@@ -30,7 +30,7 @@ cdef void differentiate_maxima(
             add_slopes_of_line(call.y, begin + line, rise, sums + LANES, sums + 3 * LANES)
     for k in range(crossings):
         add_slopes_of_line(
-            call.x, desk.crossings + k, take(desk.sums + k * LANES), sums, sums + 2 * LANES
+            call.x, desk.first_crossing + k, take(desk.sums + k * LANES), sums, sums + 2 * LANES
         )
     for side in range(4):
         keep_side(gradient, patch, box, side, sums + side * LANES)
@@ -68,7 +68,7 @@ cdef lanes sum_rises(
         x_bin = box * call.x.bins + p
         count = call.x.line_end[x_bin] - call.x.line_begin[x_bin]
         crossing = crossings_of(call, desk, x_bin)
-        sums = desk.sums + (call.x.line_begin[x_bin] - desk.crossings) * LANES
+        sums = desk.sums + (call.x.line_begin[x_bin] - desk.first_crossing) * LANES
         grad = take(desk.grads + r * desk.grad_row + p * desk.grad_col)
         found = take_mask(desk.point + p * LANES)
         for k in range(count):

@@ -63,7 +63,7 @@ cdef void list_crossings(const Call *call, BackDesk *desk, Py_ssize_t box) noexc
     cdef const Axis *axis = call.x
     cdef Py_ssize_t line, t, begin, first = first_line(axis, box)
     cdef Crossing *crossing = desk.crossing
-    desk.crossings = first
+    desk.first_crossing = first
     for line in range(first, first + lines_of(axis, box)):
         begin = axis.tap_begin[line]
         crossing.terms = 0
@@ -83,7 +83,7 @@ cdef void list_crossings(const Call *call, BackDesk *desk, Py_ssize_t box) noexc
 cdef inline const Crossing *crossings_of(
     const Call *call, const BackDesk *desk, Py_ssize_t x_bin
 ) noexcept nogil:
-    return desk.crossing + (call.x.line_begin[x_bin] - desk.crossings)
+    return desk.crossing + (call.x.line_begin[x_bin] - desk.first_crossing)
 
 
 cdef struct Points:
@@ -151,7 +151,7 @@ cdef void find_largest(
             count = x_end[p] - x_begin[p]
             if count == 0:
                 continue
-            crossing = desk.crossing + (x_begin[p] - desk.crossings)
+            crossing = desk.crossing + (x_begin[p] - desk.first_crossing)
             outside = (call.y.outside[y_bin] | x_outside[p]) & OUTSIDE_BEFORE
             if x_outside[p] & OUTSIDE_AFTER:
                 outside |= AFTER_FIRST_LINE
@@ -191,7 +191,8 @@ cdef inline bint find_point(
         for k in range(count):
             value = point(values, crossing[k].term, crossing[k].terms)
             nan = or_nan(nan, value, value)
-            # Fewer than 2**31: the ring has room for their cells.
+            # Fewer than 2**31: there are at most some four to a cell, and scratch memory has room
+            # for a cell's LANES.
             best = first_larger(best, value, <flag>number, minds_nan)
             number += 1
         if line == 0 and outside & AFTER_FIRST_LINE:

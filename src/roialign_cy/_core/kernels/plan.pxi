@@ -2,7 +2,7 @@
 # Nothing decided here changes a bit of the result.
 
 # Scratch memory that one thread may take, in bytes; without room for the tiled order within it,
-# the planar order runs, which needs little.
+# the planar order runs, which always has room.
 cdef Py_ssize_t SCRATCH_BUDGET = 32 << 20
 # Of which the interpolated rows and the output rows in the making stay in the second-level cache.
 # With 64 KiB, maxima took 1.0 to 1.14 times as long (v3, one thread), since fewer boxes were worked
