@@ -247,22 +247,21 @@ class WrongGradient(ReferenceBackend):
 
 
 def test_gradients_are_timed_beside_the_forward_pass():
-    comparison = compare_tiny("cpu", "reference", wrt=("features", "rois"))
+    comparison = compare_tiny("cpu", "reference", modes=("avg", "max"), wrt=("features", "rois"))
     timed = [(one.case.mode, one.backend) for one in comparison.measurements]
-    quantities = ("avg", "avg by features", "avg by rois")
+    gradients = ("avg by features", "avg by rois", "max by features", "max by rois")
+    quantities = ("avg", "max", *gradients)
     assert timed == [(what, name) for what in quantities for name in ("cpu", "reference")]
     assert comparison.absences == []
     (costs,) = (t for t in report.tables(comparison) if t.title.startswith("Gradients of cpu"))
-    assert [row[0] for row in costs.rows] == [
-        "small-call avg by features",
-        "small-call avg by rois",
-    ]
+    assert [row[0] for row in costs.rows] == [f"small-call {what}" for what in gradients]
 
 
 def test_a_wrong_gradient_is_not_timed():
     ra.backends.register(WrongGradient())
-    comparison = compare_tiny("cpu", "wrong", modes=(), wrt=("features", "rois"))
-    assert {one.backend for one in comparison.measurements} == {"cpu"}
+    comparison = compare_tiny("cpu", "wrong", wrt=("features", "rois"))
+    timed = {one.backend for one in comparison.measurements if " by " in one.case.mode}
+    assert timed == {"cpu"}
     assert [(one.backend, one.is_wrong) for one in comparison.absences] == [("wrong", True)] * 2
 
 

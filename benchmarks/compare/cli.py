@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_names(WRT),
         default=(),
         metavar="NAMES",
-        help=f"also time the mean's gradients by these, of {', '.join(WRT)}",
+        help=f"also time the gradients by these, of {', '.join(WRT)}",
     )
     parser.add_argument(
         "--rounds",

@@ -1,4 +1,4 @@
-"""The mean's gradients as things to time, beside the modes of the forward pass."""
+"""Gradients as things to time, beside the modes of the forward pass."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..workloads import Workload
 from . import agreement
 from .contenders import NotRunError
 
-BY = {"avg by features": "features", "avg by rois": "rois"}
-"""Name of what is timed -> the argument ``wrt``."""
+BY = {f"{mode} by {wrt}": (mode, wrt) for mode in ("avg", "max") for wrt in ("features", "rois")}
+"""Name of what is timed -> the arguments ``mode`` and ``wrt``."""
 
 
 def prepare(name: str, workload: Workload, what: str, threads: int) -> PreparedCall:
@@ -25,23 +25,25 @@ def prepare(name: str, workload: Workload, what: str, threads: int) -> PreparedC
     NotRunError
         If the backend has no such gradient.
     """
+    mode, wrt = BY[what]
     backend = ra.backends.get(name)
     grads = library_calls.grad_output(workload)
     if isinstance(backend, peers.Peer):
-        options = make_spec(**workload.options("avg", threads))
-        if BY[what] != "features" or not hasattr(backend, "prepare_backward"):
-            raise NotRunError(f"{name} has no gradient {what.removeprefix('avg ')}")
+        options = make_spec(**workload.options(mode, threads))
+        if wrt != "features" or not hasattr(backend, "prepare_backward"):
+            raise NotRunError(f"{name} has no gradient by {wrt}")
         refusal = backend.cannot_run(options)
         if refusal is not None:
             raise NotRunError(refusal)
         return backend.prepare_backward(grads, workload.rois(), workload.shape, options)
     if "numpy:ndarray" not in backend.array_types:
         raise NotRunError("gradients are timed on NumPy arrays only")
-    return library_calls.backward(workload, "avg", BY[what], threads, name)
+    return library_calls.backward(workload, mode, wrt, threads, name)
 
 
 def expect(workload: Workload, what: str) -> np.ndarray:
     """Our own answer, after the reference has confirmed it on some boxes and channels."""
+    mode, wrt = BY[what]
     features, rois, grads = (
         workload.features(),
         workload.rois(),
@@ -50,7 +52,7 @@ def expect(workload: Workload, what: str) -> np.ndarray:
     boxes, channels = agreement.parts(workload, len(rois))
     axis = 1 if workload.layout == "NCHW" else 3
     part = np.take(features, channels, axis=axis).astype(np.float64)
-    options = workload.options("avg", num_threads=1)
+    options = workload.options(mode, num_threads=1)
     del options["output_size"]  # that of grads
     confirmed, ours = (
         ra.roi_align_backward(
@@ -58,14 +60,14 @@ def expect(workload: Workload, what: str) -> np.ndarray:
             rois[boxes],
             part.shape,
             features=part,
-            wrt=BY[what],
+            wrt=wrt,
             backend=backend,
             **options,
         )
         for backend in ("reference", "cpu")
     )
     np.testing.assert_allclose(ours, confirmed, rtol=1e-9, atol=1e-9)
-    return library_calls.backward(workload, "avg", BY[what], 1, "cpu").result()
+    return library_calls.backward(workload, mode, wrt, 1, "cpu").result()
 
 
 def tolerance(backend: object, workload: Workload, expected: np.ndarray) -> float:

@@ -199,12 +199,11 @@ def _speedups(comparison: Comparison) -> Table:
 
 
 def _costs(comparison: Comparison) -> Table:
-    """What our own gradients cost, over the forward pass of the same mean."""
+    """What our own gradients cost, over the forward pass of the same mode."""
     rows = [
         (_case(case), *(_cost(comparison, case, threads) for threads in comparison.threads))
         for what in gradients.BY
         for case in comparison.cases(what)
-        if Case(case.workload, "avg") in comparison.bytes_moved
     ]
     title = f"Gradients of {comparison.anchor}: times of its forward pass"
     return Table(title, ("workload", *map(thread_count, comparison.threads)), rows)
@@ -212,7 +211,8 @@ def _costs(comparison: Comparison) -> Table:
 
 def _cost(comparison: Comparison, case: Case, threads: int) -> str:
     gradient = comparison.find(case, threads, comparison.anchor)
-    forward = comparison.find(Case(case.workload, "avg"), threads, comparison.anchor)
+    mode, _ = gradients.BY[case.mode]
+    forward = comparison.find(Case(case.workload, mode), threads, comparison.anchor)
     if gradient is None or forward is None:
         return NOTHING
     low, high = (quartile / forward.median for quartile in gradient.quartiles)

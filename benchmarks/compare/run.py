@@ -39,7 +39,7 @@ def compare(
     say : callable
         Told what is being done.
     wrt : sequence of str
-        What the gradients of the mean are timed by, of those workloads that are meant for it.
+        What the gradients in those modes are timed by.
     """
     anchor = "cpu" if "cpu" in backends else backends[0]
     comparison = Comparison(tuple(backends), tuple(threads), anchor)
@@ -49,8 +49,8 @@ def compare(
             say(f"{workload.name}, {mode}")
             bandwidth.sample()
             _compare_one(comparison, workload, mode, features, rois, rounds)
-        for what, by in gradients.BY.items():
-            if by in wrt and "avg" in workload.modes:
+        for what, (mode, by) in gradients.BY.items():
+            if by in wrt and mode in modes and mode in workload.modes:
                 say(f"{workload.name}, {what}")
                 bandwidth.sample()
                 _compare_gradients(comparison, workload, what, rounds)
