@@ -40,17 +40,6 @@ cdef struct Crossing:
     Py_ssize_t slope_place[2]
 
 
-cdef inline Py_ssize_t first_line(const Axis *axis, Py_ssize_t box) noexcept nogil:
-    """Of a box in the tables; a reversed one has its last section first."""
-    cdef Py_ssize_t first = box * axis.bins
-    return min(axis.line_begin[first], axis.line_begin[first + axis.bins - 1])
-
-
-cdef inline Py_ssize_t lines_of(const Axis *axis, Py_ssize_t box) noexcept nogil:
-    cdef Py_ssize_t first = box * axis.bins, last = first + axis.bins - 1
-    return max(axis.line_end[first], axis.line_end[last]) - first_line(axis, box)
-
-
 cdef Py_ssize_t most_lines(const Axis *axis, Py_ssize_t boxes) noexcept nogil:
     cdef Py_ssize_t most = 0, box
     for box in range(boxes):

@@ -133,22 +133,29 @@ cdef void list_columns(
         recipe.step = plan.cell_step
 
 
+cdef inline Py_ssize_t first_line(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    """Of a box in the tables; a reversed one has its last section first."""
+    cdef Py_ssize_t first = box * axis.bins
+    return min(axis.line_begin[first], axis.line_begin[first + axis.bins - 1])
+
+
+cdef inline Py_ssize_t lines_of(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    cdef Py_ssize_t first = box * axis.bins, last = first + axis.bins - 1
+    return max(axis.line_end[first], axis.line_end[last]) - first_line(axis, box)
+
+
 cdef Shelf place_of_box(const Shelf *shelf, const Axis *axis, Py_ssize_t box) noexcept nogil:
     """Where the directions of a box begin: as in the tables, where boxes lie one by one."""
     cdef Shelf place
-    cdef Py_ssize_t first = box * axis.bins, last = first + axis.bins - 1
-    place.lines = shelf.lines + first
-    # Of a reversed box the last section comes first in the tables.
-    place.counts = shelf.counts + min(axis.line_begin[first], axis.line_begin[last])
+    place.lines = shelf.lines + box * axis.bins
+    place.counts = shelf.counts + first_line(axis, box)
     place.terms = shelf.terms + first_tap(axis, box)
     return place
 
 
 cdef Py_ssize_t first_tap(const Axis *axis, Py_ssize_t box) noexcept nogil:
     """The least of a box in the tables; 0 if it has none."""
-    cdef Py_ssize_t first = box * axis.bins, last = first + axis.bins - 1
-    cdef Py_ssize_t begin = min(axis.line_begin[first], axis.line_begin[last])
-    cdef Py_ssize_t end = max(axis.line_end[first], axis.line_end[last])
+    cdef Py_ssize_t begin = first_line(axis, box), end = begin + lines_of(axis, box)
     cdef Py_ssize_t line, tap = 0
     if begin < end:
         tap = axis.tap_begin[begin]
