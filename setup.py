@@ -5,6 +5,7 @@ import platform
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -34,6 +35,12 @@ LEVELS = (
         for name, level in {"base": "", "v3": "-v3", "v4": "-v4"}.items()
     }
 )
+
+WORKING_TYPES = ("float32", "float64")
+
+# For developers and CI: which kernels to build, as in "v3:float32" or "base,v3:float32,float64".
+# Either list may be left out, and is then whole.
+BUILD = os.environ.get("ROIALIGN_BUILD", "")
 
 # No contraction to FMA: that is what makes the variants agree to the bit.
 OPTIMISED = ["/O2", "/fp:precise"] if IS_MSVC else ["-O3", "-ffp-contract=off"]
@@ -91,19 +98,36 @@ def variant_flags() -> dict[str, list[str]]:
     return {"base": [], **usable}
 
 
+def chosen(names: str, known: Iterable[str]) -> list[str]:
+    """Those of the known names that are in a list with commas; all for an empty one."""
+    wanted = names.split(",") if names else known
+    if unknown := set(wanted) - set(known):
+        raise ValueError(f"ROIALIGN_BUILD={BUILD}: {unknown} not among {', '.join(known)}")
+    return [name for name in known if name in wanted]
+
+
 def extensions() -> list[Extension]:
     """The core's modules; only the kernels exist once per variant."""
     compile_openmp, link_openmp = openmp_flags()
     variants = variant_flags()
     modules = dict.fromkeys(("boxcheck", "cpuinfo", "roipool", "taps", "team"), variants["base"])
-    for working_type in ("float32", "float64"):
-        modules |= {f"kernels/{name}_{working_type}": flags for name, flags in variants.items()}
+    wanted_variants, _, wanted_types = BUILD.partition(":")
+    built = chosen(wanted_variants, variants)
+    working_types = chosen(wanted_types, WORKING_TYPES)
+    for working_type in working_types:
+        modules |= {f"kernels/{name}_{working_type}": variants[name] for name in built}
+    promises = [
+        ("ROIALIGN_BUILD", f'"{BUILD}"'),
+        ("ROIALIGN_VARIANTS", f'"{" ".join(built)}"'),
+        ("ROIALIGN_TYPES", f'"{" ".join(working_types)}"'),
+    ]
     return [
         extension(
             name,
             compile_flags=[*(DEBUG if IS_DEBUG else OPTIMISED), *compile_openmp, *level],
             link_flags=[*link_openmp, *(SANITIZERS if IS_DEBUG else [])],
-            macros=[("ROIALIGN_VARIANTS", f'"{" ".join(variants)}"')],
+            # For it alone: a compiler's cache then serves the others of every build.
+            macros=promises if name == "cpuinfo" else [],
         )
         for name, level in modules.items()
     ]
@@ -130,6 +154,7 @@ def extension(
     return made
 
 
-# Cython goes by timestamps and would take a debug build's C for a release build's.
-BUILD_EXT = {"parallel": os.cpu_count() or 1, "force": IS_DEBUG}
+# Cython goes by timestamps and would take a debug build's C for a release build's, and another
+# build's promises for those of this one.
+BUILD_EXT = {"parallel": os.cpu_count() or 1, "force": IS_DEBUG or bool(BUILD)}
 setup(ext_modules=extensions(), options={"build_ext": BUILD_EXT})

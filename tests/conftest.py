@@ -29,8 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[NAMES] = _selected(config.getoption("--backend"))
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    return f"backends: {', '.join(config.stash[NAMES])}"
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    from roialign_cy._core import cpuinfo
+
+    lines = [f"backends: {', '.join(config.stash[NAMES])}"]
+    if cpuinfo.partial_build():
+        lines.append(f"a partial build: ROIALIGN_BUILD={cpuinfo.partial_build()}")
+    return lines
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -264,6 +264,28 @@ def test_every_promised_variant_imports(variant, working_type):
     assert callable(variants.load(variant, working_type).forward)
 
 
+def test_build_is_whole():
+    assert cpuinfo.partial_build() == "", (
+        "made with ROIALIGN_BUILD: the kernels left out are missing"
+    )
+    assert cpuinfo.built_types() == ("float32", "float64")
+
+
+def test_kernels_that_a_partial_build_left_out_are_named(monkeypatch):
+    monkeypatch.setattr(cpuinfo, "partial_build", lambda: "v3:float32")
+    monkeypatch.setattr(cpuinfo, "built_types", lambda: ("float32",))
+    variants.load.cache_clear()
+    with pytest.raises(ImportError, match=r"no float64 kernels.* ROIALIGN_BUILD=v3:float32$"):
+        ra.roi_align(np.ones((1, 1, 3, 3)), [[0, 0, 0, 2, 2]], 1)
+
+
+def test_partial_build_for_another_machine_is_unavailable(monkeypatch):
+    monkeypatch.setattr(cpuinfo, "partial_build", lambda: "v4")
+    monkeypatch.setattr(cpuinfo, "supported_variants", lambda: ())
+    with pytest.raises(ValueError, match=r"none of the CPU variants.* ROIALIGN_BUILD=v4$"):
+        variants.chosen()
+
+
 def test_promised_variants_are_built_and_start_with_the_baseline():
     assert variants.promised()[0] == "base"
     assert set(variants.promised()) <= set(cpuinfo.built_variants())

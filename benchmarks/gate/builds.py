@@ -10,8 +10,8 @@ from pathlib import Path
 from ..callgrind import VARIANT
 from . import git
 
-_SETUP = Path(__file__).with_name("setup_of_few.py")
-KERNELS = f"{VARIANT}_float32"
+KERNELS = f"{VARIANT}:float32"
+"""All that is built, where a version's ``setup.py`` knows how to build less than everything."""
 
 
 class BuildError(Exception):
@@ -20,7 +20,7 @@ class BuildError(Exception):
 
 def build(root: Path, tree: str, cache: Path) -> Path:
     """Build a tree, unless the cache has it, and give the folder to import it from."""
-    folder = cache / f"{git.sources_key(root, tree)}-{KERNELS}"
+    folder = cache / f"{git.sources_key(root, tree)}-{VARIANT}_float32"
     if not folder.exists():
         unfinished = cache / f"{folder.name}.{os.getpid()}"
         git.export(root, tree, unfinished)
@@ -34,9 +34,9 @@ def _build_extensions(folder: Path) -> None:
     # Line directives: callgrind then finds the .pxi file that an instruction was written in.
     command = ["-q", "build_ext", "--inplace", f"--parallel={jobs}", "--cython-line-directives"]
     done = subprocess.run(
-        [sys.executable, str(_SETUP), KERNELS, *command],
+        [sys.executable, "setup.py", *command],
         cwd=folder,
-        env=os.environ | {"CFLAGS": "-g"},
+        env=os.environ | {"CFLAGS": "-g", "ROIALIGN_BUILD": KERNELS},
         capture_output=True,
         text=True,
     )

@@ -55,6 +55,8 @@ cdef extern from *:
     #endif
     }
     """
+    const char *ROIALIGN_BUILD
+    const char *ROIALIGN_TYPES
     const char *ROIALIGN_VARIANTS
     bint HAS_OPENMP
     int omp_get_max_threads() nogil
@@ -64,9 +66,19 @@ cdef extern from *:
 _LEVELS = {"base": 1, "v3": 3, "v4": 4}
 
 
+def partial_build():
+    """What ``ROIALIGN_BUILD`` was when this was built: of which kernels alone; empty for all."""
+    return ROIALIGN_BUILD.decode()
+
+
 def built_variants():
     """Names of the CPU variants that this build made, slowest first."""
     return tuple(ROIALIGN_VARIANTS.decode().split())
+
+
+def built_types():
+    """Names of the working types that it made them for."""
+    return tuple(ROIALIGN_TYPES.decode().split())
 
 
 def supported_variants():

@@ -24,9 +24,15 @@ def chosen() -> str:
     Raises
     ------
     ValueError
-        If the environment forces a variant that is unknown, not built or not supported.
+        If the environment forces a variant that is unknown, not built or not supported, or if
+        the build has none for this machine.
     """
     forced = os.environ.get(ENVIRONMENT_VARIABLE)
+    if not promised():
+        raise ValueError(
+            f"this machine runs none of the CPU variants of this build, which was made with "
+            f"ROIALIGN_BUILD={cpuinfo.partial_build()}"
+        )
     if not forced:
         return promised()[-1]
     require_choice(ENVIRONMENT_VARIABLE, forced, promised())
@@ -36,4 +42,9 @@ def chosen() -> str:
 @cache
 def load(variant: str, working_type: str) -> ModuleType:
     """The kernels of a variant that compute in ``"float32"`` or ``"float64"``."""
+    if working_type not in cpuinfo.built_types():
+        raise ImportError(
+            f"this build has no {working_type} kernels: it was made with "
+            f"ROIALIGN_BUILD={cpuinfo.partial_build()}"
+        )
     return import_module(f"{__package__}.kernels.{variant}_{working_type}")
