@@ -265,9 +265,7 @@ def test_every_promised_variant_imports(variant, working_type):
 
 
 def test_build_is_whole():
-    assert cpuinfo.partial_build() == "", (
-        "a partial build, made with ROIALIGN_BUILD"
-    )
+    assert cpuinfo.partial_build() == "", "a partial build, made with ROIALIGN_BUILD"
     assert cpuinfo.built_types() == ("float32", "float64")
 
 
