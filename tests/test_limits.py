@@ -155,7 +155,9 @@ def test_more_boxes_than_32_bits_count(channels):
     features = noise(1, channels, 6, 7)
     spec = make_spec(2, PLAIN, 1.0, 2, "avg", "NCHW", 1)
     out = lazy((first + count, channels, 2, 2), np.float32)
-    taps = Taps(rois, first, 6, 7, spec, True, 1)
+    order = lazy((first + count,), np.intp)
+    order[first:] = np.arange(first, first + count)
+    taps = Taps(rois, order, first, 6, 7, spec, True, 1)
     assert taps.last == first + count
     kernels = variants.load(variants.chosen(), "float32")
     kernels.forward(features, out, taps, 1, None, None, None, None, None)

@@ -27,7 +27,7 @@ cdef inline uint16_t float_to_half(float value) noexcept nogil:
     cdef uint32_t sign = (source.bits >> 16) & 0x8000
     cdef uint32_t magnitude = source.bits & 0x7FFFFFFF
     if magnitude > 0x7F800000:  # NaN
-        return <uint16_t>(sign | 0x7E00)
+        return 0x7E00  # of one sign and payload
     if magnitude >= 0x477FF000:  # 65520 and up
         return <uint16_t>(sign | 0x7C00)
     if magnitude < 0x38800000:  # below 2**-14: adding 0.5 leaves whole 2**-24 in the mantissa

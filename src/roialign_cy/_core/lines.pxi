@@ -82,6 +82,58 @@ cdef void inside_samples(
         end[0] = samples_below(span, section, <double>size, True, interior)
 
 
+cdef struct Sample:
+    Py_ssize_t cell     # the lower of its two cells
+    double fraction     # weight of the upper one; 0 if there is none
+    Py_ssize_t stretch  # samples of one stretch see the map change linearly between them
+    bint is_clamped
+    double near         # change of the position per input unit of the box's near and far side
+    double far
+
+
+cdef inline Sample locate(double position, Py_ssize_t size) noexcept nogil:
+    cdef Sample sample
+    cdef double last = <double>(size - 1)
+    sample.near = sample.far = 0.0
+    sample.is_clamped = True
+    if position >= last:
+        sample.cell = size - 1
+        sample.fraction = 0.0
+        sample.stretch = size - 1
+        return sample
+    if position < 0:
+        sample.cell = 0
+        sample.fraction = 0.0
+        sample.stretch = -1  # clamped: constant here, linear from 0 on
+        return sample
+    sample.is_clamped = False
+    sample.cell = <Py_ssize_t>position
+    sample.fraction = position - <double>sample.cell
+    if sample.fraction < NEGLIGIBLE:
+        sample.fraction = 0.0
+    sample.stretch = sample.cell
+    return sample
+
+
+cdef void cells_read(
+    const Span *span, const Request *request, const Geometry *g, Py_ssize_t *first, Py_ssize_t *end
+) noexcept nogil:
+    """The first cell along the axis that a box reads and the one after its last; else 0 and 0."""
+    cdef Py_ssize_t p, section, inside_begin, inside_end
+    cdef Sample low, high
+    first[0] = end[0] = 0
+    for p in range(request.bins):
+        section = p if span.bin >= 0 else request.bins - 1 - p
+        inside_samples(span, section, request.size, g.interior, &inside_begin, &inside_end)
+        if inside_begin >= inside_end:
+            continue
+        low = locate(ascending_position(span, section, inside_begin, g.interior), request.size)
+        high = locate(ascending_position(span, section, inside_end - 1, g.interior), request.size)
+        if end[0] == 0:
+            first[0] = low.cell
+        end[0] = high.cell + (2 if high.fraction > 0 else 1)
+
+
 cdef struct Need:
     # Most entries that one box can take in each kind of table.
     Py_ssize_t lines
@@ -114,39 +166,6 @@ cdef struct Cursor:
     Py_ssize_t tap
     Py_ssize_t distinct
     Py_ssize_t first_distinct
-
-
-cdef struct Sample:
-    Py_ssize_t cell     # the lower of its two cells
-    double fraction     # weight of the upper one; 0 if there is none
-    Py_ssize_t stretch  # samples of one stretch see the map change linearly between them
-    bint is_clamped
-    double near         # change of the position per input unit of the box's near and far side
-    double far
-
-
-cdef inline Sample locate(double position, Py_ssize_t size) noexcept nogil:
-    cdef Sample sample
-    cdef double last = <double>(size - 1)
-    sample.near = sample.far = 0.0
-    sample.is_clamped = True
-    if position >= last:
-        sample.cell = size - 1
-        sample.fraction = 0.0
-        sample.stretch = size - 1
-        return sample
-    if position < 0:
-        sample.cell = 0
-        sample.fraction = 0.0
-        sample.stretch = -1  # clamped: constant here, linear from 0 on
-        return sample
-    sample.is_clamped = False
-    sample.cell = <Py_ssize_t>position
-    sample.fraction = position - <double>sample.cell
-    if sample.fraction < NEGLIGIBLE:
-        sample.fraction = 0.0
-    sample.stretch = sample.cell
-    return sample
 
 
 cdef inline void differentiate(
@@ -204,18 +223,21 @@ cdef inline void add_sample(
 
 
 cdef void close_line(
-    Axis *axis, Cursor *at, Py_ssize_t line_first, double divisor, bint single
+    Axis *axis, Cursor *at, Py_ssize_t line_first, double inside, double samples, bint single
 ) noexcept nogil:
-    """Finish the line whose taps began at ``line_first``: mean, zero weights, distinct cells."""
+    """Finish the line whose taps began at ``line_first``: the mean of its ``samples``.
+
+    Those taps sum the ``inside`` ones. Taps of weight 0 go, and distinct cells are noted.
+    """
     cdef Py_ssize_t t, kept = line_first, d
     cdef double weight
     for t in range(line_first, at.tap):
-        weight = axis.weight[t] / divisor
+        weight = axis.weight[t] / samples
         if single and <float>weight == 0:
             weight = 0.0
         if axis.near != NULL:
-            axis.near[kept] = axis.near[t] / divisor
-            axis.far[kept] = axis.far[t] / divisor
+            axis.near[kept] = axis.near[t] / samples
+            axis.far[kept] = axis.far[t] / samples
         if weight == 0 and (
             axis.near == NULL or (axis.near[kept] == 0 and axis.far[kept] == 0)
         ):
@@ -232,6 +254,7 @@ cdef void close_line(
             at.distinct += 1
         axis.slot[kept] = d - at.first_distinct
         kept += 1
+    round_weights(axis.weight + line_first, kept - line_first, inside / samples, single)
     at.tap = kept
     axis.tap_begin[at.line] = line_first
     axis.tap_end[at.line] = kept
@@ -243,7 +266,7 @@ cdef void single_sample_line(
 ) noexcept nogil:
     cdef Py_ssize_t line_first = at.tap
     add_sample(axis, at, line_first, sample)
-    close_line(axis, at, line_first, 1.0, single)
+    close_line(axis, at, line_first, 1.0, 1.0, single)
 
 
 cdef void reverse_lines(Axis *axis, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -272,7 +295,9 @@ cdef void fill_section(
             if request.with_slopes:
                 differentiate(&sample, span, section, j, request, g)
             add_sample(axis, at, line_first, &sample)
-        close_line(axis, at, line_first, <double>span.samples, request.single)
+        close_line(
+            axis, at, line_first, <double>(end - begin), <double>span.samples, request.single
+        )
         return
     for j in range(begin, end):
         sample = locate(ascending_position(span, section, j, g.interior), request.size)

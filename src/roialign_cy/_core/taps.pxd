@@ -26,7 +26,7 @@ cdef struct Axis:
     Py_ssize_t *tap_end
     Py_ssize_t *cell            # [tap]
     Py_ssize_t *slot            # [tap]: place of the cell among the distinct cells of the box
-    double *weight              # [tap], never 0 in the working type (but see `near`)
+    double *weight              # [tap], as in the working type; never 0 (but see `near`)
     # [tap]: what its weight changes by per input unit of the box's near and far side. NULL unless
     # asked for; then there are taps of weight 0 too, of cells that only come into play.
     double *near
@@ -43,14 +43,15 @@ cdef struct Tables:
     Mode mode
     Axis y
     Axis x
-    Py_ssize_t *image           # [box]
-    Py_ssize_t *order           # boxes by image, then by first row read
+    Py_ssize_t *image           # [box]; boxes stand in the order of `sort_boxes`
 
 
 cdef class Taps:
-    """The tables of boxes ``first .. last`` of an array."""
+    """The tables of boxes ``first .. last`` of a call, counted in the order of `sort_boxes`."""
 
     cdef readonly Py_ssize_t first, last
     cdef Tables tables
+    cdef const Py_ssize_t *target   # rows of the caller's array that they are from
+    cdef object _order              # whose memory that is
     cdef void *memory
     cdef int build(self, void *job, Py_ssize_t most, int num_threads) except -1

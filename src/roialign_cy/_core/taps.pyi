@@ -4,12 +4,20 @@ from numpy.typing import NDArray
 
 from .._spec import PoolSpec
 
+def sort_boxes(
+    rois: NDArray[Any], height: int, width: int, spec: PoolSpec, order: NDArray[Any]
+) -> None: ...
+def rows_read(
+    rois: NDArray[Any], height: int, width: int, spec: PoolSpec, rows: NDArray[Any]
+) -> None: ...
+
 class Taps:
     first: int
     last: int
     def __new__(
         cls,
         rois: NDArray[Any],
+        order: NDArray[Any],
         first: int,
         height: int,
         width: int,
@@ -17,4 +25,6 @@ class Taps:
         single: bool,
         num_threads: int,
         with_slopes: bool = False,
+        first_image: int = 0,
+        most_bytes: int = 0,
     ) -> Taps: ...

@@ -2,6 +2,7 @@
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange
+from libc.math cimport nextafter, nextafterf
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
 
@@ -19,6 +20,7 @@ from .geometry cimport (
 )
 from .team cimport granted
 
+include "weights.pxi"
 include "lines.pxi"
 
 
@@ -87,26 +89,13 @@ cdef struct Place:
     Cursor x
 
 
-cdef struct Rank:
-    Py_ssize_t image
-    Py_ssize_t row
-    Py_ssize_t box
-
-
-cdef int compare_ranks(const void *a, const void *b) noexcept nogil:
-    cdef const Rank *p = <const Rank *>a
-    cdef const Rank *q = <const Rank *>b
-    if p.image != q.image:
-        return -1 if p.image < q.image else 1
-    if p.row != q.row:
-        return -1 if p.row < q.row else 1
-    return -1 if p.box < q.box else 1
-
-
 cdef struct Job:
     # A batch in the making.
-    const char *rois    # row of its first box
-    Py_ssize_t stride   # of the rows, in bytes
+    const char *rois
+    Py_ssize_t stride   # of their rows, in bytes
+    const Py_ssize_t *target  # which of them make it, in this order
+    Py_ssize_t first_image    # what image 0 of the tables is to the caller
+    size_t most_bytes
     Geometry geometry
     Request y
     Request x
@@ -123,8 +112,8 @@ cdef Py_ssize_t measure(Job *job, Py_ssize_t most, Place *places) noexcept nogil
     cdef const char *roi
     memset(&job.y_total, 0, sizeof(Cursor))
     memset(&job.x_total, 0, sizeof(Cursor))
-    while k < most and (k == 0 or used < MOST_TABLE_BYTES):
-        roi = job.rois + k * job.stride
+    while k < most and (k == 0 or used < job.most_bytes):
+        roi = job.rois + job.target[k] * job.stride
         places[k].y_span = make_span(roi, &job.y, &job.geometry)
         places[k].x_span = make_span(roi, &job.x, &job.geometry)
         places[k].y, places[k].x = job.y_total, job.x_total
@@ -141,20 +130,18 @@ cdef void place_tables(const Job *job, Py_ssize_t boxes, Arena *arena) noexcept 
     place_axis(arena, &job.tables.y, boxes, job.y.bins, &job.y_total, job.y.with_slopes)
     place_axis(arena, &job.tables.x, boxes, job.x.bins, &job.x_total, job.x.with_slopes)
     job.tables.image = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
-    job.tables.order = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
 
 
-cdef void fill_box(const Job *job, Py_ssize_t k, const Place *place, Rank *rank) noexcept nogil:
-    cdef const char *roi = job.rois + k * job.stride
+cdef void fill_box(const Job *job, Py_ssize_t k, const Place *place) noexcept nogil:
+    cdef const char *roi = job.rois + job.target[k] * job.stride
     cdef Tables *tables = job.tables
-    tables.image[k] = <Py_ssize_t>coordinate(roi, 0, job.geometry.rois_itemsize)
+    tables.image[k] = image_of(roi, &job.geometry) - job.first_image
     fill_axis(&tables.y, k, place.y, &place.y_span, &job.y, &job.geometry)
     fill_axis(&tables.x, k, place.x, &place.x_span, &job.x, &job.geometry)
-    rank.image = tables.image[k]
-    rank.row = 0
-    if tables.y.distinct_end[k] > tables.y.distinct_begin[k]:
-        rank.row = tables.y.distinct[tables.y.distinct_begin[k]]
-    rank.box = k
+
+
+cdef inline Py_ssize_t image_of(const char *roi, const Geometry *g) noexcept nogil:
+    return <Py_ssize_t>coordinate(roi, 0, g.rois_itemsize)
 
 
 cdef Job make_job(
@@ -162,6 +149,8 @@ cdef Job make_job(
     bint with_slopes, Tables *tables,
 ):
     cdef Job job
+    job.rois = <const char *>rois.buf
+    job.stride = rois.strides[0]
     job.geometry = make_geometry(spec, rois.itemsize)
     job.y.size, job.x.size = height, width
     job.y.bins, job.x.bins = spec.output_size
@@ -176,22 +165,103 @@ cdef Job make_job(
     return job
 
 
+cdef struct Rank:
+    # What the order of the boxes goes by, first to last.
+    Py_ssize_t image
+    Py_ssize_t row
+    Py_ssize_t box
+
+
+cdef int compare_ranks(const void *a, const void *b) noexcept nogil:
+    cdef const Rank *p = <const Rank *>a
+    cdef const Rank *q = <const Rank *>b
+    if p.image != q.image:
+        return -1 if p.image < q.image else 1
+    if p.row != q.row:
+        return -1 if p.row < q.row else 1
+    return -1 if p.box < q.box else 1
+
+
+def sort_boxes(rois, Py_ssize_t height, Py_ssize_t width, spec, Py_ssize_t[::1] order):
+    """Write into ``order`` the boxes by image, then by the first row they read, then by number.
+
+    One sweep down each image meets them so, and a cell of the feature gradient adds its terms so:
+    the order is that of the whole call, and no batch of it may have another.
+    """
+    cdef Py_buffer view
+    cdef Job job
+    cdef Tables unused
+    cdef Span span
+    cdef Py_ssize_t k, end, boxes = order.shape[0]
+    cdef const char *roi
+    cdef Rank *ranks = <Rank *>malloc(max(boxes, 1) * sizeof(Rank))
+    if ranks == NULL:
+        raise MemoryError("no memory for the order of the boxes")
+    try:
+        PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
+        try:
+            job = make_job(spec, &view, height, width, False, False, &unused)
+            with nogil:
+                for k in range(boxes):
+                    roi = job.rois + k * job.stride
+                    span = make_span(roi, &job.y, &job.geometry)
+                    ranks[k].image = image_of(roi, &job.geometry)
+                    cells_read(&span, &job.y, &job.geometry, &ranks[k].row, &end)
+                    ranks[k].box = k
+                qsort(ranks, boxes, sizeof(Rank), compare_ranks)
+                for k in range(boxes):
+                    order[k] = ranks[k].box
+        finally:
+            PyBuffer_Release(&view)
+    finally:
+        free(ranks)
+
+
+def rows_read(rois, Py_ssize_t height, Py_ssize_t width, spec, Py_ssize_t[:, ::1] rows):
+    """Write into ``rows`` (K, 2) the first row that each box reads and the one after its last.
+
+    Both are 0 for a box that reads none.
+    """
+    cdef Py_buffer view
+    cdef Job job
+    cdef Tables unused
+    cdef Span span
+    cdef Py_ssize_t k
+    PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
+    try:
+        job = make_job(spec, &view, height, width, False, False, &unused)
+        with nogil:
+            for k in range(rows.shape[0]):
+                span = make_span(job.rois + k * job.stride, &job.y, &job.geometry)
+                cells_read(&span, &job.y, &job.geometry, &rows[k, 0], &rows[k, 1])
+    finally:
+        PyBuffer_Release(&view)
+
+
 cdef class Taps:
-    """Tables of as many boxes from ``first`` on as fit the batch bounds (at least one)."""
+    """Tables of as many boxes from ``order[first]`` on as fit the batch bounds (at least one).
+
+    ``order`` is that of `sort_boxes`, or the part of it with one image's boxes; ``first_image`` is
+    then taken off their image. ``most_bytes`` bounds a batch, in tests; 0 is MOST_TABLE_BYTES.
+    """
 
     def __cinit__(
-        self, rois, Py_ssize_t first, Py_ssize_t height, Py_ssize_t width, spec, bint single,
-        int num_threads, bint with_slopes=False,
+        self, rois, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t height,
+        Py_ssize_t width, spec, bint single, int num_threads, bint with_slopes=False,
+        Py_ssize_t first_image=0, size_t most_bytes=0,
     ):
         cdef Py_buffer view
         cdef Job job
         self.first = first
+        self._order = order.base
+        self.target = &order[first]
         PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
         try:
             job = make_job(spec, &view, height, width, single, with_slopes, &self.tables)
-            job.rois = <const char *>view.buf + first * view.strides[0]
-            job.stride = view.strides[0]
-            self.build(&job, min(view.shape[0] - first, MOST_BOXES), num_threads)
+            job.target = self.target
+            job.first_image = first_image
+            job.most_bytes = most_bytes or MOST_TABLE_BYTES
+            self.build(&job, min(order.shape[0] - first, MOST_BOXES), num_threads)
         finally:
             PyBuffer_Release(&view)
 
@@ -203,9 +273,8 @@ cdef class Taps:
         cdef Py_ssize_t boxes, k
         cdef Arena arena
         cdef Place *places = <Place *>malloc(most * sizeof(Place))
-        cdef Rank *ranks = <Rank *>malloc(most * sizeof(Rank))
         try:
-            if places == NULL or ranks == NULL:
+            if places == NULL:
                 raise MemoryError("no memory for the boxes' sample positions")
             with nogil:
                 boxes = measure(job, most, places)
@@ -218,17 +287,12 @@ cdef class Taps:
             place_tables(job, boxes, &arena)
             if boxes >= BOXES_WORTH_THREADS and granted(num_threads) > 1:
                 for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
-                    fill_box(job, k, &places[k], &ranks[k])
+                    fill_box(job, k, &places[k])
             else:
                 with nogil:
                     for k in range(boxes):
-                        fill_box(job, k, &places[k], &ranks[k])
-            with nogil:
-                qsort(ranks, boxes, sizeof(Rank), compare_ranks)
-                for k in range(boxes):
-                    self.tables.order[k] = ranks[k].box
+                        fill_box(job, k, &places[k])
             self.last = self.first + boxes
         finally:
             free(places)
-            free(ranks)
         return 0

@@ -20,15 +20,15 @@ def spread(
     try:
         PyObject_GetBuffer(out, &target, PyBUF_STRIDES | PyBUF_WRITABLE)
         try:
-            set_call(&gradient.call, &grads, target.shape, taps)
-            gradient.map = array_of(&target)
+            set_call(&gradient.call, array_of(grad_output, &grads), target.shape, taps)
+            gradient.map = array_of(out, &target)
             gradient.held = <Held><int>HELD.index(held)
             if features is None:
                 spread_all(&gradient, taps.last - taps.first, target.shape[0], num_threads, &wishes)
                 return
             PyObject_GetBuffer(features, &source, PyBUF_STRIDES)
             try:
-                gradient.call.features = array_of(&source)
+                gradient.call.features = array_of(features, &source)
                 spread_all(&gradient, taps.last - taps.first, target.shape[0], num_threads, &wishes)
             finally:
                 PyBuffer_Release(&source)
@@ -163,7 +163,7 @@ cdef Py_ssize_t make_patches(
     cdef Py_ssize_t begin = 0, end, image, channel, band, count = 0
     for image in range(images):
         end = begin
-        while end < boxes and call.image[call.order[end]] == image:
+        while end < boxes and call.image[end] == image:
             end += 1
         channel = 0
         while channel < call.channels and (gradient.held == ANYTHING or begin < end):
@@ -207,9 +207,9 @@ def box_gradient(
     try:
         PyObject_GetBuffer(features, &source, PyBUF_STRIDES)
         try:
-            set_call(&gradient.call, &grads, source.shape, taps)
-            gradient.call.features = array_of(&source)
-            gradient.out = &target[taps.first, 0]
+            set_call(&gradient.call, array_of(grad_output, &grads), source.shape, taps)
+            gradient.call.features = array_of(features, &source)
+            gradient.out = &target[0, 0]
             differentiate_all(&gradient, taps.last - taps.first, num_threads, &wishes)
         finally:
             PyBuffer_Release(&source)
@@ -301,12 +301,12 @@ cdef Py_ssize_t make_box_patches(
     cdef Py_ssize_t begin = 0, end, split, channel, count = 0
     while begin < boxes:
         end = begin + 1
-        while end < boxes and call.image[call.order[end]] == call.image[call.order[begin]]:
+        while end < boxes and call.image[end] == call.image[begin]:
             end += 1
         channel = 0
         while channel < call.channels:
             for split in range(plan.splits):
-                patches[count].image = call.image[call.order[begin]]
+                patches[count].image = call.image[begin]
                 patches[count].first_channel = channel
                 patches[count].channels = min(<Py_ssize_t>LANES, call.channels - channel)
                 patches[count].first_row = 0
@@ -334,10 +334,14 @@ cdef void add_blocks(const BoxGradient *gradient, Py_ssize_t boxes) noexcept nog
     """Add what the blocks of channels have, in their order."""
     cdef Py_ssize_t k, block, side
     cdef const double *value = gradient.of_blocks
-    for k in range(boxes * 4):
-        gradient.out[k] = 0
+    cdef double *sides
     for k in range(boxes):
+        sides = gradient.out + gradient.call.target[k] * 4
+        memset(sides, 0, 4 * sizeof(double))
         for block in range(gradient.blocks):
             for side in range(4):
-                gradient.out[k * 4 + side] += value[side]
+                sides[side] += value[side]
             value += 4
+        for side in range(4):
+            if sides[side] != sides[side]:
+                sides[side] = NAN  # of one sign and payload

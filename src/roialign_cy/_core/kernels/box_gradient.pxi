@@ -11,7 +11,7 @@
 
 cdef struct BoxGradient:
     Call call               # its `out` is the gradient by the output, which is only read here
-    double *out             # [box][4]: by x1, y1, x2, y2
+    double *out             # [row of the result][4]: by x1, y1, x2, y2
     double *of_blocks       # [box][block of LANES channels][4]
     Py_ssize_t blocks
 
@@ -134,8 +134,8 @@ cdef void differentiate_tiled(
     """Differentiate by the boxes of one task."""
     cdef const Call *call = &gradient.call
     cdef const Array *features = &call.features
-    cdef bint fetches = not lies_packed(features, call.itemsize, patch.channels)
-    cdef Py_ssize_t i, box, d, y, x0, first, last, col = LANES
+    cdef bint fetches = not lies_packed(features, patch.channels)
+    cdef Py_ssize_t box, d, y, x0, first, last, col = LANES
     desk.fetched = 0
     if fetches:
         find_columns(call, patch, desk)
@@ -147,8 +147,7 @@ cdef void differentiate_tiled(
                 features.data + patch.image * features.image
                 + patch.first_channel * features.channel + y * features.row
             )
-    for i in range(patch.begin, patch.end):
-        box = call.order[i]
+    for box in range(patch.begin, patch.end):
         if not reaches(call, patch, box):
             continue
         if fetches:
@@ -158,7 +157,7 @@ cdef void differentiate_tiled(
         x0 = call.x.distinct_begin[box]
         for d in range(x0, call.x.distinct_end[box]):
             desk.feature_column[d - x0] = call.x.distinct[d] * col
-        take_grads(call, patch, desk, i, 0, call.y.bins)
+        take_grads(call, patch, desk, box, 0, call.y.bins)
         if call.mode == AVG:
             differentiate_means_by_x(gradient, patch, desk, box)
             differentiate_means_by_y(gradient, patch, desk, box)
@@ -249,11 +248,10 @@ cdef void differentiate_planar(
     const BoxGradient *gradient, const Patch *patch, BackDesk *desk
 ) noexcept nogil:
     cdef const Call *call = &gradient.call
-    cdef Py_ssize_t i, channel, box
+    cdef Py_ssize_t channel, box
     cdef const char *cells
     cdef const char *grads
-    for i in range(patch.begin, patch.end):
-        box = call.order[i]
+    for box in range(patch.begin, patch.end):
         if not reaches(call, patch, box):
             continue
         for channel in range(patch.first_channel, patch.first_channel + patch.channels):
@@ -262,7 +260,7 @@ cdef void differentiate_planar(
                 + channel * call.features.channel
             )
             grads = (
-                call.out.data + (call.first_box + box) * call.out.image
+                call.out.data + call.target[box] * call.out.image
                 + channel * call.out.channel
             )
             if call.mode == AVG:
@@ -276,7 +274,7 @@ cdef void differentiate_planar(
 
 
 cdef inline real sum_along(
-    const Axis *axis, Py_ssize_t line, const char *cells, Py_ssize_t stride, int itemsize
+    const Axis *axis, Py_ssize_t line, const char *cells, Py_ssize_t stride, int stored
 ) noexcept nogil:
     """What a line reads of one row or column of the map, in the arithmetic of `mix`."""
     cdef Py_ssize_t t
@@ -286,9 +284,9 @@ cdef inline real sum_along(
         if <real>axis.weight[t] == 0:
             continue
         if has_value:
-            value = value + <real>axis.weight[t] * load(cells + axis.cell[t] * stride, itemsize)
+            value = value + <real>axis.weight[t] * load(cells + axis.cell[t] * stride, stored)
         else:
-            value = <real>axis.weight[t] * load(cells + axis.cell[t] * stride, itemsize)
+            value = <real>axis.weight[t] * load(cells + axis.cell[t] * stride, stored)
         has_value = True
     return value
 
@@ -323,10 +321,10 @@ cdef void differentiate_plane_along(
                 across_line = across.line_begin[box * across.bins + q]
                 if across_line == across.line_end[box * across.bins + q]:
                     continue
-                grad = load(grads + p * along_grad + q * across_grad, call.itemsize)
+                grad = load(grads + p * along_grad + q * across_grad, call.out.stored)
                 sum_slopes(
                     along, t, end, across, across_line, cells, along_stride, across_stride,
-                    call.itemsize, &by_near, &by_far,
+                    call.features.stored, &by_near, &by_far,
                 )
                 desk.sums[q] = desk.sums[q] + by_near * grad
                 far_sums[q] = far_sums[q] + by_far * grad
@@ -343,7 +341,7 @@ cdef void differentiate_plane_along(
 cdef void sum_slopes(
     const Axis *along, Py_ssize_t begin, Py_ssize_t end, const Axis *across,
     Py_ssize_t across_line, const char *cells, Py_ssize_t along_stride, Py_ssize_t across_stride,
-    int itemsize, real *by_near, real *by_far,
+    int stored, real *by_near, real *by_far,
 ) noexcept nogil:
     """Sum the slopes of taps ``begin .. end`` of a line, where it crosses another."""
     cdef Py_ssize_t t
@@ -353,7 +351,7 @@ cdef void sum_slopes(
         if along.near[t] == 0 and along.far[t] == 0:
             continue
         value = sum_along(
-            across, across_line, cells + along.cell[t] * along_stride, across_stride, itemsize
+            across, across_line, cells + along.cell[t] * along_stride, across_stride, stored
         )
         if has_value:
             by_near[0] = by_near[0] + <real>along.near[t] * value

@@ -127,16 +127,16 @@ cdef void differentiate_plane_of_maxima(
                 if desk.row_line[p] != y_line:
                     continue
                 x_line = desk.col_line[p]
-                grad = load(grads + r * call.out.row + p * call.out.col, call.itemsize)
+                grad = load(grads + r * call.out.row + p * call.out.col, call.out.stored)
                 if has_slopes(x, x_line):
                     desk.sums[x_line - first] = desk.sums[x_line - first] + grad * rise_along(
                         x, x_line, call.features.col, y, y_line, call.features.row, cells,
-                        call.itemsize,
+                        call.features.stored,
                     )
                 if has_slopes(y, y_line):
                     rise = rise + grad * rise_along(
                         y, y_line, call.features.row, x, x_line, call.features.col, cells,
-                        call.itemsize,
+                        call.features.stored,
                     )
             if has_slopes(y, y_line):
                 t = y.tap_begin[y_line] + 1
@@ -153,10 +153,10 @@ cdef void differentiate_plane_of_maxima(
 
 cdef real rise_along(
     const Axis *along, Py_ssize_t line, Py_ssize_t along_stride, const Axis *across,
-    Py_ssize_t across_line, Py_ssize_t across_stride, const char *cells, int itemsize,
+    Py_ssize_t across_line, Py_ssize_t across_stride, const char *cells, int stored,
 ) noexcept nogil:
     """By how much a point on a line that has slopes rises to the next cell."""
     cdef const Py_ssize_t *cell = along.cell + along.tap_begin[line]
     return sum_along(
-        across, across_line, cells + cell[1] * along_stride, across_stride, itemsize
-    ) - sum_along(across, across_line, cells + cell[0] * along_stride, across_stride, itemsize)
+        across, across_line, cells + cell[1] * along_stride, across_stride, stored
+    ) - sum_along(across, across_line, cells + cell[0] * along_stride, across_stride, stored)

@@ -1,8 +1,16 @@
 # What every kernel is told about a call.
 
+cdef enum:
+    # How the elements of an array are stored; 0 is the working type, native and aligned.
+    HALF = 1
+    SWAPPED = 2
+    UNALIGNED = 4
+
+
 cdef struct Array:
     char *data
     Py_ssize_t image, channel, row, col  # strides in bytes
+    int stored
 
 
 cdef struct Call:
@@ -11,10 +19,8 @@ cdef struct Call:
     Py_ssize_t channels
     Py_ssize_t height
     Py_ssize_t width
-    int itemsize            # of both arrays
     Mode mode
     const Axis *y
     const Axis *x
-    const Py_ssize_t *order  # of the boxes
-    const Py_ssize_t *image  # of a box
-    Py_ssize_t first_box    # row of the output that box 0 of the tables goes to
+    const Py_ssize_t *image   # of a box of the tables, which ascend by it
+    const Py_ssize_t *target  # row of the output that a box goes to

@@ -15,9 +15,9 @@ cdef struct Wishes:
 def forward(features, out, Taps taps, int num_threads, order, parallel, splits, run, streams):
     """Pool the boxes of ``taps``.
 
-    ``features`` (N, C, H, W) and ``out`` (K, C, rows, cols) are native and aligned, of one dtype,
-    the working type (or float16, where that is float32), with any strides: other layouts come as
-    transposed views.
+    ``features`` (N, C, H, W) and ``out`` (K, C, rows, cols) are of one dtype, the working type (or
+    float16, where that is float32), with any strides, byte order and alignment: other layouts come
+    as transposed views.
     """
     cdef Py_buffer source, target
     cdef Call call
@@ -26,8 +26,8 @@ def forward(features, out, Taps taps, int num_threads, order, parallel, splits, 
     try:
         PyObject_GetBuffer(out, &target, PyBUF_STRIDES | PyBUF_WRITABLE)
         try:
-            set_call(&call, &target, source.shape, taps)
-            call.features = array_of(&source)
+            set_call(&call, array_of(out, &target), source.shape, taps)
+            call.features = array_of(features, &source)
             pool(&call, taps.last - taps.first, num_threads, &wishes)
         finally:
             PyBuffer_Release(&target)
@@ -45,27 +45,34 @@ cdef Wishes wishes_of(order, parallel, splits, run=None, streams=None):
     return wishes
 
 
-cdef void set_call(Call *call, const Py_buffer *out, const Py_ssize_t *shape, Taps taps):
+cdef void set_call(Call *call, Array out, const Py_ssize_t *shape, Taps taps):
     """All but the features: ``out`` is the array by boxes, ``shape`` that of the maps."""
-    call.out = array_of(out)
+    call.out = out
     call.channels = shape[1]
     call.height = shape[2]
     call.width = shape[3]
-    call.itemsize = <int>out.itemsize
     call.mode = taps.tables.mode
     call.y = &taps.tables.y
     call.x = &taps.tables.x
-    call.order = taps.tables.order
     call.image = taps.tables.image
-    call.first_box = taps.first
+    call.target = taps.target
 
 
-cdef Array array_of(const Py_buffer *view) noexcept nogil:
-    cdef Array array
-    array.data = <char *>view.buf
-    array.image, array.channel = view.strides[0], view.strides[1]
-    array.row, array.col = view.strides[2], view.strides[3]
-    return array
+cdef Array array_of(array, const Py_buffer *view):
+    cdef Array found
+    cdef int axis
+    cdef size_t bits = <size_t>view.buf
+    found.data = <char *>view.buf
+    found.image, found.channel = view.strides[0], view.strides[1]
+    found.row, found.col = view.strides[2], view.strides[3]
+    for axis in range(4):
+        bits |= <size_t>view.strides[axis]
+    found.stored = HALF if view.itemsize == 2 else 0
+    if bits & <size_t>(view.itemsize - 1):
+        found.stored |= UNALIGNED
+    if not array.dtype.isnative:
+        found.stored |= SWAPPED
+    return found
 
 
 cdef int pool(
@@ -124,13 +131,13 @@ cdef void write_box(
     if plan.order == TILED:
         write_recipes(call, plan, k, book)
     else:
-        write_sheet(call, plan, call.order[k], book)
+        write_sheet(call, plan, k, book)
 
 
 cdef Py_ssize_t count_images(const Call *call, Py_ssize_t boxes) noexcept nogil:
     cdef Py_ssize_t i, images = 1
     for i in range(1, boxes):
-        if call.image[call.order[i]] != call.image[call.order[i - 1]]:
+        if call.image[i] != call.image[i - 1]:
             images += 1
     return images
 
@@ -143,14 +150,14 @@ cdef Py_ssize_t make_tasks(
     cdef Py_ssize_t runs = runs_of(call, plan)
     while begin < boxes:
         end = begin + 1
-        while end < boxes and call.image[call.order[end]] == call.image[call.order[begin]]:
+        while end < boxes and call.image[end] == call.image[begin]:
             end += 1
         channel = 0
         while channel < call.channels:
             for split in range(plan.splits):
                 share = (end - begin) * runs
                 first = begin * runs
-                tasks[count].image = call.image[call.order[begin]]
+                tasks[count].image = call.image[begin]
                 tasks[count].first_channel = channel
                 tasks[count].channels = min(plan.channels, call.channels - channel)
                 tasks[count].begin = first + share * split // plan.splits

@@ -194,6 +194,13 @@ static inline lanes_mask equal_numbers(lanes_mask m, flag n) {
     return m;
 }
 
+/* NAN for every NaN: its sign and payload are those of one operand or another, as a compiler has
+   them. */
+static inline lanes with_one_nan_in_lanes(lanes a) {
+    EACH_PIECE a.v[j] = chosen_piece(unordered_piece(a.v[j], a.v[j]), NAN - (piece){0}, a.v[j]);
+    return a;
+}
+
 static inline int is_any(lanes_mask m) {
     for (int j = 1; j < PIECES; j++) m.v[0] |= m.v[j];
 #if GENERIC_VECTORS

@@ -225,9 +225,9 @@ cdef inline real point_value(
                 cells + call.y.cell[ty] * call.features.row + call.x.cell[tx] * call.features.col
             )
             if has_column:
-                column = column + <real>call.y.weight[ty] * load(cell, call.itemsize)
+                column = column + <real>call.y.weight[ty] * load(cell, call.features.stored)
             else:
-                column = <real>call.y.weight[ty] * load(cell, call.itemsize)
+                column = <real>call.y.weight[ty] * load(cell, call.features.stored)
             has_column = True
         if has_value:
             value = value + <real>call.x.weight[tx] * column

@@ -32,6 +32,7 @@ cdef extern from "lanes.h" nogil:
     lanes_mask is_greater(lanes a, lanes b)
     lanes_mask equal_numbers(lanes_mask m, flag n)
     bint is_any(lanes_mask mask)
+    lanes with_one_nan_in_lanes(lanes a)
 
 
 cdef enum:

@@ -56,7 +56,7 @@ cdef real largest_weighted(
                 cell = row.cells + row.offset[ty] + call.x.cell[tx] * row.col_stride
                 value = <real>(
                     call.y.weight[call.y.tap_begin[y_line] + ty] * call.x.weight[tx]
-                ) * load(cell, row.itemsize)
+                ) * load(cell, row.stored)
                 best = larger(best, value)
         if row.terms * (call.x.tap_end[line] - call.x.tap_begin[line]) < 4:
             best = larger(best, 0)  # a neighbour of weight zero counts as 0
@@ -92,4 +92,4 @@ cdef void pool_one_by_one(
                 desk.cells[c] = finish_maximum(
                     desk.cells[c], call.y.outside[y_bin] or call.x.outside[box * call.x.bins + c]
                 )
-            store(out + r * call.out.row + c * call.out.col, call.itemsize, desk.cells[c])
+            store(out + r * call.out.row + c * call.out.col, call.out.stored, desk.cells[c])

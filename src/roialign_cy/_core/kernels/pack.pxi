@@ -1,18 +1,50 @@
 # Between arrays of any strides and cells of LANES channels: packing rows of a map, and writing
-# pooled cells out. float16 is converted on the way, so nothing else knows of it.
+# pooled cells out. float16, other byte orders and odd addresses are dealt with on the way, so
+# nothing else knows of them.
 
 
-cdef inline real load(const char *address, int itemsize) noexcept nogil:
-    if itemsize == 2:
-        return half_to_float((<const uint16_t *>address)[0])
+cdef inline real load(const char *address, int stored) noexcept nogil:
+    if stored:
+        return load_converted(address, stored)
     return (<const real *>address)[0]
 
 
-cdef inline void store(char *address, int itemsize, real value) noexcept nogil:
-    if itemsize == 2:
-        (<uint16_t *>address)[0] = float_to_half(<float>value)
+cdef real load_converted(const char *address, int stored) noexcept nogil:
+    cdef uint16_t half
+    cdef real value
+    if stored & HALF:
+        copy_element(&half, address, sizeof(uint16_t), stored)
+        return half_to_float(half)
+    copy_element(&value, address, sizeof(real), stored)
+    return value
+
+
+cdef inline void store(char *address, int stored, real value) noexcept nogil:
+    """Write ``value``, or NAN for any NaN: all have one sign and payload in a result."""
+    cdef uint16_t half
+    if stored & HALF:
+        half = float_to_half(<float>value)
+        copy_element(address, &half, sizeof(uint16_t), stored)
+    elif stored:
+        value = with_one_nan(value)
+        copy_element(address, &value, sizeof(real), stored)
     else:
-        (<real *>address)[0] = value
+        (<real *>address)[0] = with_one_nan(value)
+
+
+cdef inline void copy_element(
+    void *target, const void *source, int size, int stored
+) noexcept nogil:
+    cdef int i
+    if stored & SWAPPED:
+        for i in range(size):
+            (<char *>target)[i] = (<const char *>source)[size - 1 - i]
+    else:
+        memcpy(target, source, size)
+
+
+cdef inline real with_one_nan(real value) noexcept nogil:
+    return value if value == value else <real>NAN
 
 
 cdef extern from "transpose.h" nogil:
@@ -31,19 +63,19 @@ cdef extern from "stream.h" nogil:
     void end_streaming()
 
 
-cdef inline bint fits_tiles(Py_ssize_t count, Py_ssize_t stride, int itemsize) noexcept nogil:
+cdef inline bint fits_tiles(Py_ssize_t count, Py_ssize_t stride, int stored) noexcept nogil:
     """Whether planes of ``count`` floats can be transposed to or from cells a tile at a time."""
     return (
         FLOAT_TILE > 0
         and count >= FLOAT_TILE
         and sizeof(real) == sizeof(float)
-        and itemsize == <int>sizeof(float)
+        and stored == 0
         and stride == <Py_ssize_t>sizeof(float)
     )
 
 
 cdef void pack_cells(
-    const char *source, Py_ssize_t channel_stride, Py_ssize_t cell_stride, int itemsize,
+    const char *source, Py_ssize_t channel_stride, Py_ssize_t cell_stride, int stored,
     Py_ssize_t channels, Py_ssize_t count, real *cells, Py_ssize_t ahead,
 ) noexcept nogil:
     """Gather ``count`` cells of a row; lanes beyond ``channels`` hold anything but are written.
@@ -52,7 +84,7 @@ cdef void pack_cells(
     """
     cdef Py_ssize_t x = 0, i
     cdef const float *plane[LANES]
-    if fits_tiles(count, cell_stride, itemsize):
+    if fits_tiles(count, cell_stride, stored):
         for i in range(LANES):
             plane[i] = <const float *>(source + min(i, channels - 1) * channel_stride)
         while x < count:
@@ -66,9 +98,13 @@ cdef void pack_cells(
                 i += FLOAT_TILE
             x += FLOAT_TILE
         return
+    if channels == LANES and stored == 0 and channel_stride == <Py_ssize_t>sizeof(real):
+        for x in range(count):
+            put(cells + x * LANES, take(<const real *>(source + x * cell_stride)))
+        return
     for x in range(count):
         for i in range(channels):
-            cells[i] = load(source + x * cell_stride + i * channel_stride, itemsize)
+            cells[i] = load(source + x * cell_stride + i * channel_stride, stored)
         for i in range(channels, LANES):
             cells[i] = 0
         cells += LANES
@@ -76,13 +112,13 @@ cdef void pack_cells(
 
 cdef void unpack_cells(
     const real *cells, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t channels, char *out,
-    Py_ssize_t channel_stride, Py_ssize_t row_stride, Py_ssize_t col_stride, int itemsize,
+    Py_ssize_t channel_stride, Py_ssize_t row_stride, Py_ssize_t col_stride, int stored,
 ) noexcept nogil:
-    """Write ``rows x cols`` cells into an array of any strides."""
+    """Write ``rows x cols`` cells into an array of any strides, every NaN as NAN."""
     cdef Py_ssize_t r, c, i, x = 0, count = rows * cols
     cdef char *address
     cdef float *plane[LANES]
-    if row_stride == cols * col_stride and fits_tiles(count, col_stride, itemsize):
+    if row_stride == cols * col_stride and fits_tiles(count, col_stride, stored):
         for i in range(channels):
             plane[i] = <float *>(out + i * channel_stride)
         i = 0
@@ -95,16 +131,15 @@ cdef void unpack_cells(
                 )
                 x += FLOAT_TILE
             i += FLOAT_TILE
-    elif itemsize == <int>sizeof(real) and channel_stride == <Py_ssize_t>sizeof(real):
+    elif stored == 0 and channel_stride == <Py_ssize_t>sizeof(real):
         for r in range(rows):
             for c in range(cols):
                 address = out + r * row_stride + c * col_stride
                 if channels == LANES:
-                    for i in range(LANES):
-                        (<real *>address)[i] = cells[i]
+                    put(<real *>address, with_one_nan_in_lanes(take(cells)))
                 else:
                     for i in range(channels):
-                        (<real *>address)[i] = cells[i]
+                        (<real *>address)[i] = with_one_nan(cells[i])
                 cells += LANES
     else:
         for i in range(channels):
@@ -112,5 +147,5 @@ cdef void unpack_cells(
                 address = out + i * channel_stride + r * row_stride
                 for c in range(cols):
                     store(
-                        address + c * col_stride, itemsize, cells[(r * cols + c) * LANES + i]
+                        address + c * col_stride, stored, cells[(r * cols + c) * LANES + i]
                     )

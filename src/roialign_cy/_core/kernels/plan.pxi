@@ -107,7 +107,7 @@ cdef bint can_stream(const Call *call, const Plan *plan) noexcept nogil:
     return (
         plan.order == TILED
         and plan.group == call.y.bins
-        and call.itemsize == <int>sizeof(real)
+        and call.out.stored == 0
         and call.out.col == <Py_ssize_t>sizeof(real)
         and call.out.row == call.x.bins * call.out.col
         and call.out.channel == call.y.bins * call.out.row
@@ -133,7 +133,7 @@ cdef Plan make_plan(
     cdef Py_ssize_t tasks
     plan.in_place = (
         call.channels >= LANES
-        and call.itemsize == <int>sizeof(real)
+        and call.features.stored == 0
         and call.features.channel == <Py_ssize_t>sizeof(real)
     )
     plan.order = TILED

@@ -8,7 +8,7 @@ cdef struct Row:
     # One line of a box along y.
     const char *cells           # of the first channel of the task, at its column 0
     Py_ssize_t col_stride
-    Py_ssize_t itemsize
+    int stored
     Py_ssize_t *offset          # of each term's row, in bytes
     real *weight
     Py_ssize_t terms
@@ -59,10 +59,10 @@ cdef inline real interpolate_column(const Row *row, Py_ssize_t column) noexcept 
 
 
 cdef inline real interpolate_cell(const Row *row, const char *cell) noexcept nogil:
-    cdef real value = row.weight[0] * load(cell + row.offset[0], row.itemsize)
+    cdef real value = row.weight[0] * load(cell + row.offset[0], row.stored)
     cdef Py_ssize_t t
     for t in range(1, row.terms):
-        value = value + row.weight[t] * load(cell + row.offset[t], row.itemsize)
+        value = value + row.weight[t] * load(cell + row.offset[t], row.stored)
     return value
 
 
@@ -191,7 +191,7 @@ cdef void planar_task(
     const Call *call, const Plan *plan, const Book *book, const Task *task, const Desk *desk
 ) noexcept nogil:
     """Pool the boxes of one task."""
-    cdef Py_ssize_t i, box, channel
+    cdef Py_ssize_t box, channel
     cdef Row row
     cdef char *out
     cdef const char *first = (
@@ -199,14 +199,13 @@ cdef void planar_task(
         + task.first_channel * call.features.channel
     )
     row.col_stride = call.features.col
-    row.itemsize = call.itemsize
+    row.stored = call.features.stored
     row.offset = desk.column
     row.weight = desk.weight
     row.terms = 0
-    for i in range(task.begin, task.end):
-        box = call.order[i]
+    for box in range(task.begin, task.end):
         out = (
-            call.out.data + (call.first_box + box) * call.out.image
+            call.out.data + call.target[box] * call.out.image
             + task.first_channel * call.out.channel
         )
         row.cells = first
@@ -249,12 +248,12 @@ cdef void write_turned(
     if plan.channel_cells == 1:
         unpack_cells(
             desk.cells, 1, values, rows, out, call.out.row, values * call.out.channel,
-            call.out.channel, call.itemsize,
+            call.out.channel, call.out.stored,
         )
         return
     for channel in range(plan.channels):
         unpack_cells(
             cell_of(plan, desk, 0, channel), 1, call.x.bins, rows,
             out + channel * call.out.channel, call.out.row, call.x.bins * call.out.col,
-            call.out.col, call.itemsize,
+            call.out.col, call.out.stored,
         )

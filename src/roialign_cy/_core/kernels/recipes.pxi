@@ -84,11 +84,11 @@ cdef void lay_shelf(
 cdef void write_recipes(
     const Call *call, const Plan *plan, Py_ssize_t k, const Book *book
 ) noexcept nogil:
-    """Write the recipes of the box that is number ``k`` in the order of the tables."""
+    """Write the recipes of the ``k``-th box of the tables."""
     cdef Py_ssize_t runs = runs_of(call, plan), run
     cdef Recipe *recipe = book.recipe + k * runs
     cdef Shelf y, x
-    recipe.box = call.order[k]
+    recipe.box = k
     recipe.image = call.image[recipe.box]
     list_columns(call, plan, recipe, book.column + call.x.distinct_begin[recipe.box])
     x = place_of_box(&book.x, call.x, recipe.box)

@@ -20,7 +20,7 @@ cdef bint is_crowd(const Call *call) noexcept nogil:
     cdef Py_ssize_t size = sizeof(real)
     cdef Py_ssize_t pitch = call.features.col // size, step = call.features.channel // size
     return (
-        call.itemsize == size
+        call.features.stored == 0
         and call.channels <= CROWD  # of a map that is broadcast there may be any number
         and call.features.col == pitch * size
         and call.features.channel == step * size
@@ -33,7 +33,7 @@ cdef void lay_rows(const Call *call, Plan *plan) noexcept nogil:
     cdef Py_ssize_t size = sizeof(real)
     plan.channels = plan.cell_step = plan.channel_step = plan.section_cells = 1
     plan.channel_cells = call.x.bins
-    plan.is_dense = call.itemsize == size and call.features.col == size
+    plan.is_dense = call.features.stored == 0 and call.features.col == size
     if is_crowd(call):
         plan.channels = call.channels
         plan.is_dense = True

@@ -86,7 +86,7 @@ cdef void zero_cells(
             memset(plane + begin * map.col, 0, (end - begin) * sizeof(real))
         else:
             for x in range(begin, end):
-                (<real *>(plane + x * map.col))[0] = 0
+                memset(plane + x * map.col, 0, sizeof(real))
 
 
 cdef inline char *row_in_map(
@@ -114,7 +114,7 @@ cdef void open_rows(
         if gradient.held == SUMS:
             pack_cells(
                 row_in_map(gradient, patch, y) + desk.low[y] * map.col, map.channel, map.col,
-                sizeof(real), patch.channels, desk.high[y] - desk.low[y], cells, 0,
+                map.stored, patch.channels, desk.high[y] - desk.low[y], cells, 0,
             )
         else:
             memset(cells, 0, (desk.high[y] - desk.low[y]) * LANES * sizeof(real))
@@ -134,7 +134,7 @@ cdef void close_rows(
         if low < high:
             unpack_cells(
                 desk.row[y] + low * LANES, 1, high - low, patch.channels, start + low * map.col,
-                map.channel, (high - low) * map.col, map.col, sizeof(real),
+                map.channel, (high - low) * map.col, map.col, map.stored,
             )
         else:
             low = high = 0
@@ -160,7 +160,7 @@ cdef void fetch_rows(
                 features.data + patch.image * features.image
                 + patch.first_channel * features.channel + y * features.row
                 + desk.low[y] * features.col,
-                features.channel, features.col, call.itemsize, patch.channels,
+                features.channel, features.col, call.features.stored, patch.channels,
                 desk.high[y] - desk.low[y], desk.feature_row[y] + desk.low[y] * LANES,
                 ahead,
             )
@@ -182,12 +182,11 @@ cdef inline bint reaches(
 
 cdef void find_columns(const Call *call, const Patch *patch, BackDesk *desk) noexcept nogil:
     """For each row of the map, the span of columns that the boxes of the task read."""
-    cdef Py_ssize_t i, box, d, y, low, high
+    cdef Py_ssize_t box, d, y, low, high
     for y in range(call.height):
         desk.low[y] = call.width
         desk.high[y] = 0
-    for i in range(patch.begin, patch.end):
-        box = call.order[i]
+    for box in range(patch.begin, patch.end):
         if not reaches(call, patch, box):
             continue
         low = call.x.distinct[call.x.distinct_begin[box]]
@@ -210,27 +209,27 @@ cdef void place_rows(
             slot = 0
 
 
-cdef inline bint lies_packed(const Array *array, int itemsize, Py_ssize_t channels) noexcept nogil:
+cdef inline bint lies_packed(const Array *array, Py_ssize_t channels) noexcept nogil:
     """Whether LANES channels lie side by side in the array itself."""
     return (
         channels == LANES
-        and itemsize == <int>sizeof(real)
+        and array.stored == 0
         and array.channel == <Py_ssize_t>sizeof(real)
     )
 
 
 cdef void take_grads(
-    const Call *call, const Patch *patch, BackDesk *desk, Py_ssize_t i, Py_ssize_t first,
+    const Call *call, const Patch *patch, BackDesk *desk, Py_ssize_t box, Py_ssize_t first,
     Py_ssize_t rows,
 ) noexcept nogil:
-    """Have the gradients of some rows of sections of the ``i``-th box as cells."""
+    """Have the gradients of some rows of sections of a box as cells."""
     cdef const Array *out = &call.out
-    cdef Py_ssize_t r, box = call.order[i], ahead = 0
+    cdef Py_ssize_t r, ahead = 0
     cdef const char *start = (
-        out.data + (call.first_box + box) * out.image + patch.first_channel * out.channel
+        out.data + call.target[box] * out.image + patch.first_channel * out.channel
         + first * out.row
     )
-    if lies_packed(out, call.itemsize, patch.channels):
+    if lies_packed(out, patch.channels):
         desk.grads = <const real *>start
         desk.grad_row = out.row // <Py_ssize_t>sizeof(real)
         desk.grad_col = out.col // <Py_ssize_t>sizeof(real)
@@ -238,17 +237,17 @@ cdef void take_grads(
         desk.grads = desk.cells
         desk.grad_col = LANES
         desk.grad_row = call.x.bins * LANES
-        if i + 1 < patch.end:
-            ahead = (call.order[i + 1] - box) * out.image
+        if box + 1 < patch.end:
+            ahead = (call.target[box + 1] - call.target[box]) * out.image
         if out.row == call.x.bins * out.col:
             pack_cells(
-                start, out.channel, out.col, call.itemsize, patch.channels, rows * call.x.bins,
+                start, out.channel, out.col, out.stored, patch.channels, rows * call.x.bins,
                 desk.cells, ahead,
             )
         else:
             for r in range(rows):
                 pack_cells(
-                    start + r * out.row, out.channel, out.col, call.itemsize, patch.channels,
+                    start + r * out.row, out.channel, out.col, out.stored, patch.channels,
                     call.x.bins, desk.cells + r * desk.grad_row, ahead,
                 )
 
@@ -259,22 +258,14 @@ cdef void spread_tiled(
     """Sum the gradient of one task."""
     cdef const Call *call = &gradient.call
     cdef const Array *features = &call.features
-    cdef bint in_place = lies_packed(&gradient.map, sizeof(real), patch.channels)
     cdef bint fetches = call.mode == MAX and not lies_packed(
-        features, call.itemsize, patch.channels
+        features, patch.channels
     )
-    cdef Py_ssize_t i, box, d, y, x0, first, last, rows
-    cdef Py_ssize_t map_col = LANES, feature_col = LANES
+    cdef Py_ssize_t box, d, y, x0, first, last, rows
+    cdef Py_ssize_t feature_col = LANES
     desk.opened = desk.closed = patch.first_row
     desk.fetched = 0
-    if in_place:
-        map_col = gradient.map.col // <Py_ssize_t>sizeof(real)
-        for y in range(patch.first_row, patch.last_row):
-            desk.row[y] = <real *>row_in_map(gradient, patch, y)
-            if gradient.held == ANYTHING:
-                zero_cells(&gradient.map, <char *>desk.row[y], LANES, 0, call.width)
-    else:
-        place_rows(desk.row, call.height, desk.ring, plan.ring_rows, call.width)
+    place_rows(desk.row, call.height, desk.ring, plan.ring_rows, call.width)
     if fetches:
         place_rows(desk.feature_row, call.height, desk.packed, plan.ring_rows, call.width)
     elif call.mode == MAX:
@@ -284,36 +275,32 @@ cdef void spread_tiled(
                 features.data + patch.image * features.image
                 + patch.first_channel * features.channel + y * features.row
             )
-    if fetches or not in_place:
-        find_columns(call, patch, desk)
-    for i in range(patch.begin, patch.end):
-        box = call.order[i]
+    find_columns(call, patch, desk)
+    for box in range(patch.begin, patch.end):
         if not reaches(call, patch, box):
             continue
         first = call.y.distinct[call.y.distinct_begin[box]]
         last = call.y.distinct[call.y.distinct_end[box] - 1] + 1
         if fetches:
             fetch_rows(call, patch, desk, first, last)
-        if not in_place:
-            # Boxes ascend by their first row, and none is taller than the ring.
-            first = max(first, patch.first_row)
-            close_rows(gradient, patch, desk, first)
-            open_rows(gradient, patch, desk, first, min(last, patch.last_row))
+        # Boxes ascend by their first row, and none is taller than the ring.
+        first = max(first, patch.first_row)
+        close_rows(gradient, patch, desk, first)
+        open_rows(gradient, patch, desk, first, min(last, patch.last_row))
         x0 = call.x.distinct_begin[box]
         for d in range(x0, call.x.distinct_end[box]):
-            desk.column[d - x0] = call.x.distinct[d] * map_col
+            desk.column[d - x0] = call.x.distinct[d] * LANES
             desk.feature_column[d - x0] = call.x.distinct[d] * feature_col
         first = 0
         while first < call.y.bins:
             rows = min(plan.group, call.y.bins - first)
-            take_grads(call, patch, desk, i, first, rows)
+            take_grads(call, patch, desk, box, first, rows)
             if call.mode == AVG:
                 spread_means(gradient, patch, desk, box, first, rows)
             else:
                 spread_maxima(call, plan, patch, desk, box, first, rows)
             first += rows
-    if not in_place:
-        close_rows(gradient, patch, desk, patch.last_row)
+    close_rows(gradient, patch, desk, patch.last_row)
 
 
 cdef void spread_means(

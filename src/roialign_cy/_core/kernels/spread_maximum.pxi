@@ -75,7 +75,7 @@ cdef void spread_plane_of_maxima(
         call.features.data + patch.image * call.features.image + channel * call.features.channel
     )
     cdef const char *grads = (
-        call.out.data + (call.first_box + box) * call.out.image + channel * call.out.channel
+        call.out.data + call.target[box] * call.out.image + channel * call.out.channel
     )
     cdef Py_ssize_t r, p, y_bin, y_line, first, last, count
     for r in range(call.y.bins):
@@ -84,7 +84,7 @@ cdef void spread_plane_of_maxima(
             continue
         find_largest_of_row(call, desk, box, r, features)
         for p in range(call.x.bins):
-            desk.cells[p] = load(grads + r * call.out.row + p * call.out.col, call.itemsize)
+            desk.cells[p] = load(grads + r * call.out.row + p * call.out.col, call.out.stored)
         for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
             first, last = call.x.distinct_begin[box], call.x.distinct_end[box]
             while first < last:

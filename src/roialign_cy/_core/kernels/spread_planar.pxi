@@ -7,20 +7,20 @@ cdef void spread_planar(
 ) noexcept nogil:
     """Sum the gradient of one task."""
     cdef const Call *call = &gradient.call
-    cdef Py_ssize_t i, y, channel
+    cdef Py_ssize_t box, y, channel
     if gradient.held == ANYTHING:
         for y in range(patch.first_row, patch.last_row):
             zero_cells(
                 &gradient.map, row_in_map(gradient, patch, y), patch.channels, 0, call.width
             )
-    for i in range(patch.begin, patch.end):
-        if not reaches(call, patch, call.order[i]):
+    for box in range(patch.begin, patch.end):
+        if not reaches(call, patch, box):
             continue
         for channel in range(patch.first_channel, patch.first_channel + patch.channels):
             if call.mode == AVG:
-                spread_plane_of_means(gradient, patch, desk, call.order[i], channel)
+                spread_plane_of_means(gradient, patch, desk, box, channel)
             else:
-                spread_plane_of_maxima(gradient, patch, desk, call.order[i], channel)
+                spread_plane_of_maxima(gradient, patch, desk, box, channel)
 
 
 cdef inline void add_scaled(
@@ -28,7 +28,7 @@ cdef inline void add_scaled(
 ) noexcept nogil:
     cdef Py_ssize_t x
     for x in range(count):
-        out[x] = out[x] + weight * values[x]
+        out[x] = with_one_nan(out[x] + weight * values[x])
 
 
 cdef void add_line(
@@ -40,9 +40,9 @@ cdef void add_line(
     cdef const Array *map = &gradient.map
     cdef Py_ssize_t t, d
     cdef char *start
-    cdef real *cell
+    cdef char *cell
     cdef bint side_by_side = (
-        map.col == <Py_ssize_t>sizeof(real) and column[count - 1] - column[0] == count - 1
+        map.stored == 0 and map.col == <Py_ssize_t>sizeof(real) and column[count - 1] - column[0] == count - 1
     )
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
         if axis.cell[t] < patch.first_row or axis.cell[t] >= patch.last_row:
@@ -54,8 +54,11 @@ cdef void add_line(
             add_scaled(values, <real>axis.weight[t], count, <real *>start + column[0])
         else:
             for d in range(count):
-                cell = <real *>(start + column[d] * map.col)
-                cell[0] = cell[0] + <real>axis.weight[t] * values[d]
+                cell = start + column[d] * map.col
+                store(
+                    cell, map.stored,
+                    load(cell, map.stored) + <real>axis.weight[t] * values[d],
+                )
 
 
 cdef void spread_plane_of_means(
@@ -66,7 +69,7 @@ cdef void spread_plane_of_means(
     cdef const Term *terms = gradient.x.terms + gradient.x.begin[box]
     cdef const int32_t *offset = gradient.x.offset + first_offset(call.x, box)
     cdef const char *grads = (
-        call.out.data + (call.first_box + box) * call.out.image + channel * call.out.channel
+        call.out.data + call.target[box] * call.out.image + channel * call.out.channel
     )
     cdef const char *row
     cdef Py_ssize_t first = call.x.distinct_begin[box], last = call.x.distinct_end[box]
@@ -81,10 +84,10 @@ cdef void spread_plane_of_means(
             row = grads + r * call.out.row
             for d in range(count):
                 t = offset[d]
-                value = terms[t].weight * load(row + terms[t].place * call.out.col, call.itemsize)
+                value = terms[t].weight * load(row + terms[t].place * call.out.col, call.out.stored)
                 for t in range(t + 1, offset[d + 1]):
                     value = value + terms[t].weight * load(
-                        row + terms[t].place * call.out.col, call.itemsize
+                        row + terms[t].place * call.out.col, call.out.stored
                     )
                 desk.lines[d] = value
             add_line(gradient, patch, channel, line, call.x.distinct + first, count, desk.lines)

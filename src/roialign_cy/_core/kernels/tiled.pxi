@@ -40,7 +40,7 @@ cdef void pack_row(
         columns = min(last, call.width) - first
         pack_cells(
             source + first * call.features.col, call.features.channel, call.features.col,
-            call.itemsize, task.channels, columns, cells + first * LANES, ahead,
+            call.features.stored, task.channels, columns, cells + first * LANES, ahead,
         )
         first = last
 
@@ -84,14 +84,14 @@ cdef void write_rows(
 ) noexcept nogil:
     """Write rows of sections out; ``first`` counts from the recipe's first."""
     cdef char *out = (
-        call.out.data + (call.first_box + recipe.box) * call.out.image
+        call.out.data + call.target[recipe.box] * call.out.image
         + task.first_channel * call.out.channel + (recipe.first + first) * call.out.row
     )
     cdef bint streams = plan.streams and rows == call.y.bins
     unpack_cells(
         desk.cells + task.lane, rows, call.x.bins, task.channels,
         <char *>desk.stage if streams else out,
-        call.out.channel, call.out.row, call.out.col, call.itemsize,
+        call.out.channel, call.out.row, call.out.col, call.out.stored,
     )
     if streams:
         copy_streaming(<const char *>desk.stage, out, task.channels * call.out.channel)

@@ -39,6 +39,7 @@ static void unpack_tile(
 
 typedef float tile_row __attribute__((vector_size(4 * FLOAT_TILE)));
 typedef tile_row loose_row __attribute__((aligned(4), may_alias)); /* wherever it lies */
+typedef int tile_mask __attribute__((vector_size(4 * FLOAT_TILE)));
 #define SHUFFLE __builtin_shufflevector
 
 static inline void transpose(tile_row *r) {
@@ -83,13 +84,21 @@ static inline void pack_tile(
     for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(cells + i * lanes) = r[i];
 }
 
-/* planes[i][x + j] = cells[j][i] for the first `count` planes. */
+/* NAN for every NaN: its sign and payload are those of one operand or another, as a compiler has
+   them. */
+static inline tile_row with_one_nan(tile_row r) {
+    tile_mask is_number = r == r;
+    return (tile_row)((is_number & (tile_mask)r) | (~is_number & (tile_mask)(__builtin_nanf("") - (tile_row){0})));
+}
+
+/* planes[i][x + j] = cells[j][i] for the first `count` planes; every NaN is NAN there. */
 static inline void unpack_tile(
     const float *cells, ptrdiff_t lanes, float *const *planes, ptrdiff_t count, ptrdiff_t x
 ) {
     tile_row r[FLOAT_TILE];
     for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const loose_row *)(cells + i * lanes);
     transpose(r);
+    for (int i = 0; i < FLOAT_TILE; i++) r[i] = with_one_nan(r[i]);
     if (count >= FLOAT_TILE) {
         for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(planes[i] + x) = r[i];
     } else {
