@@ -8,14 +8,20 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 # Its errors too: those of setuptools.errors are classes of another import, which nothing raises.
 from setuptools._distutils.ccompiler import new_compiler
 from setuptools._distutils.errors import CompileError, LinkError
 from setuptools._distutils.sysconfig import customize_compiler
+from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer
 
 CORE = Path("src/roialign_cy/_core")
+KERNELS = "roialign_cy._core.kernels."
+# What a change of rebuilds all; the sdist takes its files from here too.
+DEPENDS = sorted(str(path) for ending in ("pxd", "pxi", "h") for path in CORE.rglob(f"*.{ending}"))
 
 COMPILER = new_compiler()
 customize_compiler(COMPILER)
@@ -42,8 +48,15 @@ WORKING_TYPES = ("float32", "float64")
 # Either list may be left out, and is then whole.
 BUILD = os.environ.get("ROIALIGN_BUILD", "")
 
-# No contraction to FMA: that is what makes the variants agree to the bit.
-OPTIMISED = ["/O2", "/fp:precise"] if IS_MSVC else ["-O3", "-ffp-contract=off"]
+# No contraction to FMA: that is what makes the variants agree to the bit. CFLAGS take the place of
+# Python's own flags, so what a build needs is said here; debug information, a third of the time
+# and two thirds of the size, is for those who ask for it there.
+OPTIMISED = (
+    ["/O2", "/fp:precise"]
+    if IS_MSVC
+    else ["-O3", "-ffp-contract=off", "-fwrapv", "-DNDEBUG"]
+    + ([] if "CFLAGS" in os.environ else ["-g0"])
+)
 # The core works on raw pointers, so a debug build checks bounds with the sanitizers besides
 # Cython's own checks (preload their library to import it). Other sanitizers go by their names.
 CHOSEN = "address,undefined" if DEBUG_WITH == "1" else DEBUG_WITH
@@ -106,55 +119,83 @@ def chosen(names: str, known: Iterable[str]) -> list[str]:
     return [name for name in known if name in wanted]
 
 
+class BuildExt(build_ext):
+    """Translates the kernels of a working type to C once, however many variants compile it."""
+
+    def build_extensions(self) -> None:
+        """Build all modules."""
+        for ext in self.extensions:
+            if ext.define_macros:  # whose change shows in no file: what is there counts as old
+                Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
+        kernels = [ext for ext in self.extensions if ext.name.startswith(KERNELS)]
+        sources = dict.fromkeys(ext.sources[0] for ext in kernels)
+        translated = cythonize(
+            [Extension(KERNELS + Path(pyx).stem, [pyx], depends=DEPENDS) for pyx in sources],
+            build_dir=self.build_temp,
+            force=self.force,
+            quiet=not self.verbose,
+            emit_linenums=self.cython_line_directives,
+            compiler_directives=DIRECTIVES,
+        )
+        paths = dict(zip(sources, (Path(shared.sources[0]) for shared in translated), strict=True))
+        for ext in kernels:
+            ext.sources = [renamed(paths[ext.sources[0]], ext.name.removeprefix(KERNELS))]
+        super().build_extensions()
+
+
+def renamed(path: Path, name: str) -> str:
+    """Copy a module's C beside it, to become the module ``name``."""
+    copy = path.with_stem(name)
+    if newer(path, copy):
+        text = path.read_text(encoding="utf-8")
+        for what in "PyInit_{}", f'"{KERNELS}{{}}"':
+            text = text.replace(what.format(path.stem), what.format(name))
+        copy.write_text(text, encoding="utf-8")
+    return str(copy)
+
+
 def extensions() -> list[Extension]:
     """The core's modules; only the kernels exist once per variant."""
     compile_openmp, link_openmp = openmp_flags()
     variants = variant_flags()
-    modules = dict.fromkeys(("boxcheck", "cpuinfo", "roipool", "taps", "team"), variants["base"])
     wanted_variants, _, wanted_types = BUILD.partition(":")
     built = chosen(wanted_variants, variants)
     working_types = chosen(wanted_types, WORKING_TYPES)
-    for working_type in working_types:
-        modules |= {f"kernels/{name}_{working_type}": variants[name] for name in built}
-    promises = [
+
+    def extension(name: str, source: str, level: list[str]) -> Extension:
+        made = Extension(
+            name,
+            [str(CORE / source)],
+            depends=DEPENDS,
+            extra_compile_args=[*(DEBUG if IS_DEBUG else OPTIMISED), *compile_openmp, *level],
+            extra_link_args=[*link_openmp, *(SANITIZERS if IS_DEBUG else [])],
+        )
+        # Read by Cython's build_ext: directives, and C in the build folder, not in the source.
+        made.cython_directives = DIRECTIVES
+        made.cython_c_in_temp = True
+        return made
+
+    modules = {
+        name: extension(f"roialign_cy._core.{name}", f"{name}.pyx", variants["base"])
+        for name in ("boxcheck", "cpuinfo", "roipool", "taps", "team")
+    }
+    modules["cpuinfo"].define_macros = [
         ("ROIALIGN_BUILD", f'"{BUILD}"'),
         ("ROIALIGN_VARIANTS", f'"{" ".join(built)}"'),
         ("ROIALIGN_TYPES", f'"{" ".join(working_types)}"'),
     ]
-    return [
-        extension(
-            name,
-            compile_flags=[*(DEBUG if IS_DEBUG else OPTIMISED), *compile_openmp, *level],
-            link_flags=[*link_openmp, *(SANITIZERS if IS_DEBUG else [])],
-            # For it alone: a compiler's cache then serves the others of every build.
-            macros=promises if name == "cpuinfo" else [],
-        )
-        for name, level in modules.items()
+    kernels = [
+        extension(f"{KERNELS}{variant}_{kind}", f"kernels/{kind}.pyx", variants[variant])
+        for kind in working_types
+        for variant in built
     ]
+    return [*modules.values(), *kernels]
 
 
-def extension(
-    name: str, compile_flags: list[str], link_flags: list[str], macros: list[tuple[str, str]]
-) -> Extension:
-    """One module, of the .pyx at that path below the core."""
-    made = Extension(
-        "roialign_cy._core." + name.replace("/", "."),
-        [str(CORE / f"{name}.pyx")],
-        # What a change of rebuilds it; the sdist takes its files from here too.
-        depends=sorted(
-            str(path) for ending in ("pxd", "pxi", "h") for path in CORE.rglob(f"*.{ending}")
-        ),
-        extra_compile_args=compile_flags,
-        extra_link_args=link_flags,
-        define_macros=macros,
-    )
-    # Read by Cython's build_ext: directives, and C files in the build folder, not in the source.
-    made.cython_directives = DIRECTIVES
-    made.cython_c_in_temp = True
-    return made
-
-
-# Cython goes by timestamps and would take a debug build's C for a release build's, and another
-# build's promises for those of this one.
-BUILD_EXT = {"parallel": os.cpu_count() or 1, "force": IS_DEBUG or bool(BUILD)}
-setup(ext_modules=extensions(), options={"build_ext": BUILD_EXT})
+# Cython goes by timestamps and would take a debug build's C for a release build's.
+BUILD_EXT = {"parallel": os.cpu_count() or 1, "force": IS_DEBUG}
+setup(
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildExt},
+    options={"build_ext": BUILD_EXT},
+)

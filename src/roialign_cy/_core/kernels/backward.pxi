@@ -199,18 +199,22 @@ def box_gradient(
 
     Arrays as those of `forward`.
     """
-    cdef Py_buffer grads, source
-    cdef double[:, ::1] target = out
+    cdef Py_buffer grads, source, target
     cdef BoxGradient gradient
     cdef Wishes wishes = wishes_of(order, parallel, splits)
     PyObject_GetBuffer(grad_output, &grads, PyBUF_STRIDES)
     try:
         PyObject_GetBuffer(features, &source, PyBUF_STRIDES)
         try:
-            set_call(&gradient.call, array_of(grad_output, &grads), source.shape, taps)
-            gradient.call.features = array_of(features, &source)
-            gradient.out = &target[0, 0]
-            differentiate_all(&gradient, taps.last - taps.first, num_threads, &wishes)
+            # No typed memoryview: their code would be a third of every kernel module.
+            PyObject_GetBuffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+            try:
+                set_call(&gradient.call, array_of(grad_output, &grads), source.shape, taps)
+                gradient.call.features = array_of(features, &source)
+                gradient.out = <double *>target.buf
+                differentiate_all(&gradient, taps.last - taps.first, num_threads, &wishes)
+            finally:
+                PyBuffer_Release(&target)
         finally:
             PyBuffer_Release(&source)
     finally:

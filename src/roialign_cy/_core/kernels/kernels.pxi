@@ -1,9 +1,15 @@
-# The kernels. Compiled once per CPU variant and working type: base_float32.pyx and its siblings
-# say what `real` is and include this file. Next to no intrinsics (one in lanes.h, the stores of
-# stream.h): arithmetic is on LANES channels at once, which lanes.h turns into SIMD on every
-# compiler that has generic vectors.
+# The kernels. float32.pyx and float64.pyx say what `real` is and include this file; each is
+# translated to C once, which setup.py compiles once per CPU variant. Next to no intrinsics (one in
+# lanes.h, the stores of stream.h): arithmetic is on LANES channels at once, which lanes.h turns
+# into SIMD on every compiler that has generic vectors.
 
-from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_STRIDES,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport INT32_MAX, int32_t, uint16_t, uint64_t
