@@ -11,21 +11,19 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import roialign_cy as ra
 from roialign_cy._core import variants
-from roialign_cy.backends import _registry
-from roialign_cy.backends.cpu import CpuBackend, Tuning
 
 from .arrays import Array, Made, Overlap, Rows, shared
 from .calls import Call
 from .coordinates import can_be_pooled, floats
 from .oracle import FailureError, compare, spec_of
+from .ways import POOLING, assert_same_bits, forced, registered
 
 # What a fault in one argument can show as a fault in: sizes have to fit, numbers to be finite.
 COUPLED = {
@@ -49,27 +47,23 @@ class Refusal(NamedTuple):
     text: str
 
 
-@contextmanager
-def registered_backends() -> Iterator[None]:
-    """Know the forced backends of `calls.BACKENDS` by their names."""
-    before = dict(_registry._registered)
+def registered_backends() -> AbstractContextManager[None]:
+    """Know the forced backends of `calls.BACKENDS` by their names, and those of all ways."""
     usable = variants.promised()
-    ra.backends.register(CpuBackend("base", "base"))
-    ra.backends.register(CpuBackend("v3", "v3" if "v3" in usable else usable[-1]))
-    ra.backends.register(CpuBackend("planar", None, Tuning(order="planar")))
-    ra.backends.register(CpuBackend("tiled", None, Tuning(order="tiled", run=1)))
-    ra.backends.register(CpuBackend("threads", None, Tuning(parallel=True, splits=3)))
-    try:
-        yield
-    finally:
-        _registry._registered.clear()
-        _registry._registered.update(before)
-        _registry._resolve.cache_clear()
+    return registered(
+        [
+            forced("base", "base"),
+            forced("v3", "v3" if "v3" in usable else usable[-1]),
+            forced("planar", order="planar"),
+            forced("tiled", order="tiled", run=1),
+            forced("threads", parallel=True, splits=3),
+        ]
+    )
 
 
 def judge(call: Call) -> str:
     """Run a call; say what became of it, or raise `FailureError`."""
-    arguments, memories = _build(call)
+    arguments, memories = build_arguments(call)
     before = [_state(*made) for made in memories.values()]
     out_before = before[list(memories).index("out")] if "out" in memories else None
     began = time.process_time()
@@ -93,10 +87,12 @@ def judge(call: Call) -> str:
     verdict = compare(call, arguments, result)
     if out_before is not None and result.size:
         _check_surroundings(memories["out"], out_before)
+    if verdict.startswith("kernel"):
+        assert_same_bits(call.function, arguments, result)
     return verdict
 
 
-def _build(call: Call) -> tuple[dict[str, Any], dict[str, Made]]:
+def build_arguments(call: Call) -> tuple[dict[str, Any], dict[str, Made]]:
     """Make the arguments, and all the memory that may be looked at after the call."""
     memories: dict[str, Made] = {}
 
@@ -156,7 +152,7 @@ def run(function: str, arguments: dict[str, Any]) -> Any:
 
 def has_to_be_refused(call: Call, arguments: dict[str, Any]) -> bool:
     """Say whether boxes of a call that is plain otherwise cannot be pooled."""
-    if call.function not in ("roi_align", "roi_pool", "roi_align_backward") or call.odd:
+    if call.function not in POOLING or call.odd:
         return False
     shape = arguments.get("input_shape") or arguments["features"].shape
     rows, images = arguments["rois"], shape[0]

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 import roialign_cy as ra
 
-from . import corpus
+from . import bits, corpus
 from .__main__ import is_mostly_compared
 from .arrays import Array, Rows
 from .calls import Call, draw_call
 from .judge import FailureError, judge, registered_backends
 from .long_run import Report, data_of, long_run, run_one
 from .source import Drawn
+from .ways import ways
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +130,39 @@ def test_judge_finds_fault(fault, monkeypatch):
     monkeypatch.setattr(ra, "roi_align", faulty)
     with pytest.raises(FailureError):
         judge(PLAIN)
+
+
+def last_bit(result):
+    result[0, 0, 0, 0] = np.nextafter(result[0, 0, 0, 0], np.float32(9))
+
+
+def sign_of_nan(result):
+    result[np.isnan(result)] = -np.nan
+
+
+@pytest.mark.parametrize("fault", [last_bit, sign_of_nan])
+def test_judge_finds_other_bits_in_one_way(fault, monkeypatch):
+    roi_align = ra.roi_align
+    broken = list(ways())[-1]
+
+    def faulty(*arguments, backend=None, **options):
+        result = roi_align(*arguments, backend=backend, **options)
+        if backend == broken:
+            fault(result)
+        return result
+
+    features = replace(PLAIN.arguments["features"], fill="poison", seed=9)
+    call = replace(PLAIN, arguments=PLAIN.arguments | {"features": features, "mode": "max"})
+    assert judge(call) == "kernel"
+    monkeypatch.setattr(ra, "roi_align", faulty)
+    with pytest.raises(FailureError, match=r"different bits|a NaN that is not"):
+        judge(call)
+
+
+def test_calls_on_nan_and_infinities_give_the_same_bits_in_every_way():
+    verdicts, failures = bits.run(seed=0, first=0, calls=300)
+    assert not failures
+    assert min(verdicts["NaN"], verdicts["infinities"]) > 10
 
 
 def test_judge_expects_a_refusal_for_the_argument_at_fault():
