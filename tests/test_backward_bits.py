@@ -23,7 +23,7 @@ from test_bits import (
 import roialign_cy as ra
 from roialign_cy._core import variants
 from roialign_cy.backends import cpu
-from roialign_cy.backends.cpu import CpuBackend, Tuning
+from roialign_cy.backends.cpu import CpuBackend, Overrides
 
 pytestmark = pytest.mark.usefixtures("own_registry")
 
@@ -39,7 +39,7 @@ class Backwards:
 
     def gradient(self, grads, rois, features, wrt, **options):
         """Differentiate, channels first whatever the layout."""
-        ra.backends.register(CpuBackend("this way", self.way.variant, self.way.tuning))
+        ra.backends.register(CpuBackend("this way", self.way.variant, self.way.overrides))
         options |= {"backend": "this way", "num_threads": self.way.num_threads}
         is_last = self.way.layout == "NHWC"
         if is_last:
@@ -90,7 +90,7 @@ def test_memory_that_comes_as_zeros_gives_the_same_bits(order, layout, mode, mon
     written = Backwards(Way()).gradient(*arguments, **options_of(mode))
     assert (written == 0).mean() > 0.6
     monkeypatch.setattr(cpu, "FRESH_BYTES", 0)
-    way = Way(layout=layout, tuning=Tuning(order=order))
+    way = Way(layout=layout, overrides=Overrides(order=order))
     assert_same_bits(Backwards(way).gradient(*arguments, **options_of(mode)), written)
 
 
@@ -121,7 +121,7 @@ def test_the_largest_of_nan_infinities_and_equals_is_the_same(variant, wrt):
     # More lines to a section than rows of sections: they are looked at in several passes.
     options = options_of("max") | {"sampling_ratio": (9, 3)}
     arguments = grads, inputs("float32", 20)[1], features, wrt
-    planar = Backwards(Way(variant, tuning=Tuning("planar"))).gradient(*arguments, **options)
+    planar = Backwards(Way(variant, overrides=Overrides("planar"))).gradient(*arguments, **options)
     tiled = Backwards(Way(variant)).gradient(*arguments, **options)
     assert np.isfinite(tiled).mean() > 0.3
     assert_same_bits(planar, tiled)
@@ -137,7 +137,7 @@ def test_random_call_gives_the_same_bits_on_every_variant_and_number_of_threads(
     grads = np.random.default_rng(seed).standard_normal(shape).astype(features.dtype)
     for wrt in WRT:
         arguments = grads, rois, features, wrt
-        first = Backwards(Way(tuning=AUTOMATIC)).gradient(*arguments, **options)
+        first = Backwards(Way(overrides=AUTOMATIC)).gradient(*arguments, **options)
         for variant in variants.promised():
             for layout, num_threads in ("NCHW", 1), ("NCHW", MOST_THREADS), ("NHWC", MOST_THREADS):
                 way = Way(variant, num_threads, layout, AUTOMATIC)
@@ -158,9 +158,9 @@ def test_size_of_a_batch_does_not_change_a_bit(order, dtype, wrt, mode):
     options = {"convention": "mmcv", "mode": mode, "sampling_ratio": 2}
     results = []
     for table_bytes in (1, 10_000, 100_000, None):  # 300, some 60, some 7 and one batch
-        tuning = replace(AUTOMATIC, order=order, table_bytes=table_bytes)
+        overrides = replace(AUTOMATIC, order=order, table_bytes=table_bytes)
         for num_threads in (1, 2):
-            way = Way(num_threads=num_threads, tuning=tuning)
+            way = Way(num_threads=num_threads, overrides=overrides)
             results.append(Backwards(way).gradient(grads, rois, features, wrt, **options))
     for result in results:
         assert_same_bits(result, results[-1])
@@ -174,7 +174,7 @@ def test_more_columns_than_are_worked_on_side_by_side(mode):
     rois = np.array([[0, 10, 0, 39_990, 1.5]])
     options = {"convention": "detectron2", "mode": mode, "sampling_ratio": 1}
     planar, tiled = (
-        Backwards(Way(tuning=Tuning(order))).gradient(grads, rois, features, "features", **options)
+        Backwards(Way(overrides=Overrides(order))).gradient(grads, rois, features, "features", **options)
         for order in ("planar", "tiled")
     )
     assert_same_bits(planar, tiled)

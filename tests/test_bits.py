@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 import roialign_cy as ra
 from roialign_cy._core import cpuinfo, threads, variants
-from roialign_cy.backends.cpu import ORDERS, CpuBackend, Tuning
+from roialign_cy.backends.cpu import ORDERS, CpuBackend, Overrides
 
 pytestmark = pytest.mark.usefixtures("own_registry")
 
@@ -37,11 +37,11 @@ class Way:
     variant: str = "base"
     num_threads: int = 1
     layout: str = "NCHW"
-    tuning: Tuning = field(default=Tuning(order="tiled", parallel=False, splits=1))
+    overrides: Overrides = field(default=Overrides(order="tiled", parallel=False, splits=1))
 
     def pool(self, features, *arguments, **options):
         """Pool, channels first whatever the layout."""
-        ra.backends.register(CpuBackend("this way", self.variant, self.tuning))
+        ra.backends.register(CpuBackend("this way", self.variant, self.overrides))
         options |= {"backend": "this way", "num_threads": self.num_threads, "layout": self.layout}
         if self.layout == "NCHW":
             return ra.roi_align(features, *arguments, **options)
@@ -49,32 +49,32 @@ class Way:
         return np.moveaxis(ra.roi_align(features, *arguments, **options), -1, 1)
 
 
-AUTOMATIC = Tuning()
+AUTOMATIC = Overrides()
 WAYS = {
-    **{variant: Way(variant=variant, tuning=AUTOMATIC) for variant in variants.promised()},
+    **{variant: Way(variant=variant, overrides=AUTOMATIC) for variant in variants.promised()},
     "NHWC": Way(layout="NHWC"),
-    "NHWC on 8 threads": Way(layout="NHWC", num_threads=8, tuning=AUTOMATIC),
+    "NHWC on 8 threads": Way(layout="NHWC", num_threads=8, overrides=AUTOMATIC),
     **{
-        f"{number} threads": Way(num_threads=number, tuning=AUTOMATIC)
+        f"{number} threads": Way(num_threads=number, overrides=AUTOMATIC)
         for number in (1, 2, 3, MOST_THREADS)
     },
     **{
         f"{order}, {'parallel' if parallel else 'serial'}, {splits} splits": Way(
-            num_threads=3, tuning=Tuning(order=order, parallel=parallel, splits=splits)
+            num_threads=3, overrides=Overrides(order=order, parallel=parallel, splits=splits)
         )
         for order in ORDERS
         for parallel in (False, True)
         for splits in (None, 50)  # the boxes of an image are 30: some tasks get none
     },
     **{
-        f"{order}, {variant}": Way(variant=variant, tuning=Tuning(order=order))
+        f"{order}, {variant}": Way(variant=variant, overrides=Overrides(order=order))
         for order in ORDERS
         for variant in variants.promised()
     },
-    **{f"{order}, NHWC": Way(layout="NHWC", tuning=Tuning(order=order)) for order in ORDERS},
+    **{f"{order}, NHWC": Way(layout="NHWC", overrides=Overrides(order=order)) for order in ORDERS},
     **{
         f"runs of {run} rows, {layout}, {splits} splits": Way(
-            num_threads=3, layout=layout, tuning=Tuning("tiled", True, splits, run)
+            num_threads=3, layout=layout, overrides=Overrides("tiled", True, splits, run)
         )
         for run in (1, 2)
         for layout in ("NCHW", "NHWC")
@@ -82,7 +82,7 @@ WAYS = {
     },
     **{
         f"past the caches, {variant}": Way(
-            variant, num_threads=3, tuning=Tuning("tiled", parallel=True, streams=True)
+            variant, num_threads=3, overrides=Overrides("tiled", parallel=True, streams=True)
         )
         for variant in variants.promised()
     },
@@ -136,7 +136,7 @@ def test_result_between_others_is_written_nowhere_else(axis):
     plain = Way().pool(features, rois, 6, **options_of("avg"))
     room = np.full(np.insert(plain.shape, axis + 1, 2), -5, np.float32)  # a neighbour for each
     out = np.moveaxis(room, axis + 1, 0)[0]
-    way = Way(tuning=Tuning("tiled", streams=True))
+    way = Way(overrides=Overrides("tiled", streams=True))
     assert_same_bits(way.pool(features, rois, 6, out=out, **options_of("avg")), plain)
     out[...] = -5
     assert (room == -5).all()
@@ -145,7 +145,7 @@ def test_result_between_others_is_written_nowhere_else(axis):
 def test_channels_that_lie_last_are_written_past_the_caches_as_planes():
     features, rois = inputs("float32", 20)
     turned = np.ascontiguousarray(features.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    way = Way(tuning=Tuning("tiled", streams=True))
+    way = Way(overrides=Overrides("tiled", streams=True))
     output = way.pool(turned, rois, (7, 5), **options_of("avg"))
     assert_same_bits(output, expected("avg", "float32", 20))
 
@@ -155,7 +155,7 @@ def test_channels_that_lie_last_are_written_past_the_caches_as_planes():
 def test_more_rows_of_sections_than_lanes(variant, mode):
     features, rois = inputs("float32", 3)
     options = {"convention": "detectron2", "mode": mode, "sampling_ratio": 2}
-    planar = Way(variant, tuning=Tuning("planar")).pool(features, rois, (40, 3), **options)
+    planar = Way(variant, overrides=Overrides("planar")).pool(features, rois, (40, 3), **options)
     assert_same_bits(planar, Way().pool(features, rois, (40, 3), **options))
 
 
@@ -165,7 +165,7 @@ def test_more_columns_than_are_interpolated_side_by_side(mode, columns):
     features = np.random.default_rng(0).standard_normal((1, 1, 2, 40_000)).astype(np.float32)
     rois = np.array([[0, 10, 0, 39_990, 1.5]])
     options = {"convention": "detectron2", "mode": mode, "sampling_ratio": 1}
-    planar = Way(tuning=Tuning("planar")).pool(features, rois, (1, columns), **options)
+    planar = Way(overrides=Overrides("planar")).pool(features, rois, (1, columns), **options)
     assert_same_bits(planar, Way().pool(features, rois, (1, columns), **options))
 
 
@@ -200,7 +200,7 @@ def test_channels_that_lie_in_one_cell(variant, mode, dtype, cell, outputs_chann
     out = np.empty_like(plain)
     if outputs_channels == "last":
         out = np.moveaxis(np.empty_like(np.moveaxis(plain, 1, -1), order="C"), -1, 1)
-    way = Way(variant, 3, tuning=Tuning("planar", parallel=True))
+    way = Way(variant, 3, overrides=Overrides("planar", parallel=True))
     assert_same_bits(way.pool(turned, rois, (7, 5), out=out, **options_of(mode)), plain)
 
 
@@ -212,7 +212,7 @@ def test_channels_that_lie_in_one_cell_far_from_the_next(mode, cell):
     options = {"convention": "detectron2", "mode": mode, "sampling_ratio": 2}
     turned = in_cells(features, cell)
     plain = Way().pool(features, rois, (2, 3), **options)[:, : turned.shape[1]]
-    assert_same_bits(Way(tuning=AUTOMATIC).pool(turned, rois, (2, 3), **options), plain)
+    assert_same_bits(Way(overrides=AUTOMATIC).pool(turned, rois, (2, 3), **options), plain)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -261,11 +261,11 @@ def random_call(seed):
 @pytest.mark.parametrize("seed", range(100))
 def test_random_call_gives_the_same_bits_on_every_variant_and_number_of_threads(seed):
     features, rois, options = random_call(seed)
-    output = Way(tuning=AUTOMATIC).pool(features, rois, **options)
+    output = Way(overrides=AUTOMATIC).pool(features, rois, **options)
     for variant in variants.promised():
         for way in (
-            Way(variant, tuning=AUTOMATIC),
-            Way(variant, MOST_THREADS, tuning=Tuning(streams=True)),
+            Way(variant, overrides=AUTOMATIC),
+            Way(variant, MOST_THREADS, overrides=Overrides(streams=True)),
             Way(variant, MOST_THREADS, "NHWC", AUTOMATIC),
         ):
             assert_same_bits(way.pool(features, rois, **options), output)

@@ -160,7 +160,7 @@ def test_more_boxes_than_32_bits_count(channels):
     taps = Taps(rois, order, first, 6, 7, spec, True, 1)
     assert taps.last == first + count
     kernels = variants.load(variants.chosen(), "float32")
-    kernels.forward(features, out, taps, 1, None, None, None, None, None)
+    kernels.forward(features, out, taps, 1, None)
     expected = ra.roi_align(features, rois[first:], 2, convention=PLAIN, sampling_ratio=2)
     np.testing.assert_array_equal(out[first:], expected)
 

@@ -97,8 +97,8 @@ INJECTIONS = (
     Injection("packing", "pack_cells", 100, "packing", "avg"),
     Injection("avg kernel", "average", 200, parts.KERNELS, "avg"),
     Injection("max kernel", "maximum", 800, parts.KERNELS, "max"),
-    Injection("backward of avg", "spread_means", 300, parts.KERNELS, "avg-by-features"),
-    Injection("backward of max", "spread_maxima", 2000, parts.KERNELS, "max-by-features"),
+    Injection("backward of avg", "add_means", 300, parts.KERNELS, "avg-by-features"),
+    Injection("backward of max", "add_maxima", 2000, parts.KERNELS, "max-by-features"),
     Injection("check of boxes", "box_fault", 5, "argument checks", "avg"),
     Injection("check of arrays", "check_features", 100, parts.PYTHON, "small"),
 )

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 import roialign_cy as ra
 from roialign_cy._core import variants
 from roialign_cy.backends import _registry
-from roialign_cy.backends.cpu import CpuBackend, Tuning
+from roialign_cy.backends.cpu import CpuBackend, Overrides
 
 from .oracle import FailureError
 
@@ -30,13 +30,13 @@ CHOICES: dict[str, tuple[dict[str, Any], int | None]] = {
 }
 """What is taken from the cost model, and how many threads may run."""
 
-if "table_bytes" in {field.name for field in fields(Tuning)}:
+if "table_bytes" in {field.name for field in fields(Overrides)}:
     CHOICES["small batches"] = ({"table_bytes": 2000}, 1)
 
 
 def forced(name: str, variant: str | None = None, **choices: Any) -> CpuBackend:
     """Make a backend of that name that computes in one way."""
-    return CpuBackend(name, variant, Tuning(**choices))
+    return CpuBackend(name, variant, Overrides(**choices))
 
 
 def ways() -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 import roialign_cy as ra
 from roialign_cy._core import variants
-from roialign_cy.backends.cpu import CpuBackend, Tuning
+from roialign_cy.backends.cpu import CpuBackend, Overrides
 
 THREADS = 4
 RNG = np.random.default_rng(0)
@@ -52,7 +52,7 @@ total = 0
 for variant in variants.promised():
     for order, splits in itertools.product(("tiled", "planar"), (None, 3)):
         name = f"{variant}, {order}, {splits}"
-        tuning = Tuning(order=order, parallel=True, splits=splits)
-        ra.backends.register(CpuBackend(name, variant, tuning))
+        overrides = Overrides(order=order, parallel=True, splits=splits)
+        ra.backends.register(CpuBackend(name, variant, overrides))
         total += calls(name)
 sys.stdout.write(f"{total} calls\n")

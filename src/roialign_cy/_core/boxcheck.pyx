@@ -13,7 +13,7 @@ from .geometry cimport (
     make_geometry,
 )
 
-# Past this many samples to a section, i + 0.5 is no longer exact and neighbouring samples of a
+# Past this many samples to a bin, i + 0.5 is no longer exact and neighbouring samples of a
 # box that size are further apart in float64 than in truth.
 cdef double MOST_SAMPLES = 2.0**51
 

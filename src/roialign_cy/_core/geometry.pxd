@@ -1,4 +1,4 @@
-"""From a box's numbers to where its sections and samples lie along one axis. All in float64."""
+"""From a box's numbers to where its bins and samples lie along one axis. All in float64."""
 
 from libc.math cimport ceil
 from libc.stdint cimport uint16_t
@@ -25,8 +25,8 @@ cdef inline Geometry make_geometry(spec, Py_ssize_t rois_itemsize):
 
 cdef struct Span:
     double start        # of the box, in cells
-    double bin          # extent of one section, in cells; negative in a reversed box
-    Py_ssize_t samples  # per section
+    double bin_size     # extent of one bin, in cells; negative in a reversed box
+    Py_ssize_t samples  # per bin
     bint is_widened     # to the smallest extent
 
 
@@ -91,15 +91,15 @@ cdef inline double adaptive_count(
 
 
 cdef inline double sample_position(
-    const Span *span, Py_ssize_t section, Py_ssize_t i, bint interior
+    const Span *span, Py_ssize_t bin, Py_ssize_t i, bint interior
 ) noexcept nogil:
-    """Coordinate of sample ``i`` of a section.
+    """Coordinate of sample ``i`` of a bin.
 
     The order of operations is torchvision's: any other moves samples by an ulp, and across the
     border at -1 or at the map's size that is the whole value. It never decreases in ``i`` (never
     increases, in a reversed box), since each operation rounds monotonically.
     """
-    cdef double base = span.start + <double>section * span.bin
+    cdef double base = span.start + <double>bin * span.bin_size
     if interior:
-        return base + (<double>i + 1.0) * span.bin / (<double>span.samples + 1.0)
-    return base + (<double>i + 0.5) * span.bin / <double>span.samples
+        return base + (<double>i + 1.0) * span.bin_size / (<double>span.samples + 1.0)
+    return base + (<double>i + 0.5) * span.bin_size / <double>span.samples

@@ -1,8 +1,8 @@
-"""Where every section of every box reads, along each axis: the tables that kernels run on.
+"""Where every bin of every box reads, along each axis: the tables that kernels run on.
 
-A section has *lines*, a line has *taps* (cell, weight). In ``avg`` a section has one line, with
+A bin has *lines*, a line has *taps* (cell, weight). In ``avg`` a bin has one line, with
 all its samples merged; in ``max`` it has a line for each sample that can be the largest. A
-section with no sample inside the map has no line.
+bin with no sample inside the map has no line.
 """
 
 cdef enum Mode:
@@ -17,11 +17,18 @@ cdef enum:
     OUTSIDE_AFTER = 2
 
 
+cpdef enum Update:
+    # What a feature gradient does with what its array holds.
+    OVERWRITE = 0
+    ZEROED = 1      # it holds zeros already
+    ACCUMULATE = 2  # it holds the sums of boxes before these
+
+
 cdef struct Axis:
-    Py_ssize_t bins             # sections along this axis
-    Py_ssize_t *line_begin      # [box * bins + section]: its lines are line_begin .. line_end
+    Py_ssize_t bins             # bins along this axis
+    Py_ssize_t *line_begin      # [box * bins + bin]: its lines are line_begin .. line_end
     Py_ssize_t *line_end
-    char *outside               # [box * bins + section]: which samples lie outside the map
+    char *outside               # [box * bins + bin]: which samples lie outside the map
     Py_ssize_t *tap_begin       # [line]: its taps are tap_begin .. tap_end
     Py_ssize_t *tap_end
     Py_ssize_t *cell            # [tap]
@@ -34,9 +41,9 @@ cdef struct Axis:
     Py_ssize_t *distinct        # cells that the box reads, ascending
     Py_ssize_t *distinct_begin  # [box]: its cells are distinct_begin .. distinct_end
     Py_ssize_t *distinct_end
-    Py_ssize_t line_room        # most entries that the tables have by line, tap and distinct cell
-    Py_ssize_t tap_room
-    Py_ssize_t distinct_room
+    Py_ssize_t line_capacity    # most entries of the tables by line, tap and distinct cell
+    Py_ssize_t tap_capacity
+    Py_ssize_t distinct_capacity
 
 
 cdef struct Tables:

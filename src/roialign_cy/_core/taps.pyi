@@ -1,8 +1,14 @@
+from enum import IntEnum
 from typing import Any
 
 from numpy.typing import NDArray
 
 from .._spec import PoolSpec
+
+class Update(IntEnum):
+    OVERWRITE = 0
+    ZEROED = 1
+    ACCUMULATE = 2
 
 def sort_boxes(
     rois: NDArray[Any], height: int, width: int, spec: PoolSpec, order: NDArray[Any]

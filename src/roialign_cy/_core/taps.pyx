@@ -21,7 +21,7 @@ from .geometry cimport (
 from .team cimport granted
 
 include "weights.pxi"
-include "lines.pxi"
+include "samplers.pxi"
 
 
 # Bounds on one batch of boxes: its tables stay in the second-level cache's order of size, and a
@@ -37,7 +37,7 @@ cdef struct Arena:
     size_t used
 
 
-cdef void *take(Arena *arena, Py_ssize_t count, size_t itemsize) noexcept nogil:
+cdef void *arena_alloc(Arena *arena, Py_ssize_t count, size_t itemsize) noexcept nogil:
     """Room for ``count`` items; with no memory behind it, only counts."""
     cdef size_t here = (arena.used + 15) & ~<size_t>15
     arena.used = here + <size_t>count * itemsize
@@ -49,23 +49,23 @@ cdef void place_axis(
     bint with_slopes,
 ) noexcept nogil:
     axis.bins = bins
-    axis.line_room, axis.tap_room = total.line, total.tap
-    axis.distinct_room = total.distinct
-    axis.line_begin = <Py_ssize_t *>take(arena, boxes * bins, sizeof(Py_ssize_t))
-    axis.line_end = <Py_ssize_t *>take(arena, boxes * bins, sizeof(Py_ssize_t))
-    axis.outside = <char *>take(arena, boxes * bins, 1)
-    axis.tap_begin = <Py_ssize_t *>take(arena, total.line, sizeof(Py_ssize_t))
-    axis.tap_end = <Py_ssize_t *>take(arena, total.line, sizeof(Py_ssize_t))
-    axis.cell = <Py_ssize_t *>take(arena, total.tap, sizeof(Py_ssize_t))
-    axis.slot = <Py_ssize_t *>take(arena, total.tap, sizeof(Py_ssize_t))
-    axis.weight = <double *>take(arena, total.tap, sizeof(double))
+    axis.line_capacity, axis.tap_capacity = total.line, total.tap
+    axis.distinct_capacity = total.distinct
+    axis.line_begin = <Py_ssize_t *>arena_alloc(arena, boxes * bins, sizeof(Py_ssize_t))
+    axis.line_end = <Py_ssize_t *>arena_alloc(arena, boxes * bins, sizeof(Py_ssize_t))
+    axis.outside = <char *>arena_alloc(arena, boxes * bins, 1)
+    axis.tap_begin = <Py_ssize_t *>arena_alloc(arena, total.line, sizeof(Py_ssize_t))
+    axis.tap_end = <Py_ssize_t *>arena_alloc(arena, total.line, sizeof(Py_ssize_t))
+    axis.cell = <Py_ssize_t *>arena_alloc(arena, total.tap, sizeof(Py_ssize_t))
+    axis.slot = <Py_ssize_t *>arena_alloc(arena, total.tap, sizeof(Py_ssize_t))
+    axis.weight = <double *>arena_alloc(arena, total.tap, sizeof(double))
     axis.near = axis.far = NULL
     if with_slopes:
-        axis.near = <double *>take(arena, total.tap, sizeof(double))
-        axis.far = <double *>take(arena, total.tap, sizeof(double))
-    axis.distinct = <Py_ssize_t *>take(arena, total.distinct, sizeof(Py_ssize_t))
-    axis.distinct_begin = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
-    axis.distinct_end = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
+        axis.near = <double *>arena_alloc(arena, total.tap, sizeof(double))
+        axis.far = <double *>arena_alloc(arena, total.tap, sizeof(double))
+    axis.distinct = <Py_ssize_t *>arena_alloc(arena, total.distinct, sizeof(Py_ssize_t))
+    axis.distinct_begin = <Py_ssize_t *>arena_alloc(arena, boxes, sizeof(Py_ssize_t))
+    axis.distinct_end = <Py_ssize_t *>arena_alloc(arena, boxes, sizeof(Py_ssize_t))
 
 
 cdef size_t bytes_of(const Need *need, const Request *request) noexcept nogil:
@@ -129,7 +129,7 @@ cdef Py_ssize_t measure(Job *job, Py_ssize_t most, Place *places) noexcept nogil
 cdef void place_tables(const Job *job, Py_ssize_t boxes, Arena *arena) noexcept nogil:
     place_axis(arena, &job.tables.y, boxes, job.y.bins, &job.y_total, job.y.with_slopes)
     place_axis(arena, &job.tables.x, boxes, job.x.bins, &job.x_total, job.x.with_slopes)
-    job.tables.image = <Py_ssize_t *>take(arena, boxes, sizeof(Py_ssize_t))
+    job.tables.image = <Py_ssize_t *>arena_alloc(arena, boxes, sizeof(Py_ssize_t))
 
 
 cdef void fill_box(const Job *job, Py_ssize_t k, const Place *place) noexcept nogil:

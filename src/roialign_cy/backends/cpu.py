@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from .._core import threads, variants
-from .._core.taps import Taps, sort_boxes
+from .._core.taps import Taps, Update, sort_boxes
 from ..boxes import is_plain
 from . import cpu_roi_pool
 from ._protocol import API_VERSION
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.floating]
 
 ORDERS = ("tiled", "planar")
+OVERWRITE, ZEROED, ACCUMULATE = Update.OVERWRITE, Update.ZEROED, Update.ACCUMULATE
 FRESH_BYTES = 32 << 20
 """From here on the C library takes memory from the system each time: there, zeros cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
+class Overrides:
     """What tests force, to hold every way through the core to the same bits.
 
     Attributes
@@ -57,9 +58,6 @@ class Tuning:
     table_bytes: int | None = None
 
 
-_AUTOMATIC = Tuning()
-
-
 class CpuBackend:
     """RoI Align on the CPU, by one of the compiled variants.
 
@@ -69,7 +67,7 @@ class CpuBackend:
         Name of the backend.
     variant : str or None, default None
         The CPU variant to run on; None is the best, or what ``ROIALIGN_CPU`` says.
-    tuning : Tuning, optional
+    overrides : Overrides, optional
         Choices taken from the cost model.
     """
 
@@ -77,11 +75,11 @@ class CpuBackend:
     array_types = ("numpy:ndarray",)
 
     def __init__(
-        self, name: str = "cpu", variant: str | None = None, tuning: Tuning = _AUTOMATIC
+        self, name: str = "cpu", variant: str | None = None, overrides: Overrides | None = None
     ) -> None:
         self.name = name
         self._forced_variant = variant
-        self._tuning = tuning
+        self._overrides = overrides
 
     @property
     def variant(self) -> str:
@@ -116,7 +114,7 @@ class CpuBackend:
             return out
         order = _sorted_boxes(rois, maps, spec)
         for kernels, taps, options in self._batches(maps, rois, order, spec):
-            kernels.forward(maps, placed, taps, *options, self._tuning.run, self._tuning.streams)
+            kernels.forward(maps, placed, taps, *options)
         return out
 
     def roi_align_backward(
@@ -138,9 +136,9 @@ class CpuBackend:
         results = []
         for name in wrt:
             if name == "features":
-                result, held = (out, "anything") if out is not None else _room(input_shape, grads)
+                result, update = _room(input_shape, grads) if out is None else (out, OVERWRITE)
                 (placed,) = _channels_first(spec, result)
-                self._feature_gradient(grads, rois, maps, spec, placed, held)
+                self._feature_gradient(grads, rois, maps, spec, placed, update)
             else:
                 result = np.empty((len(rois), 4), rois.dtype) if out is None else out
                 assert maps is not None
@@ -175,7 +173,7 @@ class CpuBackend:
         features: Floats | None,
         spec: PoolSpec,
         out: Floats,
-        held: str,
+        update: Update,
     ) -> None:
         """Gradient by the features, all arrays' axes in the order (N or K, C, rows, cols)."""
         if grads.size == 0 or out.size == 0:
@@ -183,7 +181,7 @@ class CpuBackend:
             return
         order = _sorted_boxes(rois, out, spec)
         if out.dtype != np.float16:
-            self._sum_features(grads, rois, order, features, spec, out, held)
+            self._sum_features(grads, rois, order, features, spec, out, update)
             return
         # Summed in float32, one image at a time, always: in float16 every sum would round.
         total = np.empty((1, *out.shape[1:]), np.float32)
@@ -191,7 +189,7 @@ class CpuBackend:
         out[np.setdiff1d(np.arange(len(out)), images)] = 0
         for image, of_image in zip(images, np.split(order, begin[1:]), strict=True):
             maps = None if features is None else features[image : image + 1]
-            self._sum_features(grads, rois, of_image, maps, spec, total, "anything", image)
+            self._sum_features(grads, rois, of_image, maps, spec, total, OVERWRITE, image)
             with np.errstate(over="ignore"):
                 out[image] = total[0]
 
@@ -203,15 +201,15 @@ class CpuBackend:
         features: Floats | None,
         spec: PoolSpec,
         out: Floats,
-        held: str,
+        update: Update,
         first_image: int = 0,
     ) -> None:
         """Sum the gradient of the boxes in ``order`` into ``out``, batch by batch."""
         maps = features if spec.mode == "max" else None
         batches = self._batches(out, rois, order, spec, first_image=first_image)
         for kernels, taps, options in batches:
-            kernels.spread(grads, maps, out, taps, held, *options)
-            held = "sums"
+            kernels.feature_gradient(grads, maps, out, taps, update, *options)
+            update = ACCUMULATE
 
     def _box_gradient(
         self, grads: Floats, rois: Floats, features: Floats, spec: PoolSpec
@@ -233,16 +231,18 @@ class CpuBackend:
         spec: PoolSpec,
         with_slopes: bool = False,
         first_image: int = 0,
-    ) -> Iterator[tuple[ModuleType, Taps, tuple[int, str | None, bool | None, int | None]]]:
-        """Kernels, tables and options of each batch of boxes on maps of that shape and type."""
+    ) -> Iterator[tuple[ModuleType, Taps, tuple[int, Overrides | None]]]:
+        """Kernels, tables and last arguments of each batch of boxes on maps of that shape and type."""
         height, width = maps.shape[2:]
         in_float64 = maps.dtype.itemsize == 8
         kernels = self._kernels("float64" if in_float64 else "float32")
-        tuning = self._tuning
+        overrides = self._overrides
+        table_bytes = 0
         num_threads = threads.effective_num_threads(spec.num_threads)
-        if tuning.parallel is False:
-            num_threads = 1
-        options = (num_threads, tuning.order, tuning.parallel, tuning.splits)
+        if overrides is not None:
+            table_bytes = overrides.table_bytes or 0
+            if overrides.parallel is False:
+                num_threads = 1
         first = 0
         while first < len(order):
             taps = Taps(
@@ -256,21 +256,21 @@ class CpuBackend:
                 num_threads,
                 with_slopes,
                 first_image,
-                tuning.table_bytes or 0,
+                table_bytes,
             )
-            yield kernels, taps, options
+            yield kernels, taps, (num_threads, overrides)
             first = taps.last
 
     def _kernels(self, working_type: str) -> ModuleType:
         return variants.load(self.variant, working_type)
 
 
-def _room(shape: tuple[int, ...], like: Floats) -> tuple[Floats, str]:
-    """A new array of that shape, and what it holds, as the kernels have it."""
+def _room(shape: tuple[int, ...], like: Floats) -> tuple[Floats, Update]:
+    """A new array of that shape, and what becomes of what it holds."""
     dtype = like.dtype.newbyteorder("=")
     if dtype.itemsize * math.prod(shape) < FRESH_BYTES:
-        return np.empty(shape, dtype), "anything"
-    return np.zeros(shape, dtype), "zeros"
+        return np.empty(shape, dtype), OVERWRITE
+    return np.zeros(shape, dtype), ZEROED
 
 
 def _channels_first(spec: PoolSpec, *arrays: Floats) -> tuple[Floats, ...]:

@@ -1,16 +1,17 @@
-# The gradient by the boxes. A sample moves with the sides of its box, and the taps with it: their
-# derivatives by the near and the far side, called slopes here, stand in the tables beside them.
+# The gradient with respect to the boxes. A sample moves with the sides of its box, and the taps
+# with it: their derivatives by the near and the far side, called slopes here, stand in the tables
+# beside them.
 #
-# The order of the sums is part of the result here as well. Of a mean: for each row of sections the
-# derivatives along x are summed over its sections, and the rows then; along y, for each column of
-# sections over its rows, and the columns then; the slopes of a line count four at a time. Of a
+# The order of the sums is part of the result here as well. Of a mean: for each row of bins the
+# derivatives along x are summed over its bins, and the rows then; along y, for each column of
+# bins over its rows, and the columns then; the slopes of a line count four at a time. Of a
 # maximum: by how much the points on a line rise to the next cell, times the gradient, is summed row
-# by row of sections, by the line of the point along y, then by section; these sums, times the
+# by row of bins, by the line of the point along y, then by bin; these sums, times the
 # slopes of their lines, line by line. Then channels are added in double precision: the LANES of a
 # block, then the blocks.
 
 cdef struct BoxGradient:
-    Call call               # its `out` is the gradient by the output, which is only read here
+    Call call               # `out` is the gradient with respect to the output: only read here
     double *out             # [row of the result][4]: by x1, y1, x2, y2
     double *of_blocks       # [box][block of LANES channels][4]
     Py_ssize_t blocks
@@ -42,65 +43,67 @@ cdef inline void add_slopes(
         for t in range(1, terms):
             by_near = plus(by_near, times(cells[t] + o, near_weight[t]))
             by_far = plus(by_far, times(cells[t] + o, far_weight[t]))
-        grad = take(grads + grad_offset[j])
-        put(near_sums, plus(take(near_sums), product(by_near, grad)))
-        put(far_sums, plus(take(far_sums), product(by_far, grad)))
+        grad = load_lanes(grads + grad_offset[j])
+        store_lanes(near_sums, plus(load_lanes(near_sums), product(by_near, grad)))
+        store_lanes(far_sums, plus(load_lanes(far_sums), product(by_far, grad)))
         near_sums += LANES
         far_sums += LANES
 
 
 cdef void add_all_slopes(
-    const BackDesk *desk, const real *base, Py_ssize_t terms, const real *grads, Py_ssize_t count,
+    const GradientWorkspace *work, const real *base, Py_ssize_t terms, const real *grads,
+    Py_ssize_t count,
     real *near_sums, real *far_sums,
 ) noexcept nogil:
-    """The same for the terms on the desk, any number, at the sections that are listed there."""
+    """The same for any number of terms, at the bins that are listed in the workspace."""
     cdef Py_ssize_t t = 0
     while terms - t >= 4:
         add_slopes(
-            base, desk.term + t, desk.far + t, 4, desk.live, grads, desk.live_grad, count,
+            base, work.term + t, work.far + t, 4, work.non_empty, grads, work.non_empty_grad, count,
             near_sums, far_sums,
         )
         t += 4
     if terms - t == 3:
         add_slopes(
-            base, desk.term + t, desk.far + t, 3, desk.live, grads, desk.live_grad, count,
+            base, work.term + t, work.far + t, 3, work.non_empty, grads, work.non_empty_grad, count,
             near_sums, far_sums,
         )
     elif terms - t == 2:
         add_slopes(
-            base, desk.term + t, desk.far + t, 2, desk.live, grads, desk.live_grad, count,
+            base, work.term + t, work.far + t, 2, work.non_empty, grads, work.non_empty_grad, count,
             near_sums, far_sums,
         )
     elif terms - t == 1:
         add_slopes(
-            base, desk.term + t, desk.far + t, 1, desk.live, grads, desk.live_grad, count,
+            base, work.term + t, work.far + t, 1, work.non_empty, grads, work.non_empty_grad, count,
             near_sums, far_sums,
         )
 
 
 cdef Py_ssize_t slopes_of(
-    const Axis *axis, Py_ssize_t line, Py_ssize_t stride, const BackDesk *desk
+    const Axis *axis, Py_ssize_t line, Py_ssize_t stride, const GradientWorkspace *work
 ) noexcept nogil:
-    """Put the slopes of a line on the desk; its cells lie ``stride`` apart by their slots."""
+    """Put the slopes of a line in the workspace; its cells lie ``stride`` apart by their slots."""
     cdef Py_ssize_t t, terms = 0
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
         if axis.near[t] != 0 or axis.far[t] != 0:
-            desk.term[terms].place = axis.slot[t] * stride
-            desk.term[terms].weight = <real>axis.near[t]
-            desk.far[terms] = <real>axis.far[t]
+            work.term[terms].place = axis.slot[t] * stride
+            work.term[terms].weight = <real>axis.near[t]
+            work.far[terms] = <real>axis.far[t]
             terms += 1
     return terms
 
 
-cdef Py_ssize_t list_live(
-    const Axis *axis, Py_ssize_t box, Py_ssize_t stride, Py_ssize_t grad_stride, BackDesk *desk
+cdef Py_ssize_t list_non_empty(
+    const Axis *axis, Py_ssize_t box, Py_ssize_t stride, Py_ssize_t grad_stride,
+    GradientWorkspace *work
 ) noexcept nogil:
-    """List the sections along an axis that read anything; returns how many."""
+    """List the bins along an axis that read anything; returns how many."""
     cdef Py_ssize_t p, count = 0
     for p in range(axis.bins):
         if axis.line_begin[box * axis.bins + p] < axis.line_end[box * axis.bins + p]:
-            desk.live[count] = p * stride
-            desk.live_grad[count] = p * grad_stride
+            work.non_empty[count] = p * stride
+            work.non_empty_grad[count] = p * grad_stride
             count += 1
     return count
 
@@ -109,87 +112,90 @@ cdef void add_up(real *sums, Py_ssize_t count) noexcept nogil:
     """Add cells ``1 .. count`` to the first."""
     cdef Py_ssize_t j
     for j in range(1, count):
-        put(sums, plus(take(sums), take(sums + j * LANES)))
+        store_lanes(sums, plus(load_lanes(sums), load_lanes(sums + j * LANES)))
 
 
-cdef void keep_side(
-    const BoxGradient *gradient, const Patch *patch, Py_ssize_t box, int side, const real *sums
+cdef void store_side(
+    const BoxGradient *gradient, const GradientTask *task, Py_ssize_t box, int side,
+    const real *sums
 ) noexcept nogil:
     cdef Py_ssize_t i
     cdef double total = 0
-    for i in range(patch.channels):
+    for i in range(task.channels):
         total += <double>sums[i]
-    place_of(gradient, patch, box)[side] = total
+    place_of(gradient, task, box)[side] = total
 
 
 cdef inline double *place_of(
-    const BoxGradient *gradient, const Patch *patch, Py_ssize_t box
+    const BoxGradient *gradient, const GradientTask *task, Py_ssize_t box
 ) noexcept nogil:
-    return gradient.of_blocks + (box * gradient.blocks + patch.first_channel // LANES) * 4
+    return gradient.of_blocks + (box * gradient.blocks + task.first_channel // LANES) * 4
 
 
 cdef void differentiate_tiled(
-    const BoxGradient *gradient, const BackPlan *plan, const Patch *patch, BackDesk *desk
+    const BoxGradient *gradient, const GradientSchedule *schedule, const GradientTask *task,
+    GradientWorkspace *work
 ) noexcept nogil:
     """Differentiate by the boxes of one task."""
     cdef const Call *call = &gradient.call
     cdef const Array *features = &call.features
-    cdef bint fetches = not lies_packed(features, patch.channels)
+    cdef bint fetches = not lies_packed(features, task.channels)
     cdef Py_ssize_t box, d, y, x0, first, last, col = LANES
-    desk.fetched = 0
+    work.fetched = 0
     if fetches:
-        find_columns(call, patch, desk)
-        place_rows(desk.feature_row, call.height, desk.packed, plan.ring_rows, call.width)
+        find_columns(call, task, work)
+        place_rows(work.feature_row, call.height, work.packed, schedule.ring_rows, call.width)
     else:
         col = features.col // <Py_ssize_t>sizeof(real)
         for y in range(call.height):
-            desk.feature_row[y] = <real *>(
-                features.data + patch.image * features.image
-                + patch.first_channel * features.channel + y * features.row
+            work.feature_row[y] = <real *>(
+                features.data + task.image * features.image
+                + task.first_channel * features.channel + y * features.row
             )
-    for box in range(patch.begin, patch.end):
-        if not reaches(call, patch, box):
+    for box in range(task.begin, task.end):
+        if not reaches(call, task, box):
             continue
         if fetches:
             first = call.y.distinct[call.y.distinct_begin[box]]
             last = call.y.distinct[call.y.distinct_end[box] - 1] + 1
-            fetch_rows(call, patch, desk, first, last)
+            fetch_rows(call, task, work, first, last)
         x0 = call.x.distinct_begin[box]
         for d in range(x0, call.x.distinct_end[box]):
-            desk.feature_column[d - x0] = call.x.distinct[d] * col
-        take_grads(call, patch, desk, box, 0, call.y.bins)
+            work.feature_column[d - x0] = call.x.distinct[d] * col
+        take_grads(call, task, work, box, 0, call.y.bins)
         if call.mode == AVG:
-            differentiate_means_by_x(gradient, patch, desk, box)
-            differentiate_means_by_y(gradient, patch, desk, box)
+            differentiate_means_by_x(gradient, task, work, box)
+            differentiate_means_by_y(gradient, task, work, box)
         else:
-            differentiate_maxima(gradient, plan, patch, desk, box)
+            differentiate_maxima(gradient, schedule, task, work, box)
 
 
 cdef void differentiate_means_by_x(
-    const BoxGradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t box
+    const BoxGradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box
 ) noexcept nogil:
     cdef const Call *call = &gradient.call
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
-    cdef Py_ssize_t r, p, line, terms, live
+    cdef Py_ssize_t r, p, line, terms, non_empty
     cdef real *far_sums
     for r in range(call.y.bins):
         line = call.y.line_begin[box * call.y.bins + r]
         if line < call.y.line_end[box * call.y.bins + r]:
-            interpolate_features(call, desk, line, columns, desk.lines + r * columns * LANES)
-    live = list_live(call.y, box, columns * LANES, desk.grad_row, desk)
-    far_sums = desk.sums + live * LANES
-    memset(desk.sums, 0, 2 * live * LANES * sizeof(real))
+            interpolate_features(call, work, line, columns, work.lines + r * columns * LANES)
+    non_empty = list_non_empty(call.y, box, columns * LANES, work.grad_row, work)
+    far_sums = work.sums + non_empty * LANES
+    memset(work.sums, 0, 2 * non_empty * LANES * sizeof(real))
     for p in range(call.x.bins):
         line = call.x.line_begin[box * call.x.bins + p]
         if line < call.x.line_end[box * call.x.bins + p]:
-            terms = slopes_of(call.x, line, LANES, desk)
+            terms = slopes_of(call.x, line, LANES, work)
             add_all_slopes(
-                desk, desk.lines, terms, desk.grads + p * desk.grad_col, live, desk.sums, far_sums
+                work, work.lines, terms, work.grads + p * work.grad_col, non_empty, work.sums,
+                far_sums
             )
-    add_up(desk.sums, live)
-    add_up(far_sums, live)
-    keep_side(gradient, patch, box, 0, desk.sums)
-    keep_side(gradient, patch, box, 2, far_sums)
+    add_up(work.sums, non_empty)
+    add_up(far_sums, non_empty)
+    store_side(gradient, task, box, 0, work.sums)
+    store_side(gradient, task, box, 2, far_sums)
 
 
 cdef Py_ssize_t terms_by_column(
@@ -206,38 +212,40 @@ cdef Py_ssize_t terms_by_column(
 
 
 cdef void differentiate_means_by_y(
-    const BoxGradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t box
+    const BoxGradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box
 ) noexcept nogil:
     cdef const Call *call = &gradient.call
     cdef const Py_ssize_t *row = call.y.distinct + call.y.distinct_begin[box]
     cdef Py_ssize_t rows = call.y.distinct_end[box] - call.y.distinct_begin[box]
     cdef Py_ssize_t stride = call.x.bins * LANES
-    cdef Py_ssize_t r, p, d, line, terms, live
-    cdef const real *start = desk.feature_row[row[0]]
+    cdef Py_ssize_t r, p, d, line, terms, non_empty
+    cdef const real *start = work.feature_row[row[0]]
     cdef real *far_sums
     for d in range(rows):
-        desk.live[d] = desk.feature_row[row[d]] - start
+        work.non_empty[d] = work.feature_row[row[d]] - start
     for p in range(call.x.bins):
         line = call.x.line_begin[box * call.x.bins + p]
         if line == call.x.line_end[box * call.x.bins + p]:
             continue
-        terms = terms_by_column(call.x, line, desk.feature_column, desk.term)
-        mix_listed(start, desk.term, terms, desk.live, rows, desk.crossed + p * LANES, stride)
-    live = list_live(call.x, box, LANES, desk.grad_col, desk)
-    far_sums = desk.sums + live * LANES
-    memset(desk.sums, 0, 2 * live * LANES * sizeof(real))
+        terms = terms_by_column(call.x, line, work.feature_column, work.term)
+        weighted_sum_gathered(
+            start, work.term, terms, work.non_empty, rows, work.crossed + p * LANES, stride
+        )
+    non_empty = list_non_empty(call.x, box, LANES, work.grad_col, work)
+    far_sums = work.sums + non_empty * LANES
+    memset(work.sums, 0, 2 * non_empty * LANES * sizeof(real))
     for r in range(call.y.bins):
         line = call.y.line_begin[box * call.y.bins + r]
         if line < call.y.line_end[box * call.y.bins + r]:
-            terms = slopes_of(call.y, line, stride, desk)
+            terms = slopes_of(call.y, line, stride, work)
             add_all_slopes(
-                desk, desk.crossed, terms, desk.grads + r * desk.grad_row, live, desk.sums,
+                work, work.crossed, terms, work.grads + r * work.grad_row, non_empty, work.sums,
                 far_sums,
             )
-    add_up(desk.sums, live)
-    add_up(far_sums, live)
-    keep_side(gradient, patch, box, 1, desk.sums)
-    keep_side(gradient, patch, box, 3, far_sums)
+    add_up(work.sums, non_empty)
+    add_up(far_sums, non_empty)
+    store_side(gradient, task, box, 1, work.sums)
+    store_side(gradient, task, box, 3, far_sums)
 
 
 # The planar order: sums in the same order, one channel at a time and nothing kept. For maps that
@@ -245,18 +253,18 @@ cdef void differentiate_means_by_y(
 
 
 cdef void differentiate_planar(
-    const BoxGradient *gradient, const Patch *patch, BackDesk *desk
+    const BoxGradient *gradient, const GradientTask *task, GradientWorkspace *work
 ) noexcept nogil:
     cdef const Call *call = &gradient.call
     cdef Py_ssize_t channel, box
     cdef const char *cells
     cdef const char *grads
-    for box in range(patch.begin, patch.end):
-        if not reaches(call, patch, box):
+    for box in range(task.begin, task.end):
+        if not reaches(call, task, box):
             continue
-        for channel in range(patch.first_channel, patch.first_channel + patch.channels):
+        for channel in range(task.first_channel, task.first_channel + task.channels):
             cells = (
-                call.features.data + patch.image * call.features.image
+                call.features.data + task.image * call.features.image
                 + channel * call.features.channel
             )
             grads = (
@@ -265,18 +273,18 @@ cdef void differentiate_planar(
             )
             if call.mode == AVG:
                 differentiate_plane_of_means(
-                    call, desk, box, cells, grads, place_of(gradient, patch, box)
+                    call, work, box, cells, grads, place_of(gradient, task, box)
                 )
             else:
                 differentiate_plane_of_maxima(
-                    call, desk, box, cells, grads, place_of(gradient, patch, box)
+                    call, work, box, cells, grads, place_of(gradient, task, box)
                 )
 
 
 cdef inline real sum_along(
     const Axis *axis, Py_ssize_t line, const char *cells, Py_ssize_t stride, int stored
 ) noexcept nogil:
-    """What a line reads of one row or column of the map, in the arithmetic of `mix`."""
+    """What a line reads of one row or column of the map, in the arithmetic of `weighted_sum`."""
     cdef Py_ssize_t t
     cdef real value = 0
     cdef bint has_value = False
@@ -284,25 +292,27 @@ cdef inline real sum_along(
         if <real>axis.weight[t] == 0:
             continue
         if has_value:
-            value = value + <real>axis.weight[t] * load(cells + axis.cell[t] * stride, stored)
+            value = value + <real>axis.weight[t] * load_element(
+                cells + axis.cell[t] * stride, stored
+            )
         else:
-            value = <real>axis.weight[t] * load(cells + axis.cell[t] * stride, stored)
+            value = <real>axis.weight[t] * load_element(cells + axis.cell[t] * stride, stored)
         has_value = True
     return value
 
 
 cdef void differentiate_plane_along(
     const Call *call, const Axis *along, Py_ssize_t along_stride, Py_ssize_t along_grad,
-    const Axis *across, Py_ssize_t across_stride, Py_ssize_t across_grad, BackDesk *desk,
+    const Axis *across, Py_ssize_t across_stride, Py_ssize_t across_grad, GradientWorkspace *work,
     Py_ssize_t box, const char *cells, const char *grads, double *near_total, double *far_total,
 ) noexcept nogil:
     """Add the derivatives along one axis, that of ``along``."""
-    cdef real *far_sums = desk.sums + across.bins
+    cdef real *far_sums = work.sums + across.bins
     cdef Py_ssize_t p, q, t, end, few, line, across_line
     cdef real by_near, by_far, value, grad
     cdef real near_sum = 0, far_sum = 0
     cdef bint has_sum = False
-    memset(desk.sums, 0, 2 * across.bins * sizeof(real))
+    memset(work.sums, 0, 2 * across.bins * sizeof(real))
     for p in range(along.bins):
         line = along.line_begin[box * along.bins + p]
         if line == along.line_end[box * along.bins + p]:
@@ -321,17 +331,17 @@ cdef void differentiate_plane_along(
                 across_line = across.line_begin[box * across.bins + q]
                 if across_line == across.line_end[box * across.bins + q]:
                     continue
-                grad = load(grads + p * along_grad + q * across_grad, call.out.stored)
+                grad = load_element(grads + p * along_grad + q * across_grad, call.out.stored)
                 sum_slopes(
                     along, t, end, across, across_line, cells, along_stride, across_stride,
                     call.features.stored, &by_near, &by_far,
                 )
-                desk.sums[q] = desk.sums[q] + by_near * grad
+                work.sums[q] = work.sums[q] + by_near * grad
                 far_sums[q] = far_sums[q] + by_far * grad
     for q in range(across.bins):
         if across.line_begin[box * across.bins + q] == across.line_end[box * across.bins + q]:
             continue
-        near_sum = near_sum + desk.sums[q] if has_sum else desk.sums[q]
+        near_sum = near_sum + work.sums[q] if has_sum else work.sums[q]
         far_sum = far_sum + far_sums[q] if has_sum else far_sums[q]
         has_sum = True
     near_total[0] += <double>near_sum
@@ -363,14 +373,14 @@ cdef void sum_slopes(
 
 
 cdef void differentiate_plane_of_means(
-    const Call *call, BackDesk *desk, Py_ssize_t box, const char *cells, const char *grads,
+    const Call *call, GradientWorkspace *work, Py_ssize_t box, const char *cells, const char *grads,
     double *sides,
 ) noexcept nogil:
     differentiate_plane_along(
         call, call.x, call.features.col, call.out.col, call.y, call.features.row, call.out.row,
-        desk, box, cells, grads, sides, sides + 2,
+        work, box, cells, grads, sides, sides + 2,
     )
     differentiate_plane_along(
         call, call.y, call.features.row, call.out.row, call.x, call.features.col, call.out.col,
-        desk, box, cells, grads, sides + 1, sides + 3,
+        work, box, cells, grads, sides + 1, sides + 3,
     )

@@ -9,8 +9,41 @@ cdef enum:
 
 cdef struct Array:
     char *data
-    Py_ssize_t image, channel, row, col  # strides in bytes
+    Py_ssize_t images, channels, height, width  # for `out` of a forward pass: boxes, ..., bins
+    Py_ssize_t image, channel, row, col         # strides in bytes
     int stored
+
+
+cdef class View:
+    """A 4-D array's memory, for as long as this object lives."""
+
+    cdef Py_buffer buffer
+    cdef Array array
+
+    def __cinit__(self, array, bint writable=False):
+        cdef size_t bits
+        cdef int axis
+        PyObject_GetBuffer(
+            array, &self.buffer, PyBUF_STRIDES | PyBUF_WRITABLE if writable else PyBUF_STRIDES
+        )
+        cdef const Py_ssize_t *shape = self.buffer.shape
+        cdef const Py_ssize_t *strides = self.buffer.strides
+        self.array.data = <char *>self.buffer.buf
+        self.array.images, self.array.channels = shape[0], shape[1]
+        self.array.height, self.array.width = shape[2], shape[3]
+        self.array.image, self.array.channel = strides[0], strides[1]
+        self.array.row, self.array.col = strides[2], strides[3]
+        self.array.stored = HALF if self.buffer.itemsize == 2 else 0
+        bits = <size_t>self.buffer.buf
+        for axis in range(4):
+            bits |= <size_t>strides[axis]
+        if bits & <size_t>(self.buffer.itemsize - 1):
+            self.array.stored |= UNALIGNED
+        if not array.dtype.isnative:
+            self.array.stored |= SWAPPED
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.buffer)
 
 
 cdef struct Call:
@@ -24,3 +57,46 @@ cdef struct Call:
     const Axis *x
     const Py_ssize_t *image   # of a box of the tables, which ascend by it
     const Py_ssize_t *target  # row of the output that a box goes to
+
+
+cdef Call call_of(View out, const Array *maps, Taps taps):
+    """All but the features: ``out`` is the array by boxes, ``maps`` has the maps' shape."""
+    cdef Call call
+    memset(&call, 0, sizeof(call))
+    call.out = out.array
+    call.channels, call.height, call.width = maps.channels, maps.height, maps.width
+    call.mode = taps.tables.mode
+    call.y = &taps.tables.y
+    call.x = &taps.tables.x
+    call.image = taps.tables.image
+    call.target = taps.target
+    return call
+
+
+ORDERS = ("tiled", "planar")
+
+
+cdef struct Overrides:
+    # What tests may force, and nobody else: -1 (0 for splits and run) leaves it to the schedule.
+    int order
+    int parallel
+    Py_ssize_t splits
+    Py_ssize_t run
+    int streams
+
+
+cdef Overrides overrides_of(chosen):
+    """From `roialign_cy.backends.cpu.Overrides`, or None."""
+    cdef Overrides overrides
+    overrides.order = overrides.parallel = overrides.streams = -1
+    overrides.splits = overrides.run = 0
+    if chosen is not None:
+        if chosen.order is not None:
+            overrides.order = ORDERS.index(chosen.order)
+        if chosen.parallel is not None:
+            overrides.parallel = chosen.parallel
+        if chosen.streams is not None:
+            overrides.streams = chosen.streams
+        overrides.splits = chosen.splits or 0
+        overrides.run = chosen.run or 0
+    return overrides

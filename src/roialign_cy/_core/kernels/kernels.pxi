@@ -18,35 +18,38 @@ from libc.string cimport memcpy, memset
 
 from roialign_cy._core.half cimport float_to_half, half_to_float
 from roialign_cy._core.taps cimport (
+    ACCUMULATE,
     AVG,
     MAX,
     MAX_WEIGHTED,
     OUTSIDE_AFTER,
     OUTSIDE_BEFORE,
+    OVERWRITE,
     Axis,
     Mode,
     Taps,
+    Update,
 )
 from roialign_cy._core.team cimport granted
 
 include "call.pxi"
-include "mix.pxi"
+include "weighted_sum.pxi"
 include "pack.pxi"
-include "desk.pxi"
-include "recipes.pxi"
+include "workspace.pxi"
+include "box_plans.pxi"
 include "tiled.pxi"
 include "maximum.pxi"
-include "sheets.pxi"
+include "planar_boxes.pxi"
 include "planar.pxi"
 include "one_by_one.pxi"
-include "plan.pxi"
+include "schedule.pxi"
 include "forward.pxi"
-include "readers.pxi"
-include "back_desk.pxi"
-include "spread.pxi"
-include "largest.pxi"
-include "spread_maximum.pxi"
-include "spread_planar.pxi"
+include "transposed_taps.pxi"
+include "gradient_workspace.pxi"
+include "feature_gradient.pxi"
+include "argmax.pxi"
+include "feature_gradient_maximum.pxi"
+include "feature_gradient_planar.pxi"
 include "box_gradient.pxi"
 include "box_gradient_maximum.pxi"
 include "backward.pxi"

@@ -61,13 +61,13 @@ typedef struct {
 
 #define EACH_PIECE UNROLLED for (int j = 0; j < PIECES; j++)
 
-static inline lanes take(const REAL *cell) {
+static inline lanes load_lanes(const REAL *cell) {
     lanes x;
     EACH_PIECE x.v[j] = *(const loose_piece *)(cell + j * PIECE_REALS);
     return x;
 }
 
-static inline void put(REAL *cell, lanes x) {
+static inline void store_lanes(REAL *cell, lanes x) {
     EACH_PIECE *(loose_piece *)(cell + j * PIECE_REALS) = x.v[j];
 }
 
@@ -82,7 +82,7 @@ static inline lanes scaled(lanes x, REAL w) {
     return x;
 }
 
-static inline lanes times(const REAL *cell, REAL w) { return scaled(take(cell), w); }
+static inline lanes times(const REAL *cell, REAL w) { return scaled(load_lanes(cell), w); }
 
 static inline lanes plus(lanes a, lanes b) {
     EACH_PIECE a.v[j] = a.v[j] + b.v[j];
@@ -162,13 +162,13 @@ static inline lanes_mask all_numbers(flag value) {
     return m;
 }
 
-static inline lanes_mask take_mask(const flag *cell) {
+static inline lanes_mask load_mask(const flag *cell) {
     lanes_mask m;
     EACH_PIECE m.v[j] = *(const loose_piece_mask *)(cell + j * PIECE_REALS);
     return m;
 }
 
-static inline void put_mask(flag *cell, lanes_mask m) {
+static inline void store_mask(flag *cell, lanes_mask m) {
     EACH_PIECE *(loose_piece_mask *)(cell + j * PIECE_REALS) = m.v[j];
 }
 

@@ -1,4 +1,4 @@
-# The planar order where rows of sections do not go side by side: one section after the other, for
+# The planar order where rows of bins do not go side by side: one bin after the other, for
 # boxes that read too many columns, and for ONNX's maximum, which is here for its sake only.
 
 
@@ -19,7 +19,7 @@ cdef inline real finish_maximum(real best, bint has_sample_outside) noexcept nog
     return best + 0
 
 
-cdef real mean_of_section(const Call *call, const Row *row, Py_ssize_t line) noexcept nogil:
+cdef real mean_of_bin(const Call *call, const Row *row, Py_ssize_t line) noexcept nogil:
     cdef Py_ssize_t tap = call.x.tap_begin[line]
     cdef real total = <real>call.x.weight[tap] * interpolate_column(row, call.x.cell[tap])
     for tap in range(tap + 1, call.x.tap_end[line]):
@@ -27,7 +27,7 @@ cdef real mean_of_section(const Call *call, const Row *row, Py_ssize_t line) noe
     return total
 
 
-cdef real largest_of_section(
+cdef real largest_of_bin(
     const Call *call, const Row *row, Py_ssize_t x_bin, real best
 ) noexcept nogil:
     cdef Py_ssize_t line, tap
@@ -56,7 +56,7 @@ cdef real largest_weighted(
                 cell = row.cells + row.offset[ty] + call.x.cell[tx] * row.col_stride
                 value = <real>(
                     call.y.weight[call.y.tap_begin[y_line] + ty] * call.x.weight[tx]
-                ) * load(cell, row.stored)
+                ) * load_element(cell, row.stored)
                 best = larger(best, value)
         if row.terms * (call.x.tap_end[line] - call.x.tap_begin[line]) < 4:
             best = larger(best, 0)  # a neighbour of weight zero counts as 0
@@ -64,15 +64,15 @@ cdef real largest_weighted(
 
 
 cdef void pool_one_by_one(
-    const Call *call, Row *row, const Desk *desk, Py_ssize_t box, char *out
+    const Call *call, Row *row, const Workspace *work, Py_ssize_t box, char *out
 ) noexcept nogil:
-    """Pool one channel of one box, one section after the other."""
+    """Pool one channel of one box, one bin after the other."""
     cdef Py_ssize_t r, c, line, y_bin, x_bin
     for r in range(call.y.bins):
         y_bin = box * call.y.bins + r
         for c in range(call.x.bins):
             x_bin = box * call.x.bins + c
-            desk.cells[c] = (
+            work.cells[c] = (
                 -INFINITY if call.mode != AVG and has_lines(call, y_bin, x_bin) else 0
             )
         for line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
@@ -82,14 +82,14 @@ cdef void pool_one_by_one(
                 if call.x.line_begin[x_bin] == call.x.line_end[x_bin]:
                     continue
                 if call.mode == AVG:
-                    desk.cells[c] = mean_of_section(call, row, call.x.line_begin[x_bin])
+                    work.cells[c] = mean_of_bin(call, row, call.x.line_begin[x_bin])
                 elif call.mode == MAX:
-                    desk.cells[c] = largest_of_section(call, row, x_bin, desk.cells[c])
+                    work.cells[c] = largest_of_bin(call, row, x_bin, work.cells[c])
                 else:
-                    desk.cells[c] = largest_weighted(call, row, line, x_bin, desk.cells[c])
+                    work.cells[c] = largest_weighted(call, row, line, x_bin, work.cells[c])
         for c in range(call.x.bins):
             if call.mode != AVG:
-                desk.cells[c] = finish_maximum(
-                    desk.cells[c], call.y.outside[y_bin] or call.x.outside[box * call.x.bins + c]
+                work.cells[c] = finish_maximum(
+                    work.cells[c], call.y.outside[y_bin] or call.x.outside[box * call.x.bins + c]
                 )
-            store(out + r * call.out.row + c * call.out.col, call.out.stored, desk.cells[c])
+            store_element(out + r * call.out.row + c * call.out.col, call.out.stored, work.cells[c])

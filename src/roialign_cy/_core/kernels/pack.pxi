@@ -3,7 +3,7 @@
 # nothing else knows of them.
 
 
-cdef inline real load(const char *address, int stored) noexcept nogil:
+cdef inline real load_element(const char *address, int stored) noexcept nogil:
     if stored:
         return load_converted(address, stored)
     return (<const real *>address)[0]
@@ -19,7 +19,7 @@ cdef real load_converted(const char *address, int stored) noexcept nogil:
     return value
 
 
-cdef inline void store(char *address, int stored, real value) noexcept nogil:
+cdef inline void store_element(char *address, int stored, real value) noexcept nogil:
     """Write ``value``, or NAN for any NaN: all have one sign and payload in a result."""
     cdef uint16_t half
     if stored & HALF:
@@ -100,11 +100,11 @@ cdef void pack_cells(
         return
     if channels == LANES and stored == 0 and channel_stride == <Py_ssize_t>sizeof(real):
         for x in range(count):
-            put(cells + x * LANES, take(<const real *>(source + x * cell_stride)))
+            store_lanes(cells + x * LANES, load_lanes(<const real *>(source + x * cell_stride)))
         return
     for x in range(count):
         for i in range(channels):
-            cells[i] = load(source + x * cell_stride + i * channel_stride, stored)
+            cells[i] = load_element(source + x * cell_stride + i * channel_stride, stored)
         for i in range(channels, LANES):
             cells[i] = 0
         cells += LANES
@@ -136,7 +136,7 @@ cdef void unpack_cells(
             for c in range(cols):
                 address = out + r * row_stride + c * col_stride
                 if channels == LANES:
-                    put(<real *>address, with_one_nan_in_lanes(take(cells)))
+                    store_lanes(<real *>address, with_one_nan_in_lanes(load_lanes(cells)))
                 else:
                     for i in range(channels):
                         (<real *>address)[i] = with_one_nan(cells[i])
@@ -146,6 +146,6 @@ cdef void unpack_cells(
             for r in range(rows):
                 address = out + i * channel_stride + r * row_stride
                 for c in range(cols):
-                    store(
+                    store_element(
                         address + c * col_stride, stored, cells[(r * cols + c) * LANES + i]
                     )

@@ -1,7 +1,7 @@
 # The planar order: one box at a time, straight from the array as it lies. For maps of few channels,
 # and for whatever the tiled order has no memory for. Rows of the map are combined along x, as they
 # lie: of one channel, or of all that lie in one cell, as in photographs. Then up to LANES rows of
-# sections are turned so that they lie side by side, as channels do in the tiled order, and columns
+# bins are turned so that they lie side by side, as channels do in the tiled order, and columns
 # are combined as there.
 
 cdef struct Row:
@@ -59,10 +59,10 @@ cdef inline real interpolate_column(const Row *row, Py_ssize_t column) noexcept 
 
 
 cdef inline real interpolate_cell(const Row *row, const char *cell) noexcept nogil:
-    cdef real value = row.weight[0] * load(cell + row.offset[0], row.stored)
+    cdef real value = row.weight[0] * load_element(cell + row.offset[0], row.stored)
     cdef Py_ssize_t t
     for t in range(1, row.terms):
-        value = value + row.weight[t] * load(cell + row.offset[t], row.stored)
+        value = value + row.weight[t] * load_element(cell + row.offset[t], row.stored)
     return value
 
 
@@ -75,97 +75,101 @@ cdef void find_terms(const Call *call, Row *row, Py_ssize_t line) noexcept nogil
 
 
 cdef void interpolate_row(
-    const Call *call, const Plan *plan, const Sheet *sheet, const Row *row, Py_ssize_t box,
+    const Call *call, const Schedule *schedule, const PlanarBox *planar, const Row *row,
+    Py_ssize_t box,
     real *values,
 ) noexcept nogil:
     """Combine the rows of a line at the columns of the box."""
     cdef const Py_ssize_t *column = call.x.distinct + call.x.distinct_begin[box]
-    cdef Py_ssize_t first = before_first(plan), d, c
-    if sheet.has_gaps_filled:
+    cdef Py_ssize_t first = before_first(schedule), d, c
+    if planar.has_gaps_filled:
         interpolate_dense(
-            row, column[0] * plan.cell_step - first, values_of(plan, sheet.columns), values
+            row, column[0] * schedule.cell_step - first, values_of(schedule, planar.columns), values
         )
         return
     values += first
-    for d in range(sheet.columns):
-        for c in range(plan.channels):
-            values[d * plan.cell_step + c * plan.channel_step] = interpolate_cell(
+    for d in range(planar.columns):
+        for c in range(schedule.channels):
+            values[d * schedule.cell_step + c * schedule.channel_step] = interpolate_cell(
                 row, row.cells + column[d] * row.col_stride + c * call.features.channel
             )
 
 
-cdef void turn_rows(
-    const Call *call, const Plan *plan, const Sheet *sheet, Row *row, const Desk *desk,
+cdef void transpose_rows(
+    const Call *call, const Schedule *schedule, const PlanarBox *planar, Row *row,
+    const Workspace *work,
     Py_ssize_t box, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t nth,
 ) noexcept nogil:
-    """Have the ``nth`` line of some rows of sections in the ring, each row in its lane.
+    """Have the ``nth`` line of some rows of bins in the ring, each row in its lane.
 
     A row that has no such line keeps the one before; without any, it has zeros.
     """
-    cdef Py_ssize_t r, begin, count, size = values_of(plan, sheet.columns)
-    cdef real *values = desk.lines
+    cdef Py_ssize_t r, begin, count, size = values_of(schedule, planar.columns)
+    cdef real *values = work.lines
     for r in range(box * call.y.bins + first, box * call.y.bins + first + rows):
         begin = call.y.line_begin[r]
         count = call.y.line_end[r] - begin
         if nth < count:
             find_terms(call, row, begin + nth)
-            interpolate_row(call, plan, sheet, row, box, values)
+            interpolate_row(call, schedule, planar, row, box, values)
         elif count == 0:
             memset(values, 0, size * sizeof(real))
         values += size
     pack_cells(
-        <const char *>desk.lines, size * sizeof(real), sizeof(real), sizeof(real), rows, size,
-        desk.ring, 0,
+        <const char *>work.lines, size * sizeof(real), sizeof(real), sizeof(real), rows, size,
+        work.ring, 0,
     )
 
 
 cdef void average_rows(
-    const Call *call, const Plan *plan, const Sheet *sheet, const Desk *desk
+    const Call *call, const Schedule *schedule, const PlanarBox *planar, const Workspace *work
 ) noexcept nogil:
-    """The sections of the rows in the ring."""
+    """The bins of the rows in the ring."""
     cdef Py_ssize_t p, terms
-    cdef const int32_t *count = sheet.x.counts
-    cdef const Term *term = sheet.x.terms
+    cdef const int32_t *count = planar.x.counts
+    cdef const Term *term = planar.x.terms
     for p in range(call.x.bins):
         terms = 0
-        if sheet.x.lines[p]:  # a section has one line at most
+        if planar.x.lines[p]:  # a bin has one line at most
             terms = count[0]
             count += 1
-        mix(
-            desk.ring + before_first(plan) * LANES, term, terms, plan.channel_step * LANES,
-            plan.channels, cell_of(plan, desk, p, 0), plan.channel_cells * LANES,
+        weighted_sum(
+            work.ring + before_first(schedule) * LANES, term, terms, schedule.channel_step * LANES,
+            schedule.channels, cell_of(schedule, work, p, 0), schedule.channel_cells * LANES,
         )
         term += terms
 
 
 cdef void maximum_rows(
-    const Call *call, const Plan *plan, const Sheet *sheet, const Desk *desk, bint go_on
+    const Call *call, const Schedule *schedule, const PlanarBox *planar, const Workspace *work,
+    bint go_on
 ) noexcept nogil:
-    """The largest point of each section on the lines in the ring, and its cell if ``go_on``."""
+    """The largest point of each bin on the lines in the ring, and its cell if ``go_on``."""
     cdef Py_ssize_t p, c
-    cdef const int32_t *count = sheet.x.counts
-    cdef const Term *term = sheet.x.terms
+    cdef const int32_t *count = planar.x.counts
+    cdef const Term *term = planar.x.terms
     cdef const Term *next_term = term
     cdef const real *base
     cdef real *cell
-    cdef Best best
+    cdef Maximum best
     for p in range(call.x.bins):
-        base = desk.ring + before_first(plan) * LANES
-        for c in range(plan.channels):
-            cell = cell_of(plan, desk, p, c)
-            best = met_before(cell) if go_on else nothing_met(desk)
-            next_term = meet_section(&best, count, sheet.x.lines[p], term, base, 0, 1)
-            put(cell, plus_nan(best.value, best.is_nan))
-            base += plan.channel_step * LANES
-        count += sheet.x.lines[p]
+        base = work.ring + before_first(schedule) * LANES
+        for c in range(schedule.channels):
+            cell = cell_of(schedule, work, p, c)
+            best = max_load(cell) if go_on else max_start(work)
+            next_term = max_update_bin(&best, count, planar.x.lines[p], term, base, 0, 1)
+            store_lanes(cell, plus_nan(best.value, best.is_nan))
+            base += schedule.channel_step * LANES
+        count += planar.x.lines[p]
         term = next_term
 
 
 cdef void finish_maximum_rows(
-    const Call *call, const Plan *plan, const Sheet *sheet, const Desk *desk, Py_ssize_t box,
+    const Call *call, const Schedule *schedule, const PlanarBox *planar, const Workspace *work,
+    Py_ssize_t box,
     Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
-    """A sample outside the map counts as 0, and a section without samples is 0.
+    """A sample outside the map counts as 0, and a bin without samples is 0.
 
     (In a row without lines it is so already: there are zeros in the ring.)
     """
@@ -177,18 +181,19 @@ cdef void finish_maximum_rows(
     for r in range(rows):
         outside[r] = -1 if call.y.outside[y_bin + r] else 0
     for p in range(call.x.bins):
-        for c in range(plan.channels):
-            cell = cell_of(plan, desk, p, c)
-            value = take(cell)
+        for c in range(schedule.channels):
+            cell = cell_of(schedule, work, p, c)
+            value = load_lanes(cell)
             if call.x.outside[box * call.x.bins + p]:
                 value = not_negative(value)
             else:
-                value = chosen(take_mask(outside), not_negative(value), value)
-            put(cell, value if sheet.x.lines[p] else all_lanes(0))
+                value = chosen(load_mask(outside), not_negative(value), value)
+            store_lanes(cell, value if planar.x.lines[p] else all_lanes(0))
 
 
 cdef void planar_task(
-    const Call *call, const Plan *plan, const Book *book, const Task *task, const Desk *desk
+    const Call *call, const Schedule *schedule, const Plans *plans, const Task *task,
+    const Workspace *work
 ) noexcept nogil:
     """Pool the boxes of one task."""
     cdef Py_ssize_t box, channel
@@ -200,8 +205,8 @@ cdef void planar_task(
     )
     row.col_stride = call.features.col
     row.stored = call.features.stored
-    row.offset = desk.column
-    row.weight = desk.weight
+    row.offset = work.column
+    row.weight = work.weight
     row.terms = 0
     for box in range(task.begin, task.end):
         out = (
@@ -209,51 +214,52 @@ cdef void planar_task(
             + task.first_channel * call.out.channel
         )
         row.cells = first
-        if book.sheet[box].goes_by_rows:
-            pool_by_rows(call, plan, &book.sheet[box], &row, desk, box, out)
+        if plans.planar[box].goes_by_rows:
+            pool_by_rows(call, schedule, &plans.planar[box], &row, work, box, out)
             continue
         for channel in range(task.channels):
             row.cells = first + channel * call.features.channel
-            pool_one_by_one(call, &row, desk, box, out + channel * call.out.channel)
+            pool_one_by_one(call, &row, work, box, out + channel * call.out.channel)
 
 
 cdef void pool_by_rows(
-    const Call *call, const Plan *plan, const Sheet *sheet, Row *row, const Desk *desk,
+    const Call *call, const Schedule *schedule, const PlanarBox *planar, Row *row,
+    const Workspace *work,
     Py_ssize_t box, char *out,
 ) noexcept nogil:
-    """Pool the channels of a task of one box, up to LANES rows of sections at a time."""
+    """Pool the channels of a task of one box, up to LANES rows of bins at a time."""
     cdef Py_ssize_t first = 0, rows, nth, lines, r
     while first < call.y.bins:
         rows = min(<Py_ssize_t>LANES, call.y.bins - first)
         if call.mode == AVG:
-            turn_rows(call, plan, sheet, row, desk, box, first, rows, 0)
-            average_rows(call, plan, sheet, desk)
+            transpose_rows(call, schedule, planar, row, work, box, first, rows, 0)
+            average_rows(call, schedule, planar, work)
         else:
             lines = 1
             for r in range(box * call.y.bins + first, box * call.y.bins + first + rows):
                 lines = max(lines, call.y.line_end[r] - call.y.line_begin[r])
             for nth in range(lines):
-                turn_rows(call, plan, sheet, row, desk, box, first, rows, nth)
-                maximum_rows(call, plan, sheet, desk, nth > 0)
-            finish_maximum_rows(call, plan, sheet, desk, box, first, rows)
-        write_turned(call, plan, desk, rows, out + first * call.out.row)
+                transpose_rows(call, schedule, planar, row, work, box, first, rows, nth)
+                maximum_rows(call, schedule, planar, work, nth > 0)
+            finish_maximum_rows(call, schedule, planar, work, box, first, rows)
+        write_transposed(call, schedule, work, rows, out + first * call.out.row)
         first += rows
 
 
-cdef void write_turned(
-    const Call *call, const Plan *plan, const Desk *desk, Py_ssize_t rows, char *out
+cdef void write_transposed(
+    const Call *call, const Schedule *schedule, const Workspace *work, Py_ssize_t rows, char *out
 ) noexcept nogil:
-    """Write rows of sections out, of which each has a lane."""
-    cdef Py_ssize_t channel, values = plan.channels * call.x.bins
-    if plan.channel_cells == 1:
+    """Write rows of bins out, of which each has a lane."""
+    cdef Py_ssize_t channel, values = schedule.channels * call.x.bins
+    if schedule.channel_cells == 1:
         unpack_cells(
-            desk.cells, 1, values, rows, out, call.out.row, values * call.out.channel,
+            work.cells, 1, values, rows, out, call.out.row, values * call.out.channel,
             call.out.channel, call.out.stored,
         )
         return
-    for channel in range(plan.channels):
+    for channel in range(schedule.channels):
         unpack_cells(
-            cell_of(plan, desk, 0, channel), 1, call.x.bins, rows,
+            cell_of(schedule, work, 0, channel), 1, call.x.bins, rows,
             out + channel * call.out.channel, call.out.row, call.x.bins * call.out.col,
             call.out.col, call.out.stored,
         )

@@ -10,8 +10,8 @@ cdef extern from "lanes.h" nogil:
     ctypedef struct lanes_mask:
         pass
     ctypedef int flag  # as wide as real
-    lanes take(const real *cell)
-    void put(real *cell, lanes x)
+    lanes load_lanes(const real *cell)
+    void store_lanes(real *cell, lanes x)
     lanes all_lanes(real value)
     lanes scaled(lanes x, real weight)
     lanes times(const real *cell, real weight)
@@ -25,8 +25,8 @@ cdef extern from "lanes.h" nogil:
     lanes not_negative(lanes a)
     lanes plus_nan(lanes a, lanes_mask mask)
     lanes_mask all_numbers(flag value)
-    lanes_mask take_mask(const flag *cell)
-    void put_mask(flag *cell, lanes_mask mask)
+    lanes_mask load_mask(const flag *cell)
+    void store_mask(flag *cell, lanes_mask mask)
     lanes_mask chosen_numbers(lanes_mask mask, lanes_mask m, lanes_mask n)
     lanes_mask is_larger(lanes a, lanes b)
     lanes_mask is_greater(lanes a, lanes b)
@@ -44,11 +44,11 @@ cdef struct Term:
     real weight
 
 
-cdef inline void mix_few(
+cdef inline void weighted_sum_few(
     const real *base, const Term *term, Py_ssize_t terms, bint go_on, bint is_listed,
     const Py_ssize_t *offset, Py_ssize_t step, Py_ssize_t count, real *out, Py_ssize_t out_step,
 ) noexcept nogil:
-    """The sum of `mix` for 1 to TERMS terms, to be added to what is there if ``go_on``.
+    """The sum of `weighted_sum` for 1 to TERMS terms, to be added to what is there if ``go_on``.
 
     ``terms``, ``go_on`` and ``is_listed`` are constants where this is called: loops unroll.
     """
@@ -63,18 +63,18 @@ cdef inline void mix_few(
         if is_listed:
             o = offset[j]
         if go_on:
-            total = plus(take(out), times(cells[0] + o, weight[0]))
+            total = plus(load_lanes(out), times(cells[0] + o, weight[0]))
         else:
             total = times(cells[0] + o, weight[0])
         for t in range(1, terms):
             total = plus(total, times(cells[t] + o, weight[t]))
-        put(out, total)
+        store_lanes(out, total)
         out += out_step
         if not is_listed:
             o += step
 
 
-cdef inline void mix_any(
+cdef inline void weighted_sum_any(
     const real *base, const Term *term, Py_ssize_t terms, bint is_listed,
     const Py_ssize_t *offset, Py_ssize_t step, Py_ssize_t count, real *out, Py_ssize_t out_step,
 ) noexcept nogil:
@@ -82,60 +82,62 @@ cdef inline void mix_any(
     cdef bint go_on = False
     if terms == 0:  # nothing is read here
         for j in range(count):
-            put(out + j * out_step, all_lanes(0))
+            store_lanes(out + j * out_step, all_lanes(0))
     while terms >= TERMS:
         if go_on:
-            mix_few(base, term, TERMS, True, is_listed, offset, step, count, out, out_step)
+            weighted_sum_few(base, term, TERMS, True, is_listed, offset, step, count, out, out_step)
         else:
-            mix_few(base, term, TERMS, False, is_listed, offset, step, count, out, out_step)
+            weighted_sum_few(
+                base, term, TERMS, False, is_listed, offset, step, count, out, out_step
+            )
         go_on = True
         term += TERMS
         terms -= TERMS
     if go_on:
         if terms >= 4:
-            mix_few(base, term, 4, True, is_listed, offset, step, count, out, out_step)
+            weighted_sum_few(base, term, 4, True, is_listed, offset, step, count, out, out_step)
             term += 4
             terms -= 4
     elif terms > 4:
-        mix_few(base, term, 4, False, is_listed, offset, step, count, out, out_step)
+        weighted_sum_few(base, term, 4, False, is_listed, offset, step, count, out, out_step)
         go_on = True
         term += 4
         terms -= 4
     if go_on:
         if terms == 1:
-            mix_few(base, term, 1, True, is_listed, offset, step, count, out, out_step)
+            weighted_sum_few(base, term, 1, True, is_listed, offset, step, count, out, out_step)
         elif terms == 2:
-            mix_few(base, term, 2, True, is_listed, offset, step, count, out, out_step)
+            weighted_sum_few(base, term, 2, True, is_listed, offset, step, count, out, out_step)
         elif terms == 3:
-            mix_few(base, term, 3, True, is_listed, offset, step, count, out, out_step)
+            weighted_sum_few(base, term, 3, True, is_listed, offset, step, count, out, out_step)
     elif terms == 1:
-        mix_few(base, term, 1, False, is_listed, offset, step, count, out, out_step)
+        weighted_sum_few(base, term, 1, False, is_listed, offset, step, count, out, out_step)
     elif terms == 2:
-        mix_few(base, term, 2, False, is_listed, offset, step, count, out, out_step)
+        weighted_sum_few(base, term, 2, False, is_listed, offset, step, count, out, out_step)
     elif terms == 3:
-        mix_few(base, term, 3, False, is_listed, offset, step, count, out, out_step)
+        weighted_sum_few(base, term, 3, False, is_listed, offset, step, count, out, out_step)
     elif terms == 4:
-        mix_few(base, term, 4, False, is_listed, offset, step, count, out, out_step)
+        weighted_sum_few(base, term, 4, False, is_listed, offset, step, count, out, out_step)
 
 
-cdef void mix(
+cdef void weighted_sum(
     const real *base, const Term *term, Py_ssize_t terms, Py_ssize_t step, Py_ssize_t count,
     real *out, Py_ssize_t out_step,
 ) noexcept nogil:
     """``out[j] = sum of weight * base[place + j * step]`` over any number of terms."""
-    mix_any(base, term, terms, False, NULL, step, count, out, out_step)
+    weighted_sum_any(base, term, terms, False, NULL, step, count, out, out_step)
 
 
-cdef void mix_dense(
+cdef void weighted_sum_dense(
     const real *base, const Term *term, Py_ssize_t terms, Py_ssize_t count, real *out
 ) noexcept nogil:
-    """As `mix`, of cells side by side to cells side by side: constant steps are cheaper."""
-    mix_any(base, term, terms, False, NULL, LANES, count, out, LANES)
+    """`weighted_sum` of contiguous cells to contiguous cells: constant steps are cheaper."""
+    weighted_sum_any(base, term, terms, False, NULL, LANES, count, out, LANES)
 
 
-cdef void mix_listed(
+cdef void weighted_sum_gathered(
     const real *base, const Term *term, Py_ssize_t terms, const Py_ssize_t *offset,
     Py_ssize_t count, real *out, Py_ssize_t out_step,
 ) noexcept nogil:
     """``out[j] = sum of weight * base[place + offset[j]]`` over any number of terms."""
-    mix_any(base, term, terms, True, offset, 0, count, out, out_step)
+    weighted_sum_any(base, term, terms, True, offset, 0, count, out, out_step)

@@ -1,24 +1,18 @@
-# The gradient by the features, LANES channels of one image at a time: the tiled order reversed. A
-# ring holds the rows of the gradient that the boxes at hand add to. A row is zeroed when it opens
-# and written out when no later box reaches it.
+# The gradient with respect to the features, LANES channels of one image at a time: the tiled order
+# reversed. A ring holds the rows of the gradient that the boxes at hand add to. A row is zeroed
+# when it opens and written out when no later box reaches it.
 #
 # The order in which a cell's terms are added is the result. It is that of the boxes in the tables,
-# in a box that of the sections' rows, and what one row of sections adds to a cell is summed first,
+# in a box that of the bins' rows, and what one row of bins adds to a cell is summed first,
 # by its columns. Nothing else (threads, bands, groups, layout, loop order) may enter into it.
 
 
-cdef enum Held:
-    ANYTHING = 0
-    ZEROS = 1
-    SUMS = 2                # of boxes before these
-
-
 cdef struct Gradient:
-    Call call               # its `out` is the gradient by the output, which is only read here
-    Array map               # the gradient by the features, in the working type
-    Held held               # what it holds
-    Readers y               # of means
-    Readers x
+    Call call               # `out` is the gradient with respect to the output: only read here
+    Array map               # the gradient with respect to the features, in the working type
+    Update update
+    TransposedTaps y               # of means
+    TransposedTaps x
 
 
 cdef inline void add_few(
@@ -35,10 +29,10 @@ cdef inline void add_few(
         weight[t] = term[t].weight
     for j in range(count):
         o = offset[j] if is_listed else j * LANES
-        total = take(out + o)
+        total = load_lanes(out + o)
         for t in range(terms):
             total = plus(total, times(cells[t] + j * LANES, weight[t]))
-        put(out + o, total)
+        store_lanes(out + o, total)
 
 
 cdef inline void add_any(
@@ -90,111 +84,114 @@ cdef void zero_cells(
 
 
 cdef inline char *row_in_map(
-    const Gradient *gradient, const Patch *patch, Py_ssize_t y
+    const Gradient *gradient, const GradientTask *task, Py_ssize_t y
 ) noexcept nogil:
     return (
-        gradient.map.data + patch.image * gradient.map.image
-        + patch.first_channel * gradient.map.channel + y * gradient.map.row
+        gradient.map.data + task.image * gradient.map.image
+        + task.first_channel * gradient.map.channel + y * gradient.map.row
     )
 
 
 cdef void open_rows(
-    const Gradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t first,
+    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t first,
     Py_ssize_t last,
 ) noexcept nogil:
     """Have rows ``first .. last`` of the gradient in the ring, where they are not."""
     cdef const Array *map = &gradient.map
     cdef Py_ssize_t y
     cdef real *cells
-    desk.opened = max(desk.opened, first)
-    for y in range(desk.opened, last):
-        if desk.low[y] >= desk.high[y]:
+    work.opened = max(work.opened, first)
+    for y in range(work.opened, last):
+        if work.low[y] >= work.high[y]:
             continue
-        cells = desk.row[y] + desk.low[y] * LANES
-        if gradient.held == SUMS:
+        cells = work.row[y] + work.low[y] * LANES
+        if gradient.update == ACCUMULATE:
             pack_cells(
-                row_in_map(gradient, patch, y) + desk.low[y] * map.col, map.channel, map.col,
-                map.stored, patch.channels, desk.high[y] - desk.low[y], cells, 0,
+                row_in_map(gradient, task, y) + work.low[y] * map.col, map.channel, map.col,
+                map.stored, task.channels, work.high[y] - work.low[y], cells, 0,
             )
         else:
-            memset(cells, 0, (desk.high[y] - desk.low[y]) * LANES * sizeof(real))
-    desk.opened = max(desk.opened, last)
+            memset(cells, 0, (work.high[y] - work.low[y]) * LANES * sizeof(real))
+    work.opened = max(work.opened, last)
 
 
 cdef void close_rows(
-    const Gradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t last
+    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t last
 ) noexcept nogil:
     """Write the rows before ``last`` out: no box that is still to come reaches them."""
     cdef const Array *map = &gradient.map
     cdef Py_ssize_t y, low, high
     cdef char *start
-    for y in range(desk.closed, last):
-        low, high = desk.low[y], desk.high[y]
-        start = row_in_map(gradient, patch, y)
+    for y in range(work.closed, last):
+        low, high = work.low[y], work.high[y]
+        start = row_in_map(gradient, task, y)
         if low < high:
             unpack_cells(
-                desk.row[y] + low * LANES, 1, high - low, patch.channels, start + low * map.col,
+                work.row[y] + low * LANES, 1, high - low, task.channels, start + low * map.col,
                 map.channel, (high - low) * map.col, map.col, map.stored,
             )
         else:
             low = high = 0
-        if gradient.held == ANYTHING:
-            zero_cells(map, start, patch.channels, 0, low)
-            zero_cells(map, start, patch.channels, high, gradient.call.width)
-    desk.closed = max(desk.closed, last)
+        if gradient.update == OVERWRITE:
+            zero_cells(map, start, task.channels, 0, low)
+            zero_cells(map, start, task.channels, high, gradient.call.width)
+    work.closed = max(work.closed, last)
 
 
 cdef void fetch_rows(
-    const Call *call, const Patch *patch, BackDesk *desk, Py_ssize_t first, Py_ssize_t last
+    const Call *call, const GradientTask *task, GradientWorkspace *work, Py_ssize_t first,
+    Py_ssize_t last
 ) noexcept nogil:
     """Have rows ``first .. last`` of the features packed."""
     cdef const Array *features = &call.features
     cdef Py_ssize_t y, ahead
-    desk.fetched = max(desk.fetched, first)
-    for y in range(desk.fetched, last):
-        if desk.low[y] < desk.high[y]:
+    work.fetched = max(work.fetched, first)
+    for y in range(work.fetched, last):
+        if work.low[y] < work.high[y]:
             ahead = 0
-            if y + 1 < call.height and desk.low[y + 1] < desk.high[y + 1]:  # much the same columns
+            if y + 1 < call.height and work.low[y + 1] < work.high[y + 1]:  # much the same columns
                 ahead = features.row
             pack_cells(
-                features.data + patch.image * features.image
-                + patch.first_channel * features.channel + y * features.row
-                + desk.low[y] * features.col,
-                features.channel, features.col, call.features.stored, patch.channels,
-                desk.high[y] - desk.low[y], desk.feature_row[y] + desk.low[y] * LANES,
+                features.data + task.image * features.image
+                + task.first_channel * features.channel + y * features.row
+                + work.low[y] * features.col,
+                features.channel, features.col, call.features.stored, task.channels,
+                work.high[y] - work.low[y], work.feature_row[y] + work.low[y] * LANES,
                 ahead,
             )
-    desk.fetched = max(desk.fetched, last)
+    work.fetched = max(work.fetched, last)
 
 
 cdef inline bint reaches(
-    const Call *call, const Patch *patch, Py_ssize_t box
+    const Call *call, const GradientTask *task, Py_ssize_t box
 ) noexcept nogil:
     """Whether a box reads anything, and between the first and the last row of the task."""
     cdef Py_ssize_t begin = call.y.distinct_begin[box], end = call.y.distinct_end[box]
     return (
         begin < end
         and call.x.distinct_begin[box] < call.x.distinct_end[box]
-        and call.y.distinct[begin] < patch.last_row
-        and call.y.distinct[end - 1] >= patch.first_row
+        and call.y.distinct[begin] < task.last_row
+        and call.y.distinct[end - 1] >= task.first_row
     )
 
 
-cdef void find_columns(const Call *call, const Patch *patch, BackDesk *desk) noexcept nogil:
+cdef void find_columns(
+    const Call *call, const GradientTask *task, GradientWorkspace *work
+) noexcept nogil:
     """For each row of the map, the span of columns that the boxes of the task read."""
     cdef Py_ssize_t box, d, y, low, high
     for y in range(call.height):
-        desk.low[y] = call.width
-        desk.high[y] = 0
-    for box in range(patch.begin, patch.end):
-        if not reaches(call, patch, box):
+        work.low[y] = call.width
+        work.high[y] = 0
+    for box in range(task.begin, task.end):
+        if not reaches(call, task, box):
             continue
         low = call.x.distinct[call.x.distinct_begin[box]]
         high = call.x.distinct[call.x.distinct_end[box] - 1] + 1
         for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
             y = call.y.distinct[d]
-            desk.low[y] = min(desk.low[y], low)
-            desk.high[y] = max(desk.high[y], high)
+            work.low[y] = min(work.low[y], low)
+            work.high[y] = max(work.high[y], high)
 
 
 cdef void place_rows(
@@ -219,92 +216,94 @@ cdef inline bint lies_packed(const Array *array, Py_ssize_t channels) noexcept n
 
 
 cdef void take_grads(
-    const Call *call, const Patch *patch, BackDesk *desk, Py_ssize_t box, Py_ssize_t first,
+    const Call *call, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box,
+    Py_ssize_t first,
     Py_ssize_t rows,
 ) noexcept nogil:
-    """Have the gradients of some rows of sections of a box as cells."""
+    """Have the gradients of some rows of bins of a box as cells."""
     cdef const Array *out = &call.out
     cdef Py_ssize_t r, ahead = 0
     cdef const char *start = (
-        out.data + call.target[box] * out.image + patch.first_channel * out.channel
+        out.data + call.target[box] * out.image + task.first_channel * out.channel
         + first * out.row
     )
-    if lies_packed(out, patch.channels):
-        desk.grads = <const real *>start
-        desk.grad_row = out.row // <Py_ssize_t>sizeof(real)
-        desk.grad_col = out.col // <Py_ssize_t>sizeof(real)
+    if lies_packed(out, task.channels):
+        work.grads = <const real *>start
+        work.grad_row = out.row // <Py_ssize_t>sizeof(real)
+        work.grad_col = out.col // <Py_ssize_t>sizeof(real)
     else:
-        desk.grads = desk.cells
-        desk.grad_col = LANES
-        desk.grad_row = call.x.bins * LANES
-        if box + 1 < patch.end:
+        work.grads = work.cells
+        work.grad_col = LANES
+        work.grad_row = call.x.bins * LANES
+        if box + 1 < task.end:
             ahead = (call.target[box + 1] - call.target[box]) * out.image
         if out.row == call.x.bins * out.col:
             pack_cells(
-                start, out.channel, out.col, out.stored, patch.channels, rows * call.x.bins,
-                desk.cells, ahead,
+                start, out.channel, out.col, out.stored, task.channels, rows * call.x.bins,
+                work.cells, ahead,
             )
         else:
             for r in range(rows):
                 pack_cells(
-                    start + r * out.row, out.channel, out.col, out.stored, patch.channels,
-                    call.x.bins, desk.cells + r * desk.grad_row, ahead,
+                    start + r * out.row, out.channel, out.col, out.stored, task.channels,
+                    call.x.bins, work.cells + r * work.grad_row, ahead,
                 )
 
 
-cdef void spread_tiled(
-    const Gradient *gradient, const BackPlan *plan, const Patch *patch, BackDesk *desk
+cdef void feature_gradient_tiled(
+    const Gradient *gradient, const GradientSchedule *schedule, const GradientTask *task,
+    GradientWorkspace *work
 ) noexcept nogil:
     """Sum the gradient of one task."""
     cdef const Call *call = &gradient.call
     cdef const Array *features = &call.features
     cdef bint fetches = call.mode == MAX and not lies_packed(
-        features, patch.channels
+        features, task.channels
     )
     cdef Py_ssize_t box, d, y, x0, first, last, rows
     cdef Py_ssize_t feature_col = LANES
-    desk.opened = desk.closed = patch.first_row
-    desk.fetched = 0
-    place_rows(desk.row, call.height, desk.ring, plan.ring_rows, call.width)
+    work.opened = work.closed = task.first_row
+    work.fetched = 0
+    place_rows(work.row, call.height, work.ring, schedule.ring_rows, call.width)
     if fetches:
-        place_rows(desk.feature_row, call.height, desk.packed, plan.ring_rows, call.width)
+        place_rows(work.feature_row, call.height, work.packed, schedule.ring_rows, call.width)
     elif call.mode == MAX:
         feature_col = features.col // <Py_ssize_t>sizeof(real)
         for y in range(call.height):
-            desk.feature_row[y] = <real *>(
-                features.data + patch.image * features.image
-                + patch.first_channel * features.channel + y * features.row
+            work.feature_row[y] = <real *>(
+                features.data + task.image * features.image
+                + task.first_channel * features.channel + y * features.row
             )
-    find_columns(call, patch, desk)
-    for box in range(patch.begin, patch.end):
-        if not reaches(call, patch, box):
+    find_columns(call, task, work)
+    for box in range(task.begin, task.end):
+        if not reaches(call, task, box):
             continue
         first = call.y.distinct[call.y.distinct_begin[box]]
         last = call.y.distinct[call.y.distinct_end[box] - 1] + 1
         if fetches:
-            fetch_rows(call, patch, desk, first, last)
+            fetch_rows(call, task, work, first, last)
         # Boxes ascend by their first row, and none is taller than the ring.
-        first = max(first, patch.first_row)
-        close_rows(gradient, patch, desk, first)
-        open_rows(gradient, patch, desk, first, min(last, patch.last_row))
+        first = max(first, task.first_row)
+        close_rows(gradient, task, work, first)
+        open_rows(gradient, task, work, first, min(last, task.last_row))
         x0 = call.x.distinct_begin[box]
         for d in range(x0, call.x.distinct_end[box]):
-            desk.column[d - x0] = call.x.distinct[d] * LANES
-            desk.feature_column[d - x0] = call.x.distinct[d] * feature_col
+            work.column[d - x0] = call.x.distinct[d] * LANES
+            work.feature_column[d - x0] = call.x.distinct[d] * feature_col
         first = 0
         while first < call.y.bins:
-            rows = min(plan.group, call.y.bins - first)
-            take_grads(call, patch, desk, box, first, rows)
+            rows = min(schedule.group, call.y.bins - first)
+            take_grads(call, task, work, box, first, rows)
             if call.mode == AVG:
-                spread_means(gradient, patch, desk, box, first, rows)
+                add_means(gradient, task, work, box, first, rows)
             else:
-                spread_maxima(call, plan, patch, desk, box, first, rows)
+                add_maxima(call, schedule, task, work, box, first, rows)
             first += rows
-    close_rows(gradient, patch, desk, patch.last_row)
+    close_rows(gradient, task, work, task.last_row)
 
 
-cdef void spread_means(
-    const Gradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t box,
+cdef void add_means(
+    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box,
     Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
     cdef const Call *call = &gradient.call
@@ -318,22 +317,22 @@ cdef void spread_means(
     for d in range(columns):
         terms = offset[d + 1] - offset[d]
         for t in range(terms):
-            desk.term[t].place = term[t].place * desk.grad_col
-            desk.term[t].weight = term[t].weight
+            work.term[t].place = term[t].place * work.grad_col
+            work.term[t].weight = term[t].weight
         term += terms
-        mix(
-            desk.grads, desk.term, terms, desk.grad_row, rows, desk.lines + d * LANES,
+        weighted_sum(
+            work.grads, work.term, terms, work.grad_row, rows, work.lines + d * LANES,
             columns * LANES,
         )
     offset = gradient.y.offset + first_offset(call.y, box)
     term = gradient.y.terms + gradient.y.begin[box]
     for d in range(height):
-        if y[d] < patch.first_row or y[d] >= patch.last_row:
+        if y[d] < task.first_row or y[d] >= task.last_row:
             continue
         terms = 0
         for t in range(offset[d], offset[d + 1]):
             if term[t].place >= first and term[t].place < first + rows:
-                desk.term[terms].place = (term[t].place - first) * columns * LANES
-                desk.term[terms].weight = term[t].weight
+                work.term[terms].place = (term[t].place - first) * columns * LANES
+                work.term[terms].weight = term[t].weight
                 terms += 1
-        add_lines(desk.lines, desk.term, terms, desk.column, columns, desk.row[y[d]])
+        add_lines(work.lines, work.term, terms, work.column, columns, work.row[y[d]])

@@ -10,7 +10,7 @@ cdef struct Request:
     # What to make of every box along one axis.
     Py_ssize_t size     # of the map
     Py_ssize_t bins
-    Py_ssize_t ratio    # samples to a section; 0 if adaptive
+    Py_ssize_t ratio    # samples to a bin; 0 if adaptive
     int low_column      # of the box's coordinates in its row of five
     int high_column
     int mode
@@ -24,7 +24,7 @@ cdef Span make_span(const char *roi, const Request *request, const Geometry *g) 
     cdef double high = coordinate(roi, request.high_column, g.rois_itemsize)
     cdef double count
     span.start = box_start(low, g)
-    span.bin = box_extent(low, high, g) / <double>request.bins
+    span.bin_size = box_extent(low, high, g) / <double>request.bins
     span.is_widened = is_widened(low, high, g)
     span.samples = request.ratio
     if request.ratio == 0:
@@ -34,26 +34,26 @@ cdef Span make_span(const char *roi, const Request *request, const Geometry *g) 
 
 
 cdef inline double ascending_position(
-    const Span *span, Py_ssize_t section, Py_ssize_t j, bint interior
+    const Span *span, Py_ssize_t bin, Py_ssize_t j, bint interior
 ) noexcept nogil:
-    """Sample ``j`` of a section counted from its low end, also in a reversed box."""
-    cdef Py_ssize_t i = j if span.bin >= 0 else span.samples - 1 - j
-    return sample_position(span, section, i, interior)
+    """Sample ``j`` of a bin counted from its low end, also in a reversed box."""
+    cdef Py_ssize_t i = j if span.bin_size >= 0 else span.samples - 1 - j
+    return sample_position(span, bin, i, interior)
 
 
 cdef Py_ssize_t samples_below(
-    const Span *span, Py_ssize_t section, double bound, bint or_at, bint interior
+    const Span *span, Py_ssize_t bin, double bound, bint or_at, bint interior
 ) noexcept nogil:
-    """How many samples of a section lie below ``bound`` (``or_at``: or at it).
+    """How many samples of a bin lie below ``bound`` (``or_at``: or at it).
 
-    By bisection with the very formula of the positions, so that the samples inside the map are
+    By bibin with the very formula of the positions, so that the samples inside the map are
     those that a loop over all of them would find, whatever their number.
     """
     cdef Py_ssize_t low = 0, high = span.samples, middle
     cdef double position
     while low < high:
         middle = low + (high - low) // 2
-        position = ascending_position(span, section, middle, interior)
+        position = ascending_position(span, bin, middle, interior)
         if position < bound or (or_at and position == bound):
             low = middle + 1
         else:
@@ -62,7 +62,7 @@ cdef Py_ssize_t samples_below(
 
 
 cdef void inside_samples(
-    const Span *span, Py_ssize_t section, Py_ssize_t size, bint interior,
+    const Span *span, Py_ssize_t bin, Py_ssize_t size, bint interior,
     Py_ssize_t *begin, Py_ssize_t *end,
 ) noexcept nogil:
     """The samples within [-1, size], counted from the low end: begin .. end."""
@@ -71,15 +71,15 @@ cdef void inside_samples(
     end[0] = span.samples
     if span.samples == 0:
         return
-    low = ascending_position(span, section, 0, interior)
-    high = ascending_position(span, section, span.samples - 1, interior)
+    low = ascending_position(span, bin, 0, interior)
+    high = ascending_position(span, bin, span.samples - 1, interior)
     if high < -1.0 or low > <double>size:
         end[0] = 0
         return
     if low < -1.0:
-        begin[0] = samples_below(span, section, -1.0, False, interior)
+        begin[0] = samples_below(span, bin, -1.0, False, interior)
     if high > <double>size:
-        end[0] = samples_below(span, section, <double>size, True, interior)
+        end[0] = samples_below(span, bin, <double>size, True, interior)
 
 
 cdef struct Sample:
@@ -119,16 +119,16 @@ cdef void cells_read(
     const Span *span, const Request *request, const Geometry *g, Py_ssize_t *first, Py_ssize_t *end
 ) noexcept nogil:
     """The first cell along the axis that a box reads and the one after its last; else 0 and 0."""
-    cdef Py_ssize_t p, section, inside_begin, inside_end
+    cdef Py_ssize_t p, bin, inside_begin, inside_end
     cdef Sample low, high
     first[0] = end[0] = 0
     for p in range(request.bins):
-        section = p if span.bin >= 0 else request.bins - 1 - p
-        inside_samples(span, section, request.size, g.interior, &inside_begin, &inside_end)
+        bin = p if span.bin_size >= 0 else request.bins - 1 - p
+        inside_samples(span, bin, request.size, g.interior, &inside_begin, &inside_end)
         if inside_begin >= inside_end:
             continue
-        low = locate(ascending_position(span, section, inside_begin, g.interior), request.size)
-        high = locate(ascending_position(span, section, inside_end - 1, g.interior), request.size)
+        low = locate(ascending_position(span, bin, inside_begin, g.interior), request.size)
+        high = locate(ascending_position(span, bin, inside_end - 1, g.interior), request.size)
         if end[0] == 0:
             first[0] = low.cell
         end[0] = high.cell + (2 if high.fraction > 0 else 1)
@@ -142,8 +142,8 @@ cdef struct Need:
 
 
 cdef Need need_of(const Span *span, const Request *request) noexcept nogil:
-    """Sections follow one another, so the cells they read overlap by two at most: however many
-    samples there are, the tables of a box stay in the order of its sections and the map's size.
+    """Bins follow one another, so the cells they read overlap by two at most: however many
+    samples there are, the tables of a box stay in the order of its bins and the map's size.
     """
     cdef Need need
     cdef Py_ssize_t cells = request.size + 2 * request.bins
@@ -169,11 +169,11 @@ cdef struct Cursor:
 
 
 cdef inline void differentiate(
-    Sample *sample, const Span *span, Py_ssize_t section, Py_ssize_t j, const Request *request,
+    Sample *sample, const Span *span, Py_ssize_t bin, Py_ssize_t j, const Request *request,
     const Geometry *g,
 ) noexcept nogil:
     """Find how the sample moves with the sides of the box: by its place between them."""
-    cdef Py_ssize_t i = j if span.bin >= 0 else span.samples - 1 - j
+    cdef Py_ssize_t i = j if span.bin_size >= 0 else span.samples - 1 - j
     cdef double within
     if g.interior:
         within = (<double>i + 1.0) / (<double>span.samples + 1.0)
@@ -181,7 +181,7 @@ cdef inline void differentiate(
         within = (<double>i + 0.5) / <double>span.samples
     sample.near = g.scale
     if not span.is_widened:
-        sample.far = (<double>section + within) / <double>request.bins * g.scale
+        sample.far = (<double>bin + within) / <double>request.bins * g.scale
         sample.near = g.scale - sample.far
 
 
@@ -248,7 +248,7 @@ cdef void close_line(
         while d >= at.first_distinct and axis.distinct[d] > axis.cell[kept]:
             d -= 1
         if d < at.first_distinct or axis.distinct[d] != axis.cell[kept]:
-            # Sections and samples come in ascending order: a cell not seen is above all seen.
+            # Bins and samples come in ascending order: a cell not seen is above all seen.
             d = at.distinct
             axis.distinct[d] = axis.cell[kept]
             at.distinct += 1
@@ -278,11 +278,11 @@ cdef void reverse_lines(Axis *axis, Py_ssize_t begin, Py_ssize_t end) noexcept n
         end -= 1
 
 
-cdef void fill_section(
-    Axis *axis, Cursor *at, const Span *span, Py_ssize_t section, const Request *request,
+cdef void fill_bin(
+    Axis *axis, Cursor *at, const Span *span, Py_ssize_t bin, const Request *request,
     const Geometry *g, Py_ssize_t begin, Py_ssize_t end,
 ) noexcept nogil:
-    """Make the lines of one section, low end first, of its samples begin .. end in the map."""
+    """Make the lines of one bin, low end first, of its samples begin .. end in the map."""
     cdef Py_ssize_t j
     cdef Py_ssize_t line_first = at.tap
     cdef Sample sample, previous
@@ -291,18 +291,18 @@ cdef void fill_section(
         return
     if request.mode == AVG:
         for j in range(begin, end):
-            sample = locate(ascending_position(span, section, j, g.interior), request.size)
+            sample = locate(ascending_position(span, bin, j, g.interior), request.size)
             if request.with_slopes:
-                differentiate(&sample, span, section, j, request, g)
+                differentiate(&sample, span, bin, j, request, g)
             add_sample(axis, at, line_first, &sample)
         close_line(
             axis, at, line_first, <double>(end - begin), <double>span.samples, request.single
         )
         return
     for j in range(begin, end):
-        sample = locate(ascending_position(span, section, j, g.interior), request.size)
+        sample = locate(ascending_position(span, bin, j, g.interior), request.size)
         if request.with_slopes:
-            differentiate(&sample, span, section, j, request, g)
+            differentiate(&sample, span, bin, j, request, g)
         # Within a stretch the map is linear along this axis, and so is the weight of either
         # neighbour: only its ends can be the largest, weighted or not.
         if j > begin and sample.stretch == previous.stretch:
@@ -327,7 +327,7 @@ cdef inline char outside_of(
         return 0
     if begin >= end:
         return OUTSIDE_BEFORE
-    if span.bin < 0:
+    if span.bin_size < 0:
         before, after = after, before
     return (OUTSIDE_BEFORE if before else 0) | (OUTSIDE_AFTER if after else 0)
 
@@ -336,17 +336,17 @@ cdef void fill_axis(
     Axis *axis, Py_ssize_t box, Cursor at, const Span *span, const Request *request,
     const Geometry *g,
 ) noexcept nogil:
-    cdef Py_ssize_t p, section, bin_index, begin, end
+    cdef Py_ssize_t p, bin, bin_index, begin, end
     at.first_distinct = at.distinct
     axis.distinct_begin[box] = at.distinct
     for p in range(request.bins):
-        section = p if span.bin >= 0 else request.bins - 1 - p
-        bin_index = box * request.bins + section
-        inside_samples(span, section, request.size, g.interior, &begin, &end)
+        bin = p if span.bin_size >= 0 else request.bins - 1 - p
+        bin_index = box * request.bins + bin
+        inside_samples(span, bin, request.size, g.interior, &begin, &end)
         axis.line_begin[bin_index] = at.line
-        fill_section(axis, &at, span, section, request, g, begin, end)
+        fill_bin(axis, &at, span, bin, request, g, begin, end)
         axis.line_end[bin_index] = at.line
         axis.outside[bin_index] = outside_of(span, begin, end)
-        if span.bin < 0:  # lines are in the order of the samples, for whoever asks which is first
+        if span.bin_size < 0:  # lines are in the order of the samples, for whoever asks which is first
             reverse_lines(axis, axis.line_begin[bin_index], at.line)
     axis.distinct_end[box] = at.distinct

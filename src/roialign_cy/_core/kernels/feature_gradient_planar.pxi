@@ -1,26 +1,26 @@
-# The gradient by the features in the planar order: one channel of one box at a time, straight into
-# the array. Sums run in the order that spread.pxi fixes.
+# The gradient with respect to the features in the planar order: one channel of one box at a time,
+# straight into the array. Sums run in the order that feature_gradient.pxi fixes.
 
 
-cdef void spread_planar(
-    const Gradient *gradient, const Patch *patch, BackDesk *desk
+cdef void feature_gradient_planar(
+    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work
 ) noexcept nogil:
     """Sum the gradient of one task."""
     cdef const Call *call = &gradient.call
     cdef Py_ssize_t box, y, channel
-    if gradient.held == ANYTHING:
-        for y in range(patch.first_row, patch.last_row):
+    if gradient.update == OVERWRITE:
+        for y in range(task.first_row, task.last_row):
             zero_cells(
-                &gradient.map, row_in_map(gradient, patch, y), patch.channels, 0, call.width
+                &gradient.map, row_in_map(gradient, task, y), task.channels, 0, call.width
             )
-    for box in range(patch.begin, patch.end):
-        if not reaches(call, patch, box):
+    for box in range(task.begin, task.end):
+        if not reaches(call, task, box):
             continue
-        for channel in range(patch.first_channel, patch.first_channel + patch.channels):
+        for channel in range(task.first_channel, task.first_channel + task.channels):
             if call.mode == AVG:
-                spread_plane_of_means(gradient, patch, desk, box, channel)
+                add_means_of_plane(gradient, task, work, box, channel)
             else:
-                spread_plane_of_maxima(gradient, patch, desk, box, channel)
+                add_maxima_of_plane(gradient, task, work, box, channel)
 
 
 cdef inline void add_scaled(
@@ -32,37 +32,39 @@ cdef inline void add_scaled(
 
 
 cdef void add_line(
-    const Gradient *gradient, const Patch *patch, Py_ssize_t channel, Py_ssize_t line,
+    const Gradient *gradient, const GradientTask *task, Py_ssize_t channel, Py_ssize_t line,
     const Py_ssize_t *column, Py_ssize_t count, const real *values,
 ) noexcept nogil:
-    """Add what a row of sections has for ``count`` columns to the rows that its line reads."""
+    """Add what a row of bins has for ``count`` columns to the rows that its line reads."""
     cdef const Axis *axis = gradient.call.y
     cdef const Array *map = &gradient.map
     cdef Py_ssize_t t, d
     cdef char *start
     cdef char *cell
     cdef bint side_by_side = (
-        map.stored == 0 and map.col == <Py_ssize_t>sizeof(real) and column[count - 1] - column[0] == count - 1
+        map.stored == 0
+        and map.col == <Py_ssize_t>sizeof(real)
+        and column[count - 1] - column[0] == count - 1
     )
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
-        if axis.cell[t] < patch.first_row or axis.cell[t] >= patch.last_row:
+        if axis.cell[t] < task.first_row or axis.cell[t] >= task.last_row:
             continue
         start = (
-            map.data + patch.image * map.image + channel * map.channel + axis.cell[t] * map.row
+            map.data + task.image * map.image + channel * map.channel + axis.cell[t] * map.row
         )
         if side_by_side:
             add_scaled(values, <real>axis.weight[t], count, <real *>start + column[0])
         else:
             for d in range(count):
                 cell = start + column[d] * map.col
-                store(
+                store_element(
                     cell, map.stored,
-                    load(cell, map.stored) + <real>axis.weight[t] * values[d],
+                    load_element(cell, map.stored) + <real>axis.weight[t] * values[d],
                 )
 
 
-cdef void spread_plane_of_means(
-    const Gradient *gradient, const Patch *patch, BackDesk *desk, Py_ssize_t box,
+cdef void add_means_of_plane(
+    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box,
     Py_ssize_t channel,
 ) noexcept nogil:
     cdef const Call *call = &gradient.call
@@ -76,7 +78,7 @@ cdef void spread_plane_of_means(
     cdef Py_ssize_t count, r, d, t, line
     cdef real value
     while first < last:
-        count = min(last - first, <Py_ssize_t>STRETCH)
+        count = min(last - first, <Py_ssize_t>MAX_SEGMENT)
         for r in range(call.y.bins):
             line = call.y.line_begin[box * call.y.bins + r]
             if line == call.y.line_end[box * call.y.bins + r]:
@@ -84,12 +86,14 @@ cdef void spread_plane_of_means(
             row = grads + r * call.out.row
             for d in range(count):
                 t = offset[d]
-                value = terms[t].weight * load(row + terms[t].place * call.out.col, call.out.stored)
+                value = terms[t].weight * load_element(
+                    row + terms[t].place * call.out.col, call.out.stored
+                )
                 for t in range(t + 1, offset[d + 1]):
-                    value = value + terms[t].weight * load(
+                    value = value + terms[t].weight * load_element(
                         row + terms[t].place * call.out.col, call.out.stored
                     )
-                desk.lines[d] = value
-            add_line(gradient, patch, channel, line, call.x.distinct + first, count, desk.lines)
+                work.lines[d] = value
+            add_line(gradient, task, channel, line, call.x.distinct + first, count, work.lines)
         offset += count
         first += count

@@ -1,4 +1,4 @@
-# Which point of a section is the largest: what the gradients of maxima begin with.
+# Which point of a bin is the largest: what the gradients of maxima begin with.
 
 
 cdef inline Py_ssize_t terms_of(
@@ -15,24 +15,24 @@ cdef inline Py_ssize_t terms_of(
 
 
 cdef void interpolate_features(
-    const Call *call, const BackDesk *desk, Py_ssize_t line, Py_ssize_t columns, real *out
+    const Call *call, const GradientWorkspace *work, Py_ssize_t line, Py_ssize_t columns, real *out
 ) noexcept nogil:
     """Combine the rows of one line of the features at the distinct columns of the box."""
-    cdef Py_ssize_t terms = terms_of(call.y, line, desk.feature_row, desk.term)
-    cdef const Py_ssize_t *column = desk.feature_column
-    cdef const real *base = desk.feature_row[0]
+    cdef Py_ssize_t terms = terms_of(call.y, line, work.feature_row, work.term)
+    cdef const Py_ssize_t *column = work.feature_column
+    cdef const real *base = work.feature_row[0]
     if column[columns - 1] - column[0] == (columns - 1) * LANES:
-        mix_dense(base + column[0], desk.term, terms, columns, out)
+        weighted_sum_dense(base + column[0], work.term, terms, columns, out)
     else:
-        mix_listed(base, desk.term, terms, column, columns, out, LANES)
+        weighted_sum_gathered(base, work.term, terms, column, columns, out, LANES)
 
 
 cdef enum:
-    FEW = 2  # lines along x in a section: nearly each of its points is some channel's largest
+    FEW = 2  # lines along x in a bin: nearly each of its points is some channel's largest
 
 
-cdef struct Crossing:
-    # What crosses the lines along y: a line along x, as it lies on the desk.
+cdef struct XLine:
+    # What crosses the lines along y: a line along x, as it lies in the workspace.
     Py_ssize_t terms            # where there are slopes, there are taps of weight 0, too: not these
     Term term[2]                # places on an interpolated line
     Py_ssize_t column[2]        # and in a row of the features
@@ -47,38 +47,38 @@ cdef Py_ssize_t most_lines(const Axis *axis, Py_ssize_t boxes) noexcept nogil:
     return most
 
 
-cdef void list_crossings(const Call *call, BackDesk *desk, Py_ssize_t box) noexcept nogil:
-    """Have the lines along x of a box on the desk."""
+cdef void list_x_lines(const Call *call, GradientWorkspace *work, Py_ssize_t box) noexcept nogil:
+    """Have the lines along x of a box in the workspace."""
     cdef const Axis *axis = call.x
     cdef Py_ssize_t line, t, begin, first = first_line(axis, box)
-    cdef Crossing *crossing = desk.crossing
-    desk.first_crossing = first
+    cdef XLine *x_line = work.x_line
+    work.first_x_line = first
     for line in range(first, first + lines_of(axis, box)):
         begin = axis.tap_begin[line]
-        crossing.terms = 0
+        x_line.terms = 0
         for t in range(begin, axis.tap_end[line]):
             if <real>axis.weight[t] != 0:
-                crossing.term[crossing.terms].place = axis.slot[t] * LANES
-                crossing.term[crossing.terms].weight = <real>axis.weight[t]
-                crossing.column[crossing.terms] = desk.feature_column[axis.slot[t]]
-                crossing.terms += 1
-        crossing.has_slopes = axis.near != NULL and has_slopes(axis, line)
-        if crossing.has_slopes:
-            crossing.slope_place[0] = axis.slot[begin] * LANES
-            crossing.slope_place[1] = axis.slot[begin + 1] * LANES
-        crossing += 1
+                x_line.term[x_line.terms].place = axis.slot[t] * LANES
+                x_line.term[x_line.terms].weight = <real>axis.weight[t]
+                x_line.column[x_line.terms] = work.feature_column[axis.slot[t]]
+                x_line.terms += 1
+        x_line.has_slopes = axis.near != NULL and has_slopes(axis, line)
+        if x_line.has_slopes:
+            x_line.slope_place[0] = axis.slot[begin] * LANES
+            x_line.slope_place[1] = axis.slot[begin + 1] * LANES
+        x_line += 1
 
 
-cdef inline const Crossing *crossings_of(
-    const Call *call, const BackDesk *desk, Py_ssize_t x_bin
+cdef inline const XLine *x_lines_of(
+    const Call *call, const GradientWorkspace *work, Py_ssize_t x_bin
 ) noexcept nogil:
-    return desk.crossing + (call.x.line_begin[x_bin] - desk.first_crossing)
+    return work.x_line + (call.x.line_begin[x_bin] - work.first_x_line)
 
 
 cdef struct Points:
-    # The largest points so far of a section, one in each lane.
+    # The largest points so far of a bin, one in each lane.
     lanes value
-    lanes_mask number       # counted row by row in the section; -1 for a point outside the map
+    lanes_mask number       # counted row by row in the bin; -1 for a point outside the map
 
 
 cdef inline Points point_at(lanes value, flag number) noexcept nogil:
@@ -88,11 +88,11 @@ cdef inline Points point_at(lanes value, flag number) noexcept nogil:
 
 
 cdef inline Points first_larger(
-    Points best, lanes value, flag number, bint minds_nan
+    Points best, lanes value, flag number, bint nan_aware
 ) noexcept nogil:
     """Let another point be the largest where it is larger than all before, or the first NaN."""
     cdef lanes_mask better
-    if minds_nan:
+    if nan_aware:
         better = is_larger(value, best.value)
         best.value = chosen(better, value, best.value)
     else:
@@ -102,25 +102,28 @@ cdef inline Points first_larger(
     return best
 
 
-cdef inline Points take_points(const BackDesk *desk, Py_ssize_t p) noexcept nogil:
+cdef inline Points take_points(const GradientWorkspace *work, Py_ssize_t p) noexcept nogil:
     cdef Points points
-    points.value = take(desk.best + p * LANES)
-    points.number = take_mask(desk.point + p * LANES)
+    points.value = load_lanes(work.best + p * LANES)
+    points.number = load_mask(work.point + p * LANES)
     return points
 
 
-cdef inline void put_points(const BackDesk *desk, Py_ssize_t p, Points points) noexcept nogil:
-    put(desk.best + p * LANES, points.value)
-    put_mask(desk.point + p * LANES, points.number)
-
-
-cdef void find_largest(
-    const Call *call, const BackPlan *plan, BackDesk *desk, Py_ssize_t box, Py_ssize_t row
+cdef inline void put_points(
+    const GradientWorkspace *work, Py_ssize_t p, Points points
 ) noexcept nogil:
-    """For each section of a row, and each channel, the number of its largest point.
+    store_lanes(work.best + p * LANES, points.value)
+    store_mask(work.point + p * LANES, points.number)
+
+
+cdef void find_argmax(
+    const Call *call, const GradientSchedule *schedule, GradientWorkspace *work, Py_ssize_t box,
+    Py_ssize_t row
+) noexcept nogil:
+    """For each bin of a row, and each channel, the number of its largest point.
 
     The first such point in the order of the samples, row by row; -1 for one outside the map. The
-    lines of the row are then on the desk, if they are no more than the plan's group.
+    lines of the row are then on the work, if they are no more than the schedule's group.
     """
     cdef Py_ssize_t y_bin = box * call.y.bins + row, p, count, met = 0
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
@@ -128,27 +131,27 @@ cdef void find_largest(
     cdef const Py_ssize_t *x_begin = call.x.line_begin + box * call.x.bins
     cdef const Py_ssize_t *x_end = call.x.line_end + box * call.x.bins
     cdef const char *x_outside = call.x.outside + box * call.x.bins
-    cdef const Crossing *crossing
+    cdef const XLine *x_line
     cdef char outside
     while first < end:
-        lines = min(plan.group, end - first)
+        lines = min(schedule.group, end - first)
         for k in range(lines):
             interpolate_features(
-                call, desk, first + k, columns, desk.lines + k * columns * LANES
+                call, work, first + k, columns, work.lines + k * columns * LANES
             )
         for p in range(call.x.bins):
             count = x_end[p] - x_begin[p]
             if count == 0:
                 continue
-            crossing = desk.crossing + (x_begin[p] - desk.first_crossing)
+            x_line = work.x_line + (x_begin[p] - work.first_x_line)
             outside = (call.y.outside[y_bin] | x_outside[p]) & OUTSIDE_BEFORE
             if x_outside[p] & OUTSIDE_AFTER:
                 outside |= AFTER_FIRST_LINE
             if first + lines == end:
                 outside |= call.y.outside[y_bin] & OUTSIDE_AFTER
             # Where there is a NaN, which costs more to heed, once again.
-            if find_point(desk, p, crossing, count, met, lines, columns, outside, False):
-                find_point(desk, p, crossing, count, met, lines, columns, outside, True)
+            if find_point(work, p, x_line, count, met, lines, columns, outside, False):
+                find_point(work, p, x_line, count, met, lines, columns, outside, True)
         first += lines
         met += lines
 
@@ -158,57 +161,57 @@ cdef enum:
 
 
 cdef inline bint find_point(
-    const BackDesk *desk, Py_ssize_t p, const Crossing *crossing, Py_ssize_t count,
-    Py_ssize_t met, Py_ssize_t lines, Py_ssize_t columns, char outside, bint minds_nan,
+    const GradientWorkspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count,
+    Py_ssize_t met, Py_ssize_t lines, Py_ssize_t columns, char outside, bint nan_aware,
 ) noexcept nogil:
-    """Go on to find the largest point of a section on the lines on the desk, after those ``met``.
+    """Continue the search for the largest point of a bin on the lines at hand, after ``met`` lines.
 
     Return whether there is a NaN, and nothing is found unless those are minded.
     """
     cdef Py_ssize_t number = met * count, line, k
-    cdef const real *values = desk.lines
+    cdef const real *values = work.lines
     cdef Points best
     cdef lanes value
     cdef lanes_mask nan = no_lanes()
     if met > 0:
-        best = take_points(desk, p)  # a NaN among them stays, minded or not
+        best = take_points(work, p)  # a NaN among them stays, minded or not
     elif outside & OUTSIDE_BEFORE:
         best = point_at(all_lanes(0), -1)
     else:
         best = point_at(all_lanes(-INFINITY), 0)
     for line in range(met, met + lines):
         for k in range(count):
-            value = point(values, crossing[k].term, crossing[k].terms)
+            value = point(values, x_line[k].term, x_line[k].terms)
             nan = or_nan(nan, value, value)
             # Fewer than 2**31: there are at most some four to a cell, and scratch memory has room
             # for a cell's LANES.
-            best = first_larger(best, value, <flag>number, minds_nan)
+            best = first_larger(best, value, <flag>number, nan_aware)
             number += 1
         if line == 0 and outside & AFTER_FIRST_LINE:
-            best = first_larger(best, all_lanes(0), -1, minds_nan)
+            best = first_larger(best, all_lanes(0), -1, nan_aware)
         values += columns * LANES
     if outside & OUTSIDE_AFTER:
-        best = first_larger(best, all_lanes(0), -1, minds_nan)
-    if not minds_nan and is_any(nan):
+        best = first_larger(best, all_lanes(0), -1, nan_aware)
+    if not nan_aware and is_any(nan):
         return True
-    put_points(desk, p, best)
+    put_points(work, p, best)
     return False
 
 
-# The same in the planar order: one section and channel at a time.
+# The same in the planar order: one bin and channel at a time.
 
 
-cdef struct Largest:
-    # The largest point of a section in one channel.
+cdef struct Argmax:
+    # The largest point of a bin in one channel.
     real value
-    Py_ssize_t row          # its lines, counted in the section; -1 for a point outside the map
+    Py_ssize_t row          # its lines, counted in the bin; -1 for a point outside the map
     Py_ssize_t col
 
 
 cdef inline real point_value(
     const Call *call, const char *cells, Py_ssize_t y_line, Py_ssize_t x_line
 ) noexcept nogil:
-    """Interpolated rows first, in the arithmetic of `mix` and of the maximum."""
+    """Interpolated rows first, in the arithmetic of `weighted_sum` and of the maximum."""
     cdef real value = 0, column
     cdef bint has_value = False, has_column
     cdef Py_ssize_t tx, ty
@@ -225,9 +228,9 @@ cdef inline real point_value(
                 cells + call.y.cell[ty] * call.features.row + call.x.cell[tx] * call.features.col
             )
             if has_column:
-                column = column + <real>call.y.weight[ty] * load(cell, call.features.stored)
+                column = column + <real>call.y.weight[ty] * load_element(cell, call.features.stored)
             else:
-                column = <real>call.y.weight[ty] * load(cell, call.features.stored)
+                column = <real>call.y.weight[ty] * load_element(cell, call.features.stored)
             has_column = True
         if has_value:
             value = value + <real>call.x.weight[tx] * column
@@ -237,8 +240,8 @@ cdef inline real point_value(
     return value
 
 
-cdef inline void meet(
-    Largest *largest, real value, Py_ssize_t row, Py_ssize_t col, bint is_first
+cdef inline void argmax_update(
+    Argmax *largest, real value, Py_ssize_t row, Py_ssize_t col, bint is_first
 ) noexcept nogil:
     if (
         is_first or value > largest.value
@@ -248,11 +251,11 @@ cdef inline void meet(
         largest.row, largest.col = row, col
 
 
-cdef Largest find_largest_of_section(
+cdef Argmax find_argmax_of_bin(
     const Call *call, const char *cells, Py_ssize_t y_bin, Py_ssize_t x_bin
 ) noexcept nogil:
-    """As `find_largest`, of one section and channel; ``cells`` is the map of that channel."""
-    cdef Largest largest
+    """As `find_argmax`, of one bin and channel; ``cells`` is the map of that channel."""
+    cdef Argmax largest
     cdef Py_ssize_t y_line, x_line
     cdef Py_ssize_t y_begin = call.y.line_begin[y_bin], x_begin = call.x.line_begin[x_bin]
     cdef bint is_first = True
@@ -264,27 +267,27 @@ cdef Largest find_largest_of_section(
         is_first = False
     for y_line in range(y_begin, call.y.line_end[y_bin]):
         for x_line in range(x_begin, call.x.line_end[x_bin]):
-            meet(
+            argmax_update(
                 &largest, point_value(call, cells, y_line, x_line), y_line - y_begin,
                 x_line - x_begin, is_first,
             )
             is_first = False
         if call.x.outside[x_bin] & OUTSIDE_AFTER:
-            meet(&largest, 0, -1, -1, False)
+            argmax_update(&largest, 0, -1, -1, False)
     if call.y.outside[y_bin] & OUTSIDE_AFTER:
-        meet(&largest, 0, -1, -1, False)
+        argmax_update(&largest, 0, -1, -1, False)
     return largest
 
 
-cdef void find_largest_of_row(
-    const Call *call, BackDesk *desk, Py_ssize_t box, Py_ssize_t row, const char *cells
+cdef void find_argmax_of_row(
+    const Call *call, GradientWorkspace *work, Py_ssize_t box, Py_ssize_t row, const char *cells
 ) noexcept nogil:
-    cdef Largest largest
+    cdef Argmax largest
     cdef Py_ssize_t p, x_bin, y_bin = box * call.y.bins + row
     for p in range(call.x.bins):
         x_bin = box * call.x.bins + p
-        largest = find_largest_of_section(call, cells, y_bin, x_bin)
-        desk.row_line[p] = desk.col_line[p] = -1
+        largest = find_argmax_of_bin(call, cells, y_bin, x_bin)
+        work.row_line[p] = work.col_line[p] = -1
         if largest.row >= 0:
-            desk.row_line[p] = call.y.line_begin[y_bin] + largest.row
-            desk.col_line[p] = call.x.line_begin[x_bin] + largest.col
+            work.row_line[p] = call.y.line_begin[y_bin] + largest.row
+            work.col_line[p] = call.x.line_begin[x_bin] + largest.col

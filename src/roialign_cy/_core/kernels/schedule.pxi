@@ -12,15 +12,15 @@ cdef Py_ssize_t CACHED_BYTES = 128 << 10
 # fewer of their rows at a time, which need fewer rows of the map.
 cdef Py_ssize_t RING_BYTES = 768 << 10
 # Recipes beyond which runs are not shortened any more, of 128 bytes each: at most twice as many.
-cdef Py_ssize_t MOST_RECIPES = 1 << 15
+cdef Py_ssize_t MOST_BOX_PLANS = 1 << 15
 # Channels from which on packing them side by side pays, though it computes LANES of them. Time of
 # the planar order over that of the tiled one (v3, one thread; 512 FPN boxes, 32 large adaptive, 32
 # large of ratio 2 and photographs): with three channels 1.06, 0.44, 0.63 and 0.36 for means, 1.05,
 # 0.64, 0.91 and 0.34 for maxima; with four 1.16, 0.61 and 0.77, and 1.29, 0.97 and 0.82; with six
-# 1.55, 0.76 and 0.94, and 1.67, 1.28 and 1.14. Of channels that lie in one cell (CROWD) the planar
-# order interpolates all at once, and the tiled one packs few of them slowly: with three 0.33, 0.40,
-# 0.43 and 0.22, and 0.67, 0.62, 0.47 and 0.26; with six 0.44, 0.66, 0.43 and 0.39, and 0.87, 1.05,
-# 0.60 and 0.38; with eight 0.72, 0.61 and 0.51, and 1.03, 1.18 and 0.58.
+# 1.55, 0.76 and 0.94, and 1.67, 1.28 and 1.14. Of channels that lie in one cell (MAX_INTERLEAVED)
+# the planar order interpolates all at once, and the tiled one packs few of them slowly: with three
+# 0.33, 0.40, 0.43 and 0.22, and 0.67, 0.62, 0.47 and 0.26; with six 0.44, 0.66, 0.43 and 0.39, and
+# 0.87, 1.05, 0.60 and 0.38; with eight 0.72, 0.61 and 0.51, and 1.03, 1.18 and 0.58.
 cdef Py_ssize_t TILED_CHANNELS = 4
 # Result of a batch of boxes beyond which it is written past the caches, where whoever reads it next
 # finds less of it. Time of the common stores over that of these, a sum over the result after each
@@ -35,55 +35,55 @@ cdef Py_ssize_t TASKS_PER_THREAD = 4
 cdef Py_ssize_t BOXES_PER_TASK = 8
 
 
-cdef Plan measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
+cdef Schedule measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
     """The room and the work that the boxes need."""
-    cdef Plan plan
+    cdef Schedule schedule
     cdef Py_ssize_t k, first, last, rows, columns
-    memset(&plan, 0, sizeof(plan))
-    plan.ring_rows = plan.distinct_y = plan.distinct_x = plan.terms = 1
-    plan.run = call.y.bins
-    plan.work = boxes * call.y.bins * call.x.bins
+    memset(&schedule, 0, sizeof(schedule))
+    schedule.ring_rows = schedule.distinct_y = schedule.distinct_x = schedule.terms = 1
+    schedule.run = call.y.bins
+    schedule.work = boxes * call.y.bins * call.x.bins
     for k in range(boxes):
         first, last = call.y.distinct_begin[k], call.y.distinct_end[k]
         columns = call.x.distinct_end[k] - call.x.distinct_begin[k]
         rows = last - first
-        plan.distinct_y = max(plan.distinct_y, rows)
-        plan.distinct_x = max(plan.distinct_x, columns)
+        schedule.distinct_y = max(schedule.distinct_y, rows)
+        schedule.distinct_x = max(schedule.distinct_x, columns)
         if rows:
-            plan.ring_rows = max(
-                plan.ring_rows, call.y.distinct[last - 1] - call.y.distinct[first] + 1
+            schedule.ring_rows = max(
+                schedule.ring_rows, call.y.distinct[last - 1] - call.y.distinct[first] + 1
             )
-        plan.work += rows * columns
-        plan.terms = max(
-            plan.terms, most_terms(call.y, k), most_terms(call.x, k)
+        schedule.work += rows * columns
+        schedule.terms = max(
+            schedule.terms, most_terms(call.y, k), most_terms(call.x, k)
         )
-    plan.work *= call.channels
-    return plan
+    schedule.work *= call.channels
+    return schedule
 
 
 cdef void shorten_runs(
-    const Call *call, Py_ssize_t boxes, const Wishes *wishes, Plan *plan
+    const Call *call, Py_ssize_t boxes, const Overrides *overrides, Schedule *schedule
 ) noexcept nogil:
-    """Have few enough rows of sections to a recipe for the ring to stay in the cache.
+    """Have few enough rows of bins to a plan for the ring to stay in the cache.
 
     In a very wide map none are few enough; one is best there, for the room it needs.
     """
     cdef Py_ssize_t cell = LANES * sizeof(real)
-    if wishes.run > 0:
-        plan.run = min(wishes.run, call.y.bins)
-        if not plan.in_place:
-            plan.ring_rows = tallest_run(call, boxes, plan.run)
+    if overrides.run > 0:
+        schedule.run = min(overrides.run, call.y.bins)
+        if not schedule.in_place:
+            schedule.ring_rows = tallest_run(call, boxes, schedule.run)
         return
     while (
-        plan.run > 1 and plan.ring_rows > RING_BYTES // cell // call.width
-        and boxes * runs_of(call, plan) <= MOST_RECIPES
+        schedule.run > 1 and schedule.ring_rows > RING_BYTES // cell // call.width
+        and boxes * runs_of(call, schedule) <= MOST_BOX_PLANS
     ):
-        plan.run = (plan.run + 1) // 2
-        plan.ring_rows = tallest_run(call, boxes, plan.run)
+        schedule.run = (schedule.run + 1) // 2
+        schedule.ring_rows = tallest_run(call, boxes, schedule.run)
 
 
 cdef Py_ssize_t tallest_run(const Call *call, Py_ssize_t boxes, Py_ssize_t run) noexcept nogil:
-    """Most rows of the map from the first to the last that ``run`` rows of sections read."""
+    """Most rows of the map from the first to the last that ``run`` rows of bins read."""
     cdef Py_ssize_t tallest = 1, k, first, top, bottom
     for k in range(boxes):
         first = 0
@@ -102,11 +102,11 @@ cdef Py_ssize_t most_terms(const Axis *axis, Py_ssize_t box) noexcept nogil:
     return most
 
 
-cdef bint can_stream(const Call *call, const Plan *plan) noexcept nogil:
-    """Whether the sections of a box lie side by side, channel by channel, and are all at hand."""
+cdef bint can_stream(const Call *call, const Schedule *schedule) noexcept nogil:
+    """Whether the bins of a box lie side by side, channel by channel, and are all at hand."""
     return (
-        plan.order == TILED
-        and plan.group == call.y.bins
+        schedule.order == TILED
+        and schedule.group == call.y.bins
         and call.out.stored == 0
         and call.out.col == <Py_ssize_t>sizeof(real)
         and call.out.row == call.x.bins * call.out.col
@@ -114,72 +114,75 @@ cdef bint can_stream(const Call *call, const Plan *plan) noexcept nogil:
     )
 
 
-cdef bint is_too_large(const Call *call, const Plan *plan) noexcept nogil:
+cdef bint is_too_large(const Call *call, const Schedule *schedule) noexcept nogil:
     """Whether the tiled order has no room within the budget (asked without overflowing)."""
-    cdef Desk unused
+    cdef Workspace unused
     cdef Py_ssize_t cell = LANES * sizeof(real)
     return (
         call.height > SCRATCH_BUDGET // <Py_ssize_t>sizeof(void *)
-        or plan.ring_rows > SCRATCH_BUDGET // cell // call.width
-        or lay_desk(&unused, NULL, call, plan) > SCRATCH_BUDGET
+        or schedule.ring_rows > SCRATCH_BUDGET // cell // call.width
+        or lay_out_workspace(&unused, NULL, call, schedule) > SCRATCH_BUDGET
     )
 
 
-cdef Plan make_plan(
-    const Call *call, Py_ssize_t boxes, Py_ssize_t images, const Wishes *wishes, int *num_threads
+cdef Schedule make_schedule(
+    const Call *call, Py_ssize_t boxes, Py_ssize_t images, const Overrides *overrides,
+    int *num_threads
 ) noexcept nogil:
-    cdef Plan plan = measure_boxes(call, boxes)
+    cdef Schedule schedule = measure_boxes(call, boxes)
     cdef Py_ssize_t cell = LANES * sizeof(real)
     cdef Py_ssize_t tasks
-    plan.in_place = (
+    schedule.in_place = (
         call.channels >= LANES
         and call.features.stored == 0
         and call.features.channel == <Py_ssize_t>sizeof(real)
     )
-    plan.order = TILED
-    plan.channels = LANES
-    if plan.in_place:
-        plan.ring_rows = 0
-    if wishes.order == PLANAR or wishes.order != TILED and (
-        call.channels < TILED_CHANNELS or is_crowd(call) and call.mode != MAX_WEIGHTED
+    schedule.order = TILED
+    schedule.channels = LANES
+    if schedule.in_place:
+        schedule.ring_rows = 0
+    if overrides.order == PLANAR or overrides.order != TILED and (
+        call.channels < TILED_CHANNELS or is_interleaved(call) and call.mode != MAX_WEIGHTED
     ):
-        plan.order = PLANAR
+        schedule.order = PLANAR
     else:
-        shorten_runs(call, boxes, wishes, &plan)
-        plan.lines = max(CACHED_BYTES // (plan.distinct_x * cell), 1)
-        plan.group = min(plan.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), plan.run)
+        shorten_runs(call, boxes, overrides, &schedule)
+        schedule.lines = max(CACHED_BYTES // (schedule.distinct_x * cell), 1)
+        schedule.group = min(
+            schedule.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), schedule.run
+        )
         if call.mode == AVG:  # one line to a row
-            plan.lines = plan.group
-        plan.streams = can_stream(call, &plan) and (
-            wishes.streams > 0 or wishes.streams < 0
+            schedule.lines = schedule.group
+        schedule.streams = can_stream(call, &schedule) and (
+            overrides.streams > 0 or overrides.streams < 0
             and boxes * call.channels > STREAMED_BYTES // call.out.channel
         )
-        if is_too_large(call, &plan) and wishes.order != TILED:
-            plan.order = PLANAR
-    if plan.order == PLANAR:
-        plan.streams = False
-        lay_rows(call, &plan)
-        plan.run = call.y.bins
-        plan.ring_rows = 0
-        plan.lines = 1  # its lanes are rows of sections
-        plan.group = plan.channels
-    elif plan.in_place:
-        plan.row_step = call.features.row // <Py_ssize_t>sizeof(real)
-        plan.cell_step = call.features.col // <Py_ssize_t>sizeof(real)
+        if is_too_large(call, &schedule) and overrides.order != TILED:
+            schedule.order = PLANAR
+    if schedule.order == PLANAR:
+        schedule.streams = False
+        lay_rows(call, &schedule)
+        schedule.run = call.y.bins
+        schedule.ring_rows = 0
+        schedule.lines = 1  # its lanes are rows of bins
+        schedule.group = schedule.channels
+    elif schedule.in_place:
+        schedule.row_step = call.features.row // <Py_ssize_t>sizeof(real)
+        schedule.cell_step = call.features.col // <Py_ssize_t>sizeof(real)
     else:
-        plan.row_step = call.width * LANES
-        plan.cell_step = LANES
-    plan.tile = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
-    if wishes.parallel == 0 or (wishes.parallel < 0 and plan.work < SERIAL_WORK):
+        schedule.row_step = call.width * LANES
+        schedule.cell_step = LANES
+    schedule.tile = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
+    if overrides.parallel == 0 or (overrides.parallel < 0 and schedule.work < SERIAL_WORK):
         num_threads[0] = 1
-    tasks = images * ((call.channels + plan.channels - 1) // plan.channels)
-    plan.splits = 1
-    if wishes.splits > 0:
-        plan.splits = wishes.splits
+    tasks = images * ((call.channels + schedule.channels - 1) // schedule.channels)
+    schedule.splits = 1
+    if overrides.splits > 0:
+        schedule.splits = overrides.splits
     elif num_threads[0] > 1 and tasks < TASKS_PER_THREAD * num_threads[0]:
-        plan.splits = min(
+        schedule.splits = min(
             (TASKS_PER_THREAD * num_threads[0] + tasks - 1) // tasks,
             max(boxes // images // BOXES_PER_TASK, 1),
         )
-    num_threads[0] = <int>min(<Py_ssize_t>num_threads[0], tasks * plan.splits)
-    return plan
+    num_threads[0] = <int>min(<Py_ssize_t>num_threads[0], tasks * schedule.splits)
+    return schedule

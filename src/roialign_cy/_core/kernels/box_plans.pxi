@@ -1,0 +1,215 @@
+# What the tiled order reads of the tables, packed: every block of LANES channels goes through all
+# boxes again, so what it needs of each lies side by side, in the working type and in offsets. A box
+# plan is for a run of rows of bins of one box: for all of them, unless so many rows of the map
+# would not stay in the cache.
+
+
+cdef struct PackedTaps:
+    # Along one axis: how many lines each bin has, how many terms each line, and all terms, with
+    # their places in the workspace. A box has fewer than 2**31 lines: the memory of a workspace and
+    # MAX_SEGMENT in the planar order see to that.
+    int32_t *lines
+    int32_t *counts
+    Term *terms
+
+
+cdef struct BoxPlan:
+    Py_ssize_t box
+    Py_ssize_t image
+    Py_ssize_t first            # row of bins, and how many
+    Py_ssize_t rows
+    Py_ssize_t top              # first and last row of the map that they read; none: bottom < top
+    Py_ssize_t bottom
+    Py_ssize_t row_begin        # which distinct rows of the tables lie between them
+    Py_ssize_t row_end
+    uint64_t tiles              # of columns of the map that they read
+    Py_ssize_t columns          # distinct ones of the box, and the offset of each in a row
+    const Py_ssize_t *column
+    Py_ssize_t step             # between those offsets; 0 if the columns are not consecutive
+    PackedTaps y                # for these rows of bins
+    PackedTaps x                # for the whole box
+
+
+cdef struct Plans:
+    BoxPlan *plan               # in the order of the sweep
+    Py_ssize_t count
+    PlanarBox *planar           # by box; in the planar order only this and x
+    Py_ssize_t *column          # by distinct column of the tables
+    PackedTaps y
+    PackedTaps x
+
+
+cdef inline Py_ssize_t row_place(const Schedule *schedule, Py_ssize_t y) noexcept nogil:
+    """Where a row of the map lies: in the map itself, or in the ring."""
+    return (y if schedule.in_place else y % schedule.ring_rows) * schedule.row_step
+
+
+cdef inline Py_ssize_t runs_of(const Call *call, const Schedule *schedule) noexcept nogil:
+    return (call.y.bins + schedule.run - 1) // schedule.run
+
+
+cdef Py_ssize_t lay_out_plans(
+    Plans *plans, char *memory, const Call *call, Py_ssize_t boxes, const Schedule *schedule
+) noexcept nogil:
+    """As `lay_out_workspace`."""
+    cdef Py_ssize_t at = 0
+    lay_out_taps(&plans.x, memory, &at, call.x, boxes)
+    if schedule.order == PLANAR:
+        plans.count = boxes
+        plans.planar = <PlanarBox *>arena_alloc(memory, &at, boxes * sizeof(PlanarBox))
+        return at
+    plans.count = boxes * runs_of(call, schedule)
+    plans.plan = <BoxPlan *>arena_alloc(memory, &at, plans.count * sizeof(BoxPlan))
+    plans.column = <Py_ssize_t *>arena_alloc(
+        memory, &at, call.x.distinct_capacity * sizeof(Py_ssize_t)
+    )
+    lay_out_taps(&plans.y, memory, &at, call.y, boxes)
+    return at
+
+
+cdef void lay_out_taps(
+    PackedTaps *taps, char *memory, Py_ssize_t *at, const Axis *axis, Py_ssize_t boxes
+) noexcept nogil:
+    taps.lines = <int32_t *>arena_alloc(memory, at, boxes * axis.bins * sizeof(int32_t))
+    taps.counts = <int32_t *>arena_alloc(memory, at, axis.line_capacity * sizeof(int32_t))
+    taps.terms = <Term *>arena_alloc(memory, at, axis.tap_capacity * sizeof(Term))
+
+
+cdef void write_box_plans(
+    const Call *call, const Schedule *schedule, Py_ssize_t k, const Plans *plans
+) noexcept nogil:
+    """Write the box_plans of the ``k``-th box of the tables."""
+    cdef Py_ssize_t runs = runs_of(call, schedule), run
+    cdef BoxPlan *plan = plans.plan + k * runs
+    cdef PackedTaps y, x
+    plan.box = k
+    plan.image = call.image[plan.box]
+    list_columns(call, schedule, plan, plans.column + call.x.distinct_begin[plan.box])
+    x = taps_of_box(&plans.x, call.x, plan.box)
+    pack_taps(call.x, plan.box, 0, call.x.bins, NULL, &x, &plan.x)
+    y = taps_of_box(&plans.y, call.y, plan.box)
+    for run in range(1, runs):
+        plan[run] = plan[0]
+    for run in range(runs):
+        plan.first = run * schedule.run
+        plan.rows = min(schedule.run, call.y.bins - plan.first)
+        find_rows(call.y, plan.box, plan.first, plan.rows, &plan.top, &plan.bottom)
+        plan.row_begin = first_row_from(call.y, plan.box, plan.top)
+        plan.row_end = first_row_from(call.y, plan.box, plan.bottom + 1)
+        pack_taps(call.y, plan.box, plan.first, plan.rows, schedule, &y, &plan.y)
+        plan += 1
+
+
+cdef Py_ssize_t first_row_from(const Axis *axis, Py_ssize_t box, Py_ssize_t y) noexcept nogil:
+    """The first distinct row of a box at ``y`` or below, by bibin."""
+    cdef Py_ssize_t low = axis.distinct_begin[box], high = axis.distinct_end[box], middle
+    while low < high:
+        middle = low + (high - low) // 2
+        if axis.distinct[middle] < y:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef void list_columns(
+    const Call *call, const Schedule *schedule, BoxPlan *plan, Py_ssize_t *column
+) noexcept nogil:
+    cdef const Py_ssize_t *cell = call.x.distinct + call.x.distinct_begin[plan.box]
+    cdef Py_ssize_t d, count = call.x.distinct_end[plan.box] - call.x.distinct_begin[plan.box]
+    plan.column, plan.columns = column, count
+    plan.tiles = 0
+    for d in range(count):
+        plan.tiles |= <uint64_t>1 << (cell[d] // schedule.tile)
+        column[d] = cell[d] * schedule.cell_step
+    plan.step = 0
+    if count and cell[count - 1] - cell[0] == count - 1:
+        plan.step = schedule.cell_step
+
+
+cdef inline Py_ssize_t first_line(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    """Of a box in the tables; a reversed one has its last bin first."""
+    cdef Py_ssize_t first = box * axis.bins
+    return min(axis.line_begin[first], axis.line_begin[first + axis.bins - 1])
+
+
+cdef inline Py_ssize_t lines_of(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    cdef Py_ssize_t first = box * axis.bins, last = first + axis.bins - 1
+    return max(axis.line_end[first], axis.line_end[last]) - first_line(axis, box)
+
+
+cdef PackedTaps taps_of_box(
+    const PackedTaps *taps, const Axis *axis, Py_ssize_t box
+) noexcept nogil:
+    """Where the taps of a box begin: as in the tables, where boxes lie one by one."""
+    cdef PackedTaps place
+    place.lines = taps.lines + box * axis.bins
+    place.counts = taps.counts + first_line(axis, box)
+    place.terms = taps.terms + first_tap(axis, box)
+    return place
+
+
+cdef Py_ssize_t first_tap(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    """The least of a box in the tables; 0 if it has none."""
+    cdef Py_ssize_t begin = first_line(axis, box), end = begin + lines_of(axis, box)
+    cdef Py_ssize_t line, tap = 0
+    if begin < end:
+        tap = axis.tap_begin[begin]
+    for line in range(begin + 1, end):  # those of a bin may stand in either order
+        tap = min(tap, axis.tap_begin[line])
+    return tap
+
+
+cdef void pack_taps(
+    const Axis *axis, Py_ssize_t box, Py_ssize_t first, Py_ssize_t bins, const Schedule *rows,
+    PackedTaps *place, PackedTaps *taps,
+) noexcept nogil:
+    """Write those of some bins to ``place``, and move it on.
+
+    Terms are ``rows`` of the map, lying as that schedule says; or with NULL columns of a line.
+    """
+    cdef Py_ssize_t bin, line, t
+    taps.lines, taps.counts = place.lines, place.counts
+    taps.terms = place.terms
+    for bin in range(box * axis.bins + first, box * axis.bins + first + bins):
+        place.lines[0] = <int32_t>(axis.line_end[bin] - axis.line_begin[bin])
+        place.lines += 1
+        for line in range(axis.line_begin[bin], axis.line_end[bin]):
+            place.counts[0] = <int32_t>(axis.tap_end[line] - axis.tap_begin[line])
+            place.counts += 1
+            for t in range(axis.tap_begin[line], axis.tap_end[line]):
+                if rows == NULL:
+                    place.terms.place = axis.slot[t] * LANES
+                else:
+                    place.terms.place = row_place(rows, axis.cell[t])
+                place.terms.weight = <real>axis.weight[t]
+                place.terms += 1
+
+
+cdef void find_rows(
+    const Axis *axis, Py_ssize_t box, Py_ssize_t first, Py_ssize_t bins, Py_ssize_t *top,
+    Py_ssize_t *bottom,
+) noexcept nogil:
+    """The first and the last row of the map that some rows of bins read."""
+    cdef Py_ssize_t bin, line
+    cdef bint is_any = False
+    top[0], bottom[0] = 0, -1
+    for bin in range(box * axis.bins + first, box * axis.bins + first + bins):
+        for line in range(axis.line_begin[bin], axis.line_end[bin]):
+            if not is_any or axis.cell[axis.tap_begin[line]] < top[0]:
+                top[0] = axis.cell[axis.tap_begin[line]]
+            bottom[0] = max(bottom[0], axis.cell[axis.tap_end[line] - 1])
+            is_any = True
+
+
+cdef int compare_box_plans(const void *a, const void *b) noexcept nogil:
+    """Order of the sweep: by image, then by first row read."""
+    cdef const BoxPlan *p = <const BoxPlan *>a
+    cdef const BoxPlan *q = <const BoxPlan *>b
+    if p.image != q.image:
+        return -1 if p.image < q.image else 1
+    if p.top != q.top:
+        return -1 if p.top < q.top else 1
+    if p.box != q.box:
+        return -1 if p.box < q.box else 1
+    return -1 if p.first < q.first else 1
