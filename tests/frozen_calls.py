@@ -18,6 +18,8 @@ from fuzz.arrays import placed
 
 import roialign_cy as ra
 
+CONVENTIONS = ("document", "torchvision", "detectron2", "mmcv", "onnx", "onnx-10")
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -242,7 +244,7 @@ ALIGN: Groups = {
     "conventions": (
         {"spatial_scale": 0.3},
         [
-            each("convention", *ra.CONVENTIONS) | OWN,
+            each("convention", *CONVENTIONS) | OWN,
             each("mode", None, "max"),
             each("sampling_ratio", None, (2, 3)),
         ],

@@ -174,7 +174,9 @@ def test_more_columns_than_are_worked_on_side_by_side(mode):
     rois = np.array([[0, 10, 0, 39_990, 1.5]])
     options = {"convention": "detectron2", "mode": mode, "sampling_ratio": 1}
     planar, tiled = (
-        Backwards(Way(overrides=Overrides(order))).gradient(grads, rois, features, "features", **options)
+        Backwards(Way(overrides=Overrides(order))).gradient(
+            grads, rois, features, "features", **options
+        )
         for order in ("planar", "tiled")
     )
     assert_same_bits(planar, tiled)

@@ -142,8 +142,8 @@ def test_rows_that_a_box_reads_are_those_that_change_its_result():
             is_read = ra.roi_align(features, rois, (3, 2), **options).any(axis=(1, 2, 3))
             is_listed = (rows[:, 0] <= row) & (row < rows[:, 1])
             assert not (is_read & ~is_listed).any()
-            has_columns = ra.roi_align(
-                np.ones((1, 1, height, width)), rois, (3, 2), **options
-            ).any(axis=(1, 2, 3))
+            has_columns = ra.roi_align(np.ones((1, 1, height, width)), rois, (3, 2), **options).any(
+                axis=(1, 2, 3)
+            )
             ends = (rows[:, 0] == row) | (rows[:, 1] - 1 == row)
             assert (is_read | ~(is_listed & ends & has_columns)).all()

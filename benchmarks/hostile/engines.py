@@ -78,7 +78,9 @@ def openvino(call: Call, num_threads: int) -> Array:
 
 def _spec(call: Call, num_threads: int) -> PoolSpec:
     ratio = (call.sampling_ratio,) * 2
-    return PoolSpec(call.output_size, 1.0, 0.5, None, "centered", ratio, "avg", "NCHW", num_threads)
+    return PoolSpec(
+        call.output_size, 1.0, 0.5, None, "centered", "clamp", ratio, "avg", "NCHW", num_threads
+    )
 
 
 def _indices(call: Call) -> Array:

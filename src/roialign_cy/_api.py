@@ -259,7 +259,7 @@ def roi_align_backward(
         _arrays.check_features(grad_output, layout, "grad_output")
     sections = _sections(grad_output, layout)
     spec = make_spec(sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads)
-    require_gradient(spec.mode)
+    require_gradient(spec, names)
     shape = make_shape(input_shape, grad_output.dtype.itemsize)
     if features is None and spec.needs_features(names):
         cause = "mode 'max'" if spec.mode == "max" else "wrt 'rois'"

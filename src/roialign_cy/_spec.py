@@ -11,6 +11,7 @@ from functools import lru_cache
 from ._choices import require_choice
 from .conventions import (
     MAX_SAMPLING_RATIO,
+    MODE_OF_SAMPLING,
     MODES,
     Convention,
     find_convention,
@@ -38,11 +39,14 @@ class PoolSpec:
         Cells subtracted from scaled box coordinates.
     min_size : float or None
         Smallest extent of a box in cells.
-    sampling : {"centered", "interior"}
-        Where samples lie in a section.
+    sampling : {"centered", "interior", "cells", "integral"}
+        Where samples lie in a section, or what it reads instead.
+    border : {"clamp", "zero"}
+        What samples within a cell of the map read beyond it.
     sampling_ratio : (int, int)
         Samples per section along (rows, columns); 0 stands for the adaptive count of the
-        centered sampling (the interior sampling's own count is already filled in).
+        centered sampling (the interior sampling's own count is already filled in; where nothing
+        is counted it is 1).
     mode : {"avg", "max", "max_weighted"}
         How samples are reduced; ``max_rule`` is already applied.
     layout : {"NCHW", "NHWC"}
@@ -56,6 +60,7 @@ class PoolSpec:
     pixel_offset: float
     min_size: float | None
     sampling: str
+    border: str
     sampling_ratio: tuple[int, int]
     mode: str
     layout: str
@@ -108,9 +113,14 @@ def make_shape(input_shape: tuple[int, ...], itemsize: int) -> tuple[int, int, i
     return shape
 
 
-def require_gradient(mode: str) -> None:
-    """Raise unless the mode has gradients."""
-    if mode == "max_weighted":
+def require_gradient(spec: PoolSpec, wrt: tuple[str, ...]) -> None:
+    """Raise unless there are such gradients."""
+    if spec.sampling == "cells" and "rois" in wrt:
+        raise ValueError(
+            "wrt must be 'features' with sampling 'cells': rounded boxes have no gradient, "
+            f"got {wrt!r}"
+        )
+    if spec.mode == "max_weighted":
         raise ValueError(
             "mode 'max_weighted' has no gradient (under a convention of ONNX's, 'max' means it); "
             "'avg' and 'max' under another convention have one"
@@ -160,7 +170,14 @@ def _build_spec(
     if max(output_size) > sys.maxsize:
         raise ValueError(f"output_size must be the size of an array, got {output_size}")
     ratio = ratio_pair(chosen.sampling_ratio) if sampling_ratio is None else sampling_ratio
-    if chosen.sampling == "interior":
+    if chosen.sampling in MODE_OF_SAMPLING:
+        if ratio != (0, 0):
+            raise ValueError(
+                f"sampling_ratio must be None or 0 with sampling {chosen.sampling!r}, "
+                f"got {sampling_ratio!r}"
+            )
+        ratio = 1, 1
+    elif chosen.sampling == "interior":
         ratio = (
             ratio[0] or max(output_size[0] - 1, 1),
             ratio[1] or max(output_size[1] - 1, 1),
@@ -177,6 +194,7 @@ def _build_spec(
         pixel_offset=chosen.pixel_offset,
         min_size=chosen.min_size,
         sampling=chosen.sampling,
+        border=chosen.border,
         sampling_ratio=ratio,
         mode=_mode(mode, chosen),
         layout=layout,
@@ -191,6 +209,11 @@ def _mode(mode: str | None, convention: Convention) -> str:
     if mode is None:
         mode = convention.mode
     require_choice("mode", mode, MODES)
+    only = MODE_OF_SAMPLING.get(convention.sampling, mode)
+    if mode != only:
+        raise ValueError(
+            f"mode must be {only!r} with sampling {convention.sampling!r}, got {mode!r}"
+        )
     return convention.max_rule if mode == "max" else mode
 
 

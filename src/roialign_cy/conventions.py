@@ -9,9 +9,12 @@ from types import MappingProxyType
 
 from ._choices import require_choice
 
-SAMPLINGS = ("centered", "interior")
+SAMPLINGS = ("centered", "interior", "cells", "integral")
+BORDERS = ("clamp", "zero")
 MODES = ("avg", "max", "max_weighted")
 MAX_RULES = ("max", "max_weighted")
+MODE_OF_SAMPLING = MappingProxyType({"cells": "max", "integral": "avg"})
+"""Samplings that have no samples to count and one mode each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +29,22 @@ class Convention:
     min_size : float or None, default None
         Smallest width and height of a box in cells; narrower boxes are widened to it at their
         far side. ``None`` leaves boxes as they are.
-    sampling : {"centered", "interior"}, default "centered"
-        Where the ``g`` samples of a section lie along an axis: at fractions ``(i + 0.5) / g``
-        (centered) or ``(i + 1) / (g + 1)`` (interior) of it, ``i = 0 .. g - 1``.
+    sampling : {"centered", "interior", "cells", "integral"}, default "centered"
+        What a section reads. Its ``g`` samples along an axis lie at fractions ``(i + 0.5) / g``
+        (centered) or ``(i + 1) / (g + 1)`` (interior) of it, ``i = 0 .. g - 1``. ``"cells"`` are
+        all cells that it touches after its box was rounded to whole cells (RoI Pooling), and
+        ``"integral"`` is the integral of the interpolated map (PrRoI Pooling).
     sampling_ratio : int or (int, int), default 0
         Samples per section along (rows, columns), at most 4096. 0 is the sampling's own count:
-        ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior.
+        ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior. Cells and
+        integrals have no other.
     mode : {"avg", "max", "max_weighted"}, default "avg"
         How the samples of a section become one value.
     max_rule : {"max", "max_weighted"}, default "max"
         What ``mode="max"`` means under this convention.
+    border : {"clamp", "zero"}, default "clamp"
+        What a sample within a cell of the map reads beyond it: the border's cells again, as if it
+        were clamped to them, or zeros. ``"integral"`` goes with zeros alone.
 
     Raises
     ------
@@ -55,11 +64,13 @@ class Convention:
     sampling_ratio: int | tuple[int, int] = 0
     mode: str = "avg"
     max_rule: str = "max"
+    border: str = "clamp"
 
     def __post_init__(self) -> None:
         require_choice("sampling", self.sampling, SAMPLINGS)
         require_choice("mode", self.mode, MODES)
         require_choice("max_rule", self.max_rule, MAX_RULES)
+        require_choice("border", self.border, BORDERS)
         # Normalised in place, so that equal conventions are equal however they were written.
         normalise = object.__setattr__
         normalise(self, "pixel_offset", finite_number("pixel_offset", self.pixel_offset))
@@ -69,6 +80,28 @@ class Convention:
                 raise ValueError(f"min_size must be None or >= 0, got {self.min_size!r}")
             normalise(self, "min_size", size)
         normalise(self, "sampling_ratio", ratio_pair(self.sampling_ratio))
+        self._refuse_contradictions()
+
+    def _refuse_contradictions(self) -> None:
+        if self.sampling not in MODE_OF_SAMPLING:
+            return
+        mode = MODE_OF_SAMPLING[self.sampling]
+        border = "zero" if self.sampling == "integral" else "clamp"
+        wanted: dict[str, object] = {
+            "sampling_ratio": (0, 0),
+            "min_size": None,
+            "mode": mode,
+            "max_rule": "max",
+            "border": border,
+        }
+        if self.sampling == "cells":
+            wanted["pixel_offset"] = 0.0
+        for name, value in wanted.items():
+            given = getattr(self, name)
+            if given != value:
+                raise ValueError(
+                    f"{name} must be {value!r} with sampling {self.sampling!r}, got {given!r}"
+                )
 
 
 def find_convention(convention: str | Convention, name: str = "convention") -> Convention:
@@ -126,6 +159,8 @@ CONVENTIONS: MappingProxyType[str, Convention] = MappingProxyType(
         "mmcv": Convention(),
         "onnx": Convention(max_rule="max_weighted"),
         "onnx-10": Convention(pixel_offset=0.0, min_size=1.0, max_rule="max_weighted"),
+        "roi_pool": Convention(pixel_offset=0.0, sampling="cells", mode="max"),
+        "prroi": Convention(pixel_offset=0.0, sampling="integral", border="zero"),
     }
 )
 """The conventions that have a name; see the table in the README."""

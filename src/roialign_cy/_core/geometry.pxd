@@ -5,12 +5,28 @@ from libc.stdint cimport uint16_t
 
 from .half cimport half_to_float, round_double_to_half, round_to_half
 
+cdef enum Sampling:
+    CENTERED = 0    # points at the centers of equal parts of a bin
+    INTERIOR = 1    # points where lines between equal parts cross
+    CELLS = 2       # whole cells
+    INTEGRAL = 3    # the whole bin
+
+
 cdef struct Geometry:
     double scale        # cells per input unit
     double offset       # cells taken off every scaled coordinate
     double min_size     # smallest extent in cells; below 0 for none
-    bint interior       # samples on interior grid lines, else centered
+    Sampling sampling
+    bint zero_border    # neighbours outside the map count as 0; else samples are clamped to it
     int rois_itemsize   # 2, 4 or 8: dtype in which the adaptive count is taken
+
+
+cdef inline Sampling sampling_of(name):
+    if name == "centered":
+        return CENTERED
+    if name == "interior":
+        return INTERIOR
+    return CELLS if name == "cells" else INTEGRAL
 
 
 cdef inline Geometry make_geometry(spec, Py_ssize_t rois_itemsize):
@@ -18,7 +34,8 @@ cdef inline Geometry make_geometry(spec, Py_ssize_t rois_itemsize):
     g.scale = spec.spatial_scale
     g.offset = spec.pixel_offset
     g.min_size = -1.0 if spec.min_size is None else spec.min_size
-    g.interior = spec.sampling == "interior"
+    g.sampling = sampling_of(spec.sampling)
+    g.zero_border = spec.border == "zero"
     g.rois_itemsize = <int>rois_itemsize
     return g
 

@@ -2,11 +2,14 @@
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange
-from libc.math cimport nextafter, nextafterf
+from libc.math cimport ceil, fabs, floor, nextafter, nextafterf, round
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
 
 from .geometry cimport (
+    CELLS,
+    INTEGRAL,
+    INTERIOR,
     Geometry,
     Span,
     adaptive_count,
@@ -18,6 +21,7 @@ from .geometry cimport (
     make_geometry,
     sample_position,
 )
+from .half cimport round_double_to_half, round_to_half
 from .team cimport granted
 
 include "weights.pxi"

@@ -232,7 +232,7 @@ class CpuBackend:
         with_slopes: bool = False,
         first_image: int = 0,
     ) -> Iterator[tuple[ModuleType, Taps, tuple[int, Overrides | None]]]:
-        """Kernels, tables and last arguments of each batch of boxes on maps of that shape and type."""
+        """Kernels, tables and last arguments of each batch of boxes on such maps."""
         height, width = maps.shape[2:]
         in_float64 = maps.dtype.itemsize == 8
         kernels = self._kernels("float64" if in_float64 else "float32")
