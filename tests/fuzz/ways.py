@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -27,11 +26,9 @@ CHOICES: dict[str, tuple[dict[str, Any], int | None]] = {
     "threads": ({"parallel": True, "splits": 3}, MOST_THREADS),
     "planar": ({"order": "planar"}, 1),
     "tiled": ({"order": "tiled", "run": 1, "streams": True}, 1),
+    "small batches": ({"table_bytes": 2000}, 1),
 }
 """What is taken from the cost model, and how many threads may run."""
-
-if "table_bytes" in {field.name for field in fields(Overrides)}:
-    CHOICES["small batches"] = ({"table_bytes": 2000}, 1)
 
 
 def forced(name: str, variant: str | None = None, **choices: Any) -> CpuBackend:
