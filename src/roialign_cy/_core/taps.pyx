@@ -216,7 +216,8 @@ cdef class Taps:
                 raise MemoryError("no memory for the boxes' taps")
             arena.used = 0
             place_tables(job, boxes, &arena)
-            if boxes >= BOXES_WORTH_THREADS and granted(num_threads) > 1:
+            num_threads = granted(num_threads) if boxes >= BOXES_WORTH_THREADS else 1
+            if num_threads > 1:
                 for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
                     fill_box(job, k, &places[k], &ranks[k])
             else:

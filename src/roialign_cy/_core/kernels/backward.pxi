@@ -65,7 +65,8 @@ cdef int spread_all(
             at = 0
             place_both_readers(gradient, boxes, aligned(tables), &at)
             count = make_patches(gradient, boxes, images, &plan, patches)
-        if granted(num_threads) > 1:
+        num_threads = granted(num_threads)
+        if num_threads > 1:
             if call.mode == AVG:
                 for t in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
                     find_readers(&gradient.y, call.y, t)
@@ -246,7 +247,8 @@ cdef int differentiate_all(
         with nogil:
             memset(blocks, 0, boxes * gradient.blocks * 4 * sizeof(double))
             count = make_box_patches(call, boxes, &plan, patches)
-        if granted(num_threads) > 1:
+        num_threads = granted(num_threads)
+        if num_threads > 1:
             for t in prange(count, nogil=True, num_threads=num_threads, schedule="dynamic"):
                 differentiate_patch(gradient, &plan, &patches[t], scratch + threadid() * size)
         else:
