@@ -29,7 +29,8 @@ def pool(
     """
     cdef Py_ssize_t channels = out.shape[1]
     cdef Py_ssize_t t, tasks = out.shape[0] * channels
-    if granted(num_threads) > 1:
+    num_threads = granted(num_threads)
+    if num_threads > 1:
         # Each task writes a plane of its own: the result cannot depend on the number of threads.
         for t in prange(tasks, nogil=True, num_threads=num_threads, schedule="guided"):
             pool_plane(features, images, rows, cols, out, t // channels, t % channels)

@@ -1,6 +1,10 @@
-# The sampler of RoI Pooling: whole cells, each a line of its own. All of it is computed in the boxes'
-# own dtype, as torchvision computes it: where a product is nearly an integer, another precision
+# The sampler of RoI Pooling: whole cells, each a line of its own. All of it is computed in the dtype
+# of the boxes, as torchvision computes it: where a product is nearly an integer, another precision
 # would take in another cell.
+
+from libc.math cimport ceil, floor, round
+
+from .half cimport round_double_to_half, round_to_half
 
 
 cdef inline double whole_cell(double side, const Geometry *g) noexcept nogil:

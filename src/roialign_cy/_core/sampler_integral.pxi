@@ -2,6 +2,8 @@
 # the integral of its hat function over the bin, divided by the bin: a trapezoid on either side of
 # it. The map is zero outside. A bin without extent is 0, and has no gradient.
 
+from libc.math cimport ceil, fabs, floor
+
 
 cdef Span span_of_integral(
     const char *roi, const Request *request, const Geometry *g

@@ -1,5 +1,17 @@
 # The samplers of RoI Align: interpolated points, evenly spaced within each bin.
 
+from libc.math cimport floor
+
+from .geometry cimport (
+    INTERIOR,
+    adaptive_count,
+    box_extent,
+    box_start,
+    extent_in_own_dtype,
+    is_widened,
+    sample_position,
+)
+
 
 cdef Span span_of_points(
     const char *roi, const Request *request, const Geometry *g

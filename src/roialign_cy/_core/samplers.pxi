@@ -2,6 +2,8 @@
 # bin reads, and what its lines are; what follows from that is the same for all of them and is here.
 # See taps.pxd for the tables that this fills.
 
+from .geometry cimport CELLS, INTEGRAL
+
 # Below this a neighbour counts as not read. It is the smallest normal float32, so that the same
 # cells are read (and the same NaN spread) in either working type.
 cdef double NEGLIGIBLE = 2.0**-126

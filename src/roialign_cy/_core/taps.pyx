@@ -2,26 +2,10 @@
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange
-from libc.math cimport ceil, fabs, floor, nextafter, nextafterf, round
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
 
-from .geometry cimport (
-    CELLS,
-    INTEGRAL,
-    INTERIOR,
-    Geometry,
-    Span,
-    adaptive_count,
-    box_extent,
-    box_start,
-    coordinate,
-    extent_in_own_dtype,
-    is_widened,
-    make_geometry,
-    sample_position,
-)
-from .half cimport round_double_to_half, round_to_half
+from .geometry cimport Geometry, Span, coordinate, make_geometry
 from .team cimport granted
 
 include "weights.pxi"
@@ -289,7 +273,8 @@ cdef class Taps:
                 raise MemoryError("no memory for the boxes' taps")
             arena.used = 0
             place_tables(job, boxes, &arena)
-            if boxes >= BOXES_WORTH_THREADS and granted(num_threads) > 1:
+            num_threads = granted(num_threads) if boxes >= BOXES_WORTH_THREADS else 1
+            if num_threads > 1:
                 for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
                     fill_box(job, k, &places[k])
             else:

@@ -3,6 +3,8 @@
 # and never more than their share where some do not. Rounded addition is monotone, so that means of
 # zeros and ones then stay within [0, 1].
 
+from libc.math cimport nextafter, nextafterf
+
 
 cdef inline double in_working_type(double x, bint single) noexcept nogil:
     # A sum of two floats that is rounded to double first still rounds to the same float.

@@ -56,7 +56,8 @@ cdef int run_feature_gradient(
             at = 0
             lay_out_both_transposed(gradient, boxes, aligned(tables), &at)
             count = make_map_tasks(gradient, boxes, images, &schedule, tasks)
-        if granted(num_threads) > 1:
+        num_threads = granted(num_threads)
+        if num_threads > 1:
             if call.mode == AVG:
                 for t in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
                     transpose_taps(&gradient.y, call.y, t)
@@ -232,7 +233,8 @@ cdef int run_box_gradient(
         with nogil:
             memset(blocks, 0, boxes * gradient.blocks * 4 * sizeof(double))
             count = make_box_tasks(call, boxes, &schedule, tasks)
-        if granted(num_threads) > 1:
+        num_threads = granted(num_threads)
+        if num_threads > 1:
             for t in prange(count, nogil=True, num_threads=num_threads, schedule="dynamic"):
                 box_gradient_task(gradient, &schedule, &tasks[t], scratch + threadid() * size)
         else:
