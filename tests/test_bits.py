@@ -34,7 +34,7 @@ def _eight_threads():
 class Way:
     """A way to compute a call; by default the plainest one."""
 
-    variant: str = "base"
+    variant: str = variants.promised()[0]
     num_threads: int = 1
     layout: str = "NCHW"
     overrides: Overrides = field(default=Overrides(order="tiled", parallel=False, splits=1))

@@ -1,5 +1,5 @@
-# The sampler of RoI Pooling: whole cells, each a line of its own. All of it is computed in the dtype
-# of the boxes, as torchvision computes it: where a product is nearly an integer, another precision
+# The sampler of RoI Pooling: whole cells, each a line of its own. All is computed in the dtype of
+# the boxes, as torchvision computes it: where a product is nearly an integer, another precision
 # would take in another cell.
 
 from libc.math cimport ceil, floor, round

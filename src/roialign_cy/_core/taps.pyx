@@ -5,6 +5,7 @@ from cython.parallel cimport prange
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
 
+from .arena cimport CACHE_LINE, Arena, arena_alloc, arena_in
 from .geometry cimport Geometry, Span, coordinate, make_geometry
 from .team cimport granted
 
@@ -18,18 +19,6 @@ cdef size_t MOST_TABLE_BYTES = 8 << 20
 cdef Py_ssize_t MOST_BOXES = 16384
 # A box takes about half a microsecond, starting threads several.
 cdef Py_ssize_t BOXES_WORTH_THREADS = 64
-
-
-cdef struct Arena:
-    char *memory
-    size_t used
-
-
-cdef void *arena_alloc(Arena *arena, Py_ssize_t count, size_t itemsize) noexcept nogil:
-    """Room for ``count`` items; with no memory behind it, only counts."""
-    cdef size_t here = (arena.used + 15) & ~<size_t>15
-    arena.used = here + <size_t>count * itemsize
-    return NULL if arena.memory == NULL else <void *>(arena.memory + here)
 
 
 cdef void place_axis(
@@ -266,12 +255,12 @@ cdef class Taps:
                 raise MemoryError("no memory for the boxes' sample positions")
             with nogil:
                 boxes = measure(job, most, places)
-                arena.memory, arena.used = NULL, 0
+                arena = arena_in(NULL)
                 place_tables(job, boxes, &arena)
-                self.memory = arena.memory = <char *>malloc(arena.used)
+                self.memory = malloc(arena.used + CACHE_LINE)
             if self.memory == NULL:
                 raise MemoryError("no memory for the boxes' taps")
-            arena.used = 0
+            arena = arena_in(<char *>self.memory)
             place_tables(job, boxes, &arena)
             num_threads = granted(num_threads) if boxes >= BOXES_WORTH_THREADS else 1
             if num_threads > 1:

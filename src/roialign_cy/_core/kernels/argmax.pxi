@@ -15,12 +15,12 @@ cdef inline Py_ssize_t terms_of(
 
 
 cdef void interpolate_features(
-    const Call *call, const GradientWorkspace *work, Py_ssize_t line, Py_ssize_t columns, real *out
+    const Call *call, const Workspace *work, Py_ssize_t line, Py_ssize_t columns, real *out
 ) noexcept nogil:
     """Combine the rows of one line of the features at the distinct columns of the box."""
-    cdef Py_ssize_t terms = terms_of(call.y, line, work.feature_row, work.term)
-    cdef const Py_ssize_t *column = work.feature_column
-    cdef const real *base = work.feature_row[0]
+    cdef Py_ssize_t terms = terms_of(call.y, line, work.row, work.term)
+    cdef const Py_ssize_t *column = work.column
+    cdef const real *base = work.row[0]
     if column[columns - 1] - column[0] == (columns - 1) * LANES:
         weighted_sum_dense(base + column[0], work.term, terms, columns, out)
     else:
@@ -31,23 +31,7 @@ cdef enum:
     FEW = 2  # lines along x in a bin: nearly each of its points is some channel's largest
 
 
-cdef struct XLine:
-    # What crosses the lines along y: a line along x, as it lies in the workspace.
-    Py_ssize_t terms            # where there are slopes, there are taps of weight 0, too: not these
-    Term term[2]                # places on an interpolated line
-    Py_ssize_t column[2]        # and in a row of the features
-    bint has_slopes             # then of two taps:
-    Py_ssize_t slope_place[2]
-
-
-cdef Py_ssize_t most_lines(const Axis *axis, Py_ssize_t boxes) noexcept nogil:
-    cdef Py_ssize_t most = 0, box
-    for box in range(boxes):
-        most = max(most, lines_of(axis, box))
-    return most
-
-
-cdef void list_x_lines(const Call *call, GradientWorkspace *work, Py_ssize_t box) noexcept nogil:
+cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexcept nogil:
     """Have the lines along x of a box in the workspace."""
     cdef const Axis *axis = call.x
     cdef Py_ssize_t line, t, begin, first = first_line(axis, box)
@@ -60,7 +44,7 @@ cdef void list_x_lines(const Call *call, GradientWorkspace *work, Py_ssize_t box
             if <real>axis.weight[t] != 0:
                 x_line.term[x_line.terms].place = axis.slot[t] * LANES
                 x_line.term[x_line.terms].weight = <real>axis.weight[t]
-                x_line.column[x_line.terms] = work.feature_column[axis.slot[t]]
+                x_line.column[x_line.terms] = work.column[axis.slot[t]]
                 x_line.terms += 1
         x_line.has_slopes = axis.near != NULL and has_slopes(axis, line)
         if x_line.has_slopes:
@@ -70,7 +54,7 @@ cdef void list_x_lines(const Call *call, GradientWorkspace *work, Py_ssize_t box
 
 
 cdef inline const XLine *x_lines_of(
-    const Call *call, const GradientWorkspace *work, Py_ssize_t x_bin
+    const Call *call, const Workspace *work, Py_ssize_t x_bin
 ) noexcept nogil:
     return work.x_line + (call.x.line_begin[x_bin] - work.first_x_line)
 
@@ -102,7 +86,7 @@ cdef inline Points first_larger(
     return best
 
 
-cdef inline Points take_points(const GradientWorkspace *work, Py_ssize_t p) noexcept nogil:
+cdef inline Points take_points(const Workspace *work, Py_ssize_t p) noexcept nogil:
     cdef Points points
     points.value = load_lanes(work.best + p * LANES)
     points.number = load_mask(work.point + p * LANES)
@@ -110,14 +94,14 @@ cdef inline Points take_points(const GradientWorkspace *work, Py_ssize_t p) noex
 
 
 cdef inline void put_points(
-    const GradientWorkspace *work, Py_ssize_t p, Points points
+    const Workspace *work, Py_ssize_t p, Points points
 ) noexcept nogil:
     store_lanes(work.best + p * LANES, points.value)
     store_mask(work.point + p * LANES, points.number)
 
 
 cdef void find_argmax(
-    const Call *call, const GradientSchedule *schedule, GradientWorkspace *work, Py_ssize_t box,
+    const Call *call, const Schedule *schedule, Workspace *work, Py_ssize_t box,
     Py_ssize_t row
 ) noexcept nogil:
     """For each bin of a row, and each channel, the number of its largest point.
@@ -161,7 +145,7 @@ cdef enum:
 
 
 cdef inline bint find_point(
-    const GradientWorkspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count,
+    const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count,
     Py_ssize_t met, Py_ssize_t lines, Py_ssize_t columns, char outside, bint nan_aware,
 ) noexcept nogil:
     """Continue the search for the largest point of a bin on the lines at hand, after ``met`` lines.
@@ -280,7 +264,7 @@ cdef Argmax find_argmax_of_bin(
 
 
 cdef void find_argmax_of_row(
-    const Call *call, GradientWorkspace *work, Py_ssize_t box, Py_ssize_t row, const char *cells
+    const Call *call, Workspace *work, Py_ssize_t box, Py_ssize_t row, const char *cells
 ) noexcept nogil:
     cdef Argmax largest
     cdef Py_ssize_t p, x_bin, y_bin = box * call.y.bins + row

@@ -10,13 +10,6 @@
 # slopes of their lines, line by line. Then channels are added in double precision: the LANES of a
 # block, then the blocks.
 
-cdef struct BoxGradient:
-    Call call               # `out` is the gradient with respect to the output: only read here
-    double *out             # [row of the result][4]: by x1, y1, x2, y2
-    double *of_blocks       # [box][block of LANES channels][4]
-    Py_ssize_t blocks
-
-
 cdef inline void add_slopes(
     const real *base, const Term *term, const real *far, Py_ssize_t terms,
     const Py_ssize_t *offset, const real *grads, const Py_ssize_t *grad_offset, Py_ssize_t count,
@@ -51,7 +44,7 @@ cdef inline void add_slopes(
 
 
 cdef void add_all_slopes(
-    const GradientWorkspace *work, const real *base, Py_ssize_t terms, const real *grads,
+    const Workspace *work, const real *base, Py_ssize_t terms, const real *grads,
     Py_ssize_t count,
     real *near_sums, real *far_sums,
 ) noexcept nogil:
@@ -81,7 +74,7 @@ cdef void add_all_slopes(
 
 
 cdef Py_ssize_t slopes_of(
-    const Axis *axis, Py_ssize_t line, Py_ssize_t stride, const GradientWorkspace *work
+    const Axis *axis, Py_ssize_t line, Py_ssize_t stride, const Workspace *work
 ) noexcept nogil:
     """Put the slopes of a line in the workspace; its cells lie ``stride`` apart by their slots."""
     cdef Py_ssize_t t, terms = 0
@@ -96,7 +89,7 @@ cdef Py_ssize_t slopes_of(
 
 cdef Py_ssize_t list_non_empty(
     const Axis *axis, Py_ssize_t box, Py_ssize_t stride, Py_ssize_t grad_stride,
-    GradientWorkspace *work
+    Workspace *work
 ) noexcept nogil:
     """List the bins along an axis that read anything; returns how many."""
     cdef Py_ssize_t p, count = 0
@@ -116,39 +109,38 @@ cdef void add_up(real *sums, Py_ssize_t count) noexcept nogil:
 
 
 cdef void store_side(
-    const BoxGradient *gradient, const GradientTask *task, Py_ssize_t box, int side,
+    const Call *call, const Task *task, Py_ssize_t box, int side,
     const real *sums
 ) noexcept nogil:
     cdef Py_ssize_t i
     cdef double total = 0
     for i in range(task.channels):
         total += <double>sums[i]
-    place_of(gradient, task, box)[side] = total
+    place_of(call, task, box)[side] = total
 
 
 cdef inline double *place_of(
-    const BoxGradient *gradient, const GradientTask *task, Py_ssize_t box
+    const Call *call, const Task *task, Py_ssize_t box
 ) noexcept nogil:
-    return gradient.of_blocks + (box * gradient.blocks + task.first_channel // LANES) * 4
+    return call.block_sides + (box * call.blocks + task.first_channel // LANES) * 4
 
 
 cdef void differentiate_tiled(
-    const BoxGradient *gradient, const GradientSchedule *schedule, const GradientTask *task,
-    GradientWorkspace *work
+    const Call *call, const Schedule *schedule, const Task *task,
+    Workspace *work
 ) noexcept nogil:
     """Differentiate by the boxes of one task."""
-    cdef const Call *call = &gradient.call
     cdef const Array *features = &call.features
     cdef bint fetches = not lies_packed(features, task.channels)
     cdef Py_ssize_t box, d, y, x0, first, last, col = LANES
     work.fetched = 0
     if fetches:
         find_columns(call, task, work)
-        place_rows(work.feature_row, call.height, work.packed, schedule.ring_rows, call.width)
+        place_rows(work.row, call.height, work.ring, schedule.ring_rows, call.width)
     else:
         col = features.col // <Py_ssize_t>sizeof(real)
         for y in range(call.height):
-            work.feature_row[y] = <real *>(
+            work.row[y] = <real *>(
                 features.data + task.image * features.image
                 + task.first_channel * features.channel + y * features.row
             )
@@ -161,19 +153,18 @@ cdef void differentiate_tiled(
             fetch_rows(call, task, work, first, last)
         x0 = call.x.distinct_begin[box]
         for d in range(x0, call.x.distinct_end[box]):
-            work.feature_column[d - x0] = call.x.distinct[d] * col
+            work.column[d - x0] = call.x.distinct[d] * col
         take_grads(call, task, work, box, 0, call.y.bins)
         if call.mode == AVG:
-            differentiate_means_by_x(gradient, task, work, box)
-            differentiate_means_by_y(gradient, task, work, box)
+            differentiate_means_by_x(call, task, work, box)
+            differentiate_means_by_y(call, task, work, box)
         else:
-            differentiate_maxima(gradient, schedule, task, work, box)
+            differentiate_maxima(call, schedule, task, work, box)
 
 
 cdef void differentiate_means_by_x(
-    const BoxGradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
-    cdef const Call *call = &gradient.call
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t r, p, line, terms, non_empty
     cdef real *far_sums
@@ -194,8 +185,8 @@ cdef void differentiate_means_by_x(
             )
     add_up(work.sums, non_empty)
     add_up(far_sums, non_empty)
-    store_side(gradient, task, box, 0, work.sums)
-    store_side(gradient, task, box, 2, far_sums)
+    store_side(call, task, box, 0, work.sums)
+    store_side(call, task, box, 2, far_sums)
 
 
 cdef Py_ssize_t terms_by_column(
@@ -212,22 +203,21 @@ cdef Py_ssize_t terms_by_column(
 
 
 cdef void differentiate_means_by_y(
-    const BoxGradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
-    cdef const Call *call = &gradient.call
     cdef const Py_ssize_t *row = call.y.distinct + call.y.distinct_begin[box]
     cdef Py_ssize_t rows = call.y.distinct_end[box] - call.y.distinct_begin[box]
     cdef Py_ssize_t stride = call.x.bins * LANES
     cdef Py_ssize_t r, p, d, line, terms, non_empty
-    cdef const real *start = work.feature_row[row[0]]
+    cdef const real *start = work.row[row[0]]
     cdef real *far_sums
     for d in range(rows):
-        work.non_empty[d] = work.feature_row[row[d]] - start
+        work.non_empty[d] = work.row[row[d]] - start
     for p in range(call.x.bins):
         line = call.x.line_begin[box * call.x.bins + p]
         if line == call.x.line_end[box * call.x.bins + p]:
             continue
-        terms = terms_by_column(call.x, line, work.feature_column, work.term)
+        terms = terms_by_column(call.x, line, work.column, work.term)
         weighted_sum_gathered(
             start, work.term, terms, work.non_empty, rows, work.crossed + p * LANES, stride
         )
@@ -244,8 +234,8 @@ cdef void differentiate_means_by_y(
             )
     add_up(work.sums, non_empty)
     add_up(far_sums, non_empty)
-    store_side(gradient, task, box, 1, work.sums)
-    store_side(gradient, task, box, 3, far_sums)
+    store_side(call, task, box, 1, work.sums)
+    store_side(call, task, box, 3, far_sums)
 
 
 # The planar order: sums in the same order, one channel at a time and nothing kept. For maps that
@@ -253,9 +243,8 @@ cdef void differentiate_means_by_y(
 
 
 cdef void differentiate_planar(
-    const BoxGradient *gradient, const GradientTask *task, GradientWorkspace *work
+    const Call *call, const Task *task, Workspace *work
 ) noexcept nogil:
-    cdef const Call *call = &gradient.call
     cdef Py_ssize_t channel, box
     cdef const char *cells
     cdef const char *grads
@@ -273,11 +262,11 @@ cdef void differentiate_planar(
             )
             if call.mode == AVG:
                 differentiate_plane_of_means(
-                    call, work, box, cells, grads, place_of(gradient, task, box)
+                    call, work, box, cells, grads, place_of(call, task, box)
                 )
             else:
                 differentiate_plane_of_maxima(
-                    call, work, box, cells, grads, place_of(gradient, task, box)
+                    call, work, box, cells, grads, place_of(call, task, box)
                 )
 
 
@@ -303,7 +292,7 @@ cdef inline real sum_along(
 
 cdef void differentiate_plane_along(
     const Call *call, const Axis *along, Py_ssize_t along_stride, Py_ssize_t along_grad,
-    const Axis *across, Py_ssize_t across_stride, Py_ssize_t across_grad, GradientWorkspace *work,
+    const Axis *across, Py_ssize_t across_stride, Py_ssize_t across_grad, Workspace *work,
     Py_ssize_t box, const char *cells, const char *grads, double *near_total, double *far_total,
 ) noexcept nogil:
     """Add the derivatives along one axis, that of ``along``."""
@@ -373,7 +362,7 @@ cdef void sum_slopes(
 
 
 cdef void differentiate_plane_of_means(
-    const Call *call, GradientWorkspace *work, Py_ssize_t box, const char *cells, const char *grads,
+    const Call *call, Workspace *work, Py_ssize_t box, const char *cells, const char *grads,
     double *sides,
 ) noexcept nogil:
     differentiate_plane_along(
@@ -384,3 +373,20 @@ cdef void differentiate_plane_of_means(
         call, call.y, call.features.row, call.out.row, call.x, call.features.col, call.out.col,
         work, box, cells, grads, sides + 1, sides + 3,
     )
+
+
+cdef void add_blocks(const Call *call) noexcept nogil:
+    """Add what the blocks of channels have, in their order."""
+    cdef Py_ssize_t k, block, side
+    cdef const double *value = call.block_sides
+    cdef double *sides
+    for k in range(call.boxes):
+        sides = call.sides + call.target[k] * 4
+        memset(sides, 0, 4 * sizeof(double))
+        for block in range(call.blocks):
+            for side in range(4):
+                sides[side] += value[side]
+            value += 4
+        for side in range(4):
+            if sides[side] != sides[side]:
+                sides[side] = NAN  # of one sign and payload

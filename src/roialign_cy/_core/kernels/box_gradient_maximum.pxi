@@ -2,11 +2,10 @@
 
 
 cdef void differentiate_maxima(
-    const BoxGradient *gradient, const GradientSchedule *schedule, const GradientTask *task,
-    GradientWorkspace *work,
+    const Call *call, const Schedule *schedule, const Task *task,
+    Workspace *work,
     Py_ssize_t box,
 ) noexcept nogil:
-    cdef const Call *call = &gradient.call
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t x_lines = lines_of(call.x, box)
     cdef Py_ssize_t r, begin, lines, line, k
@@ -34,7 +33,7 @@ cdef void differentiate_maxima(
             call.x, work.first_x_line + k, load_lanes(work.sums + k * LANES), sums, sums + 2 * LANES
         )
     for side in range(4):
-        store_side(gradient, task, box, side, sums + side * LANES)
+        store_side(call, task, box, side, sums + side * LANES)
 
 
 cdef inline void add_slopes_of_line(
@@ -48,7 +47,7 @@ cdef inline void add_slopes_of_line(
 
 
 cdef lanes sum_rises(
-    const Call *call, const GradientWorkspace *work, Py_ssize_t box, Py_ssize_t r, Py_ssize_t line,
+    const Call *call, const Workspace *work, Py_ssize_t box, Py_ssize_t r, Py_ssize_t line,
     const real *values,
 ) noexcept nogil:
     """Sum by how much the bins' largest points on a line rise to the next row of the map.
@@ -59,8 +58,8 @@ cdef lanes sum_rises(
     cdef Py_ssize_t t = call.y.tap_begin[y_line]
     cdef Py_ssize_t p, k, x_bin, count
     cdef bint y_has_slopes = has_slopes(call.y, y_line)
-    cdef const real *row = work.feature_row[call.y.cell[t]]
-    cdef const real *next_row = work.feature_row[call.y.cell[t + 1]] if y_has_slopes else row
+    cdef const real *row = work.row[call.y.cell[t]]
+    cdef const real *next_row = work.row[call.y.cell[t + 1]] if y_has_slopes else row
     cdef const XLine *x_line
     cdef real *sums
     cdef lanes rise = all_lanes(0), grad, a, b
@@ -110,7 +109,7 @@ cdef inline lanes point_on_row(const XLine *x_line, const real *row) noexcept no
 
 
 cdef void differentiate_plane_of_maxima(
-    const Call *call, GradientWorkspace *work, Py_ssize_t box, const char *cells, const char *grads,
+    const Call *call, Workspace *work, Py_ssize_t box, const char *cells, const char *grads,
     double *sides,
 ) noexcept nogil:
     cdef const Axis *x = call.x

@@ -46,26 +46,42 @@ cdef class View:
         PyBuffer_Release(&self.buffer)
 
 
+cdef enum Operation:
+    FORWARD = 0
+    FEATURE_GRADIENT = 1
+    BOX_GRADIENT = 2
+
+
 cdef struct Call:
+    Operation operation
+    Mode mode
     Array features
-    Array out               # image: one box
+    Array out                 # by boxes: the result, or its gradient, which is only read
+    Py_ssize_t boxes          # of the tables
     Py_ssize_t channels
     Py_ssize_t height
     Py_ssize_t width
-    Mode mode
     const Axis *y
     const Axis *x
     const Py_ssize_t *image   # of a box of the tables, which ascend by it
-    const Py_ssize_t *target  # row of the output that a box goes to
+    const Py_ssize_t *target  # row of `out` that a box goes to
+    Array map                 # the feature gradient, in the working type
+    Update update
+    double *sides             # the box gradient: [row of the result][x1, y1, x2, y2]
+    double *block_sides       # [box][block of LANES channels][4]
+    Py_ssize_t blocks
 
 
-cdef Call call_of(View out, const Array *maps, Taps taps):
-    """All but the features: ``out`` is the array by boxes, ``maps`` has the maps' shape."""
+cdef Call call_of(Operation operation, View out, const Array *maps, Taps taps):
+    """What all operations have: ``out`` is the array by boxes, ``maps`` has the maps' shape."""
     cdef Call call
     memset(&call, 0, sizeof(call))
-    call.out = out.array
-    call.channels, call.height, call.width = maps.channels, maps.height, maps.width
+    call.operation = operation
     call.mode = taps.tables.mode
+    call.out = out.array
+    call.boxes = taps.last - taps.first
+    call.channels, call.height, call.width = maps.channels, maps.height, maps.width
+    call.blocks = (call.channels + LANES - 1) // LANES
     call.y = &taps.tables.y
     call.x = &taps.tables.x
     call.image = taps.tables.image

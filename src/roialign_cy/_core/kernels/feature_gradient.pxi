@@ -7,14 +7,6 @@
 # by its columns. Nothing else (threads, bands, groups, layout, loop order) may enter into it.
 
 
-cdef struct Gradient:
-    Call call               # `out` is the gradient with respect to the output: only read here
-    Array map               # the gradient with respect to the features, in the working type
-    Update update
-    TransposedTaps y               # of means
-    TransposedTaps x
-
-
 cdef inline void add_few(
     const real *lines, const Term *term, Py_ssize_t terms, bint is_listed,
     const Py_ssize_t *offset, Py_ssize_t count, real *out,
@@ -84,30 +76,30 @@ cdef void zero_cells(
 
 
 cdef inline char *row_in_map(
-    const Gradient *gradient, const GradientTask *task, Py_ssize_t y
+    const Call *call, const Task *task, Py_ssize_t y
 ) noexcept nogil:
     return (
-        gradient.map.data + task.image * gradient.map.image
-        + task.first_channel * gradient.map.channel + y * gradient.map.row
+        call.map.data + task.image * call.map.image
+        + task.first_channel * call.map.channel + y * call.map.row
     )
 
 
 cdef void open_rows(
-    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t first,
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t first,
     Py_ssize_t last,
 ) noexcept nogil:
     """Have rows ``first .. last`` of the gradient in the ring, where they are not."""
-    cdef const Array *map = &gradient.map
+    cdef const Array *map = &call.map
     cdef Py_ssize_t y
     cdef real *cells
     work.opened = max(work.opened, first)
     for y in range(work.opened, last):
         if work.low[y] >= work.high[y]:
             continue
-        cells = work.row[y] + work.low[y] * LANES
-        if gradient.update == ACCUMULATE:
+        cells = work.gradient_row[y] + work.low[y] * LANES
+        if call.update == ACCUMULATE:
             pack_cells(
-                row_in_map(gradient, task, y) + work.low[y] * map.col, map.channel, map.col,
+                row_in_map(call, task, y) + work.low[y] * map.col, map.channel, map.col,
                 map.stored, task.channels, work.high[y] - work.low[y], cells, 0,
             )
         else:
@@ -116,30 +108,31 @@ cdef void open_rows(
 
 
 cdef void close_rows(
-    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t last
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t last
 ) noexcept nogil:
     """Write the rows before ``last`` out: no box that is still to come reaches them."""
-    cdef const Array *map = &gradient.map
+    cdef const Array *map = &call.map
     cdef Py_ssize_t y, low, high
     cdef char *start
     for y in range(work.closed, last):
         low, high = work.low[y], work.high[y]
-        start = row_in_map(gradient, task, y)
+        start = row_in_map(call, task, y)
         if low < high:
             unpack_cells(
-                work.row[y] + low * LANES, 1, high - low, task.channels, start + low * map.col,
+                work.gradient_row[y] + low * LANES, 1, high - low, task.channels,
+                start + low * map.col,
                 map.channel, (high - low) * map.col, map.col, map.stored,
             )
         else:
             low = high = 0
-        if gradient.update == OVERWRITE:
+        if call.update == OVERWRITE:
             zero_cells(map, start, task.channels, 0, low)
-            zero_cells(map, start, task.channels, high, gradient.call.width)
+            zero_cells(map, start, task.channels, high, call.width)
     work.closed = max(work.closed, last)
 
 
 cdef void fetch_rows(
-    const Call *call, const GradientTask *task, GradientWorkspace *work, Py_ssize_t first,
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t first,
     Py_ssize_t last
 ) noexcept nogil:
     """Have rows ``first .. last`` of the features packed."""
@@ -156,14 +149,14 @@ cdef void fetch_rows(
                 + task.first_channel * features.channel + y * features.row
                 + work.low[y] * features.col,
                 features.channel, features.col, call.features.stored, task.channels,
-                work.high[y] - work.low[y], work.feature_row[y] + work.low[y] * LANES,
+                work.high[y] - work.low[y], work.row[y] + work.low[y] * LANES,
                 ahead,
             )
     work.fetched = max(work.fetched, last)
 
 
 cdef inline bint reaches(
-    const Call *call, const GradientTask *task, Py_ssize_t box
+    const Call *call, const Task *task, Py_ssize_t box
 ) noexcept nogil:
     """Whether a box reads anything, and between the first and the last row of the task."""
     cdef Py_ssize_t begin = call.y.distinct_begin[box], end = call.y.distinct_end[box]
@@ -176,7 +169,7 @@ cdef inline bint reaches(
 
 
 cdef void find_columns(
-    const Call *call, const GradientTask *task, GradientWorkspace *work
+    const Call *call, const Task *task, Workspace *work
 ) noexcept nogil:
     """For each row of the map, the span of columns that the boxes of the task read."""
     cdef Py_ssize_t box, d, y, low, high
@@ -216,7 +209,7 @@ cdef inline bint lies_packed(const Array *array, Py_ssize_t channels) noexcept n
 
 
 cdef void take_grads(
-    const Call *call, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box,
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t first,
     Py_ssize_t rows,
 ) noexcept nogil:
@@ -251,11 +244,10 @@ cdef void take_grads(
 
 
 cdef void feature_gradient_tiled(
-    const Gradient *gradient, const GradientSchedule *schedule, const GradientTask *task,
-    GradientWorkspace *work
+    const Call *call, const Schedule *schedule, const Packed *packed, const Task *task,
+    Workspace *work,
 ) noexcept nogil:
     """Sum the gradient of one task."""
-    cdef const Call *call = &gradient.call
     cdef const Array *features = &call.features
     cdef bint fetches = call.mode == MAX and not lies_packed(
         features, task.channels
@@ -264,13 +256,13 @@ cdef void feature_gradient_tiled(
     cdef Py_ssize_t feature_col = LANES
     work.opened = work.closed = task.first_row
     work.fetched = 0
-    place_rows(work.row, call.height, work.ring, schedule.ring_rows, call.width)
+    place_rows(work.gradient_row, call.height, work.gradient_ring, schedule.ring_rows, call.width)
     if fetches:
-        place_rows(work.feature_row, call.height, work.packed, schedule.ring_rows, call.width)
+        place_rows(work.row, call.height, work.ring, schedule.ring_rows, call.width)
     elif call.mode == MAX:
         feature_col = features.col // <Py_ssize_t>sizeof(real)
         for y in range(call.height):
-            work.feature_row[y] = <real *>(
+            work.row[y] = <real *>(
                 features.data + task.image * features.image
                 + task.first_channel * features.channel + y * features.row
             )
@@ -284,35 +276,34 @@ cdef void feature_gradient_tiled(
             fetch_rows(call, task, work, first, last)
         # Boxes ascend by their first row, and none is taller than the ring.
         first = max(first, task.first_row)
-        close_rows(gradient, task, work, first)
-        open_rows(gradient, task, work, first, min(last, task.last_row))
+        close_rows(call, task, work, first)
+        open_rows(call, task, work, first, min(last, task.last_row))
         x0 = call.x.distinct_begin[box]
         for d in range(x0, call.x.distinct_end[box]):
-            work.column[d - x0] = call.x.distinct[d] * LANES
-            work.feature_column[d - x0] = call.x.distinct[d] * feature_col
+            work.gradient_column[d - x0] = call.x.distinct[d] * LANES
+            work.column[d - x0] = call.x.distinct[d] * feature_col
         first = 0
         while first < call.y.bins:
             rows = min(schedule.group, call.y.bins - first)
             take_grads(call, task, work, box, first, rows)
             if call.mode == AVG:
-                add_means(gradient, task, work, box, first, rows)
+                add_means(call, packed, task, work, box, first, rows)
             else:
                 add_maxima(call, schedule, task, work, box, first, rows)
             first += rows
-    close_rows(gradient, task, work, task.last_row)
+    close_rows(call, task, work, task.last_row)
 
 
 cdef void add_means(
-    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box,
+    const Call *call, const Packed *packed, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
-    cdef const Call *call = &gradient.call
     cdef const Py_ssize_t *y = call.y.distinct + call.y.distinct_begin[box]
     cdef Py_ssize_t height = call.y.distinct_end[box] - call.y.distinct_begin[box]
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t d, t, terms
-    cdef const int32_t *offset = gradient.x.offset + first_offset(call.x, box)
-    cdef const Term *term = gradient.x.terms + gradient.x.begin[box]
+    cdef const int32_t *offset = packed.transposed_x.offset + first_offset(call.x, box)
+    cdef const Term *term = packed.transposed_x.terms + packed.transposed_x.begin[box]
     # Column outside, rows inside: the weights are set up once for all rows of the group.
     for d in range(columns):
         terms = offset[d + 1] - offset[d]
@@ -324,8 +315,8 @@ cdef void add_means(
             work.grads, work.term, terms, work.grad_row, rows, work.lines + d * LANES,
             columns * LANES,
         )
-    offset = gradient.y.offset + first_offset(call.y, box)
-    term = gradient.y.terms + gradient.y.begin[box]
+    offset = packed.transposed_y.offset + first_offset(call.y, box)
+    term = packed.transposed_y.terms + packed.transposed_y.begin[box]
     for d in range(height):
         if y[d] < task.first_row or y[d] >= task.last_row:
             continue
@@ -335,4 +326,6 @@ cdef void add_means(
                 work.term[terms].place = (term[t].place - first) * columns * LANES
                 work.term[terms].weight = term[t].weight
                 terms += 1
-        add_lines(work.lines, work.term, terms, work.column, columns, work.row[y[d]])
+        add_lines(
+            work.lines, work.term, terms, work.gradient_column, columns, work.gradient_row[y[d]]
+        )

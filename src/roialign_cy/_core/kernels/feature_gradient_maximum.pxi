@@ -2,8 +2,8 @@
 
 
 cdef void add_maxima(
-    const Call *call, const GradientSchedule *schedule, const GradientTask *task,
-    GradientWorkspace *work, Py_ssize_t box,
+    const Call *call, const Schedule *schedule, const Task *task,
+    Workspace *work, Py_ssize_t box,
     Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
@@ -30,12 +30,13 @@ cdef void add_maxima(
                 work.term.place = 0
                 work.term.weight = <real>call.y.weight[t]
                 add_lines(
-                    work.lines, work.term, 1, work.column, columns, work.row[call.y.cell[t]]
+                    work.lines, work.term, 1, work.gradient_column, columns,
+                    work.gradient_row[call.y.cell[t]]
                 )
 
 
 cdef inline void add_bin(
-    const GradientWorkspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count,
+    const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count,
     Py_ssize_t row,
     lanes grad,
 ) noexcept nogil:
@@ -57,7 +58,7 @@ cdef inline void add_bin(
 
 
 cdef inline bint bin_reaches(
-    const Axis *axis, Py_ssize_t y_bin, const GradientTask *task
+    const Axis *axis, Py_ssize_t y_bin, const Task *task
 ) noexcept nogil:
     """Whether a row of bins reads a row of the task."""
     cdef Py_ssize_t line, t
@@ -69,10 +70,9 @@ cdef inline bint bin_reaches(
 
 
 cdef void add_maxima_of_plane(
-    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box,
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t channel,
 ) noexcept nogil:
-    cdef const Call *call = &gradient.call
     cdef const char *features = (
         call.features.data + task.image * call.features.image + channel * call.features.channel
     )
@@ -95,14 +95,14 @@ cdef void add_maxima_of_plane(
                 count = min(last - first, <Py_ssize_t>MAX_SEGMENT)
                 if gather_chosen(call, work, box, y_line, first, count):
                     add_line(
-                        gradient, task, channel, y_line, call.x.distinct + first, count,
+                        call, task, channel, y_line, call.x.distinct + first, count,
                         work.lines,
                     )
                 first += count
 
 
 cdef bint gather_chosen(
-    const Call *call, GradientWorkspace *work, Py_ssize_t box, Py_ssize_t y_line, Py_ssize_t first,
+    const Call *call, Workspace *work, Py_ssize_t box, Py_ssize_t y_line, Py_ssize_t first,
     Py_ssize_t count,
 ) noexcept nogil:
     """What the bins whose largest point is on a line add to ``count`` columns; False if 0."""

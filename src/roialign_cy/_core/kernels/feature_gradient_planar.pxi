@@ -3,24 +3,23 @@
 
 
 cdef void feature_gradient_planar(
-    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work
+    const Call *call, const Packed *packed, const Task *task, Workspace *work
 ) noexcept nogil:
     """Sum the gradient of one task."""
-    cdef const Call *call = &gradient.call
     cdef Py_ssize_t box, y, channel
-    if gradient.update == OVERWRITE:
+    if call.update == OVERWRITE:
         for y in range(task.first_row, task.last_row):
             zero_cells(
-                &gradient.map, row_in_map(gradient, task, y), task.channels, 0, call.width
+                &call.map, row_in_map(call, task, y), task.channels, 0, call.width
             )
     for box in range(task.begin, task.end):
         if not reaches(call, task, box):
             continue
         for channel in range(task.first_channel, task.first_channel + task.channels):
             if call.mode == AVG:
-                add_means_of_plane(gradient, task, work, box, channel)
+                add_means_of_plane(call, packed, task, work, box, channel)
             else:
-                add_maxima_of_plane(gradient, task, work, box, channel)
+                add_maxima_of_plane(call, task, work, box, channel)
 
 
 cdef inline void add_scaled(
@@ -32,12 +31,12 @@ cdef inline void add_scaled(
 
 
 cdef void add_line(
-    const Gradient *gradient, const GradientTask *task, Py_ssize_t channel, Py_ssize_t line,
+    const Call *call, const Task *task, Py_ssize_t channel, Py_ssize_t line,
     const Py_ssize_t *column, Py_ssize_t count, const real *values,
 ) noexcept nogil:
     """Add what a row of bins has for ``count`` columns to the rows that its line reads."""
-    cdef const Axis *axis = gradient.call.y
-    cdef const Array *map = &gradient.map
+    cdef const Axis *axis = call.y
+    cdef const Array *map = &call.map
     cdef Py_ssize_t t, d
     cdef char *start
     cdef char *cell
@@ -64,12 +63,11 @@ cdef void add_line(
 
 
 cdef void add_means_of_plane(
-    const Gradient *gradient, const GradientTask *task, GradientWorkspace *work, Py_ssize_t box,
+    const Call *call, const Packed *packed, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t channel,
 ) noexcept nogil:
-    cdef const Call *call = &gradient.call
-    cdef const Term *terms = gradient.x.terms + gradient.x.begin[box]
-    cdef const int32_t *offset = gradient.x.offset + first_offset(call.x, box)
+    cdef const Term *terms = packed.transposed_x.terms + packed.transposed_x.begin[box]
+    cdef const int32_t *offset = packed.transposed_x.offset + first_offset(call.x, box)
     cdef const char *grads = (
         call.out.data + call.target[box] * call.out.image + channel * call.out.channel
     )
@@ -94,6 +92,6 @@ cdef void add_means_of_plane(
                         row + terms[t].place * call.out.col, call.out.stored
                     )
                 work.lines[d] = value
-            add_line(gradient, task, channel, line, call.x.distinct + first, count, work.lines)
+            add_line(call, task, channel, line, call.x.distinct + first, count, work.lines)
         offset += count
         first += count

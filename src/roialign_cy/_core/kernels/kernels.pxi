@@ -16,6 +16,7 @@ from libc.stdint cimport INT32_MAX, int32_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy, memset
 
+from roialign_cy._core.arena cimport CACHE_LINE, Arena, arena_alloc, arena_in
 from roialign_cy._core.half cimport float_to_half, half_to_float
 from roialign_cy._core.taps cimport (
     ACCUMULATE,
@@ -32,24 +33,20 @@ from roialign_cy._core.taps cimport (
 )
 from roialign_cy._core.team cimport granted
 
-include "call.pxi"
 include "weighted_sum.pxi"
+include "call.pxi"
 include "pack.pxi"
 include "workspace.pxi"
-include "box_plans.pxi"
+include "packed_taps.pxi"
 include "tiled.pxi"
 include "maximum.pxi"
-include "planar_boxes.pxi"
 include "planar.pxi"
 include "one_by_one.pxi"
-include "schedule.pxi"
-include "forward.pxi"
-include "transposed_taps.pxi"
-include "gradient_workspace.pxi"
 include "feature_gradient.pxi"
 include "argmax.pxi"
 include "feature_gradient_maximum.pxi"
 include "feature_gradient_planar.pxi"
 include "box_gradient.pxi"
 include "box_gradient_maximum.pxi"
-include "backward.pxi"
+include "schedule.pxi"
+include "run.pxi"

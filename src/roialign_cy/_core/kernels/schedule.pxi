@@ -1,8 +1,8 @@
 # The cost model: which order a call runs in, how it is cut into tasks, on how many threads.
 # Nothing decided here changes a bit of the result.
 
-# Scratch memory that one thread may take, in bytes; without room for the tiled order within it,
-# the planar order runs, which always has room.
+# Scratch memory that one thread may take, in bytes; where the tiled order would take more, the
+# planar order runs, which never does.
 cdef Py_ssize_t SCRATCH_BUDGET = 32 << 20
 # Of which the interpolated rows and the output rows in the making stay in the second-level cache.
 # With 64 KiB, maxima took 1.0 to 1.14 times as long (v3, one thread), since fewer boxes were worked
@@ -33,17 +33,21 @@ cdef Py_ssize_t SERIAL_WORK = 1 << 16
 # Tasks per thread that even out their unequal lengths, and boxes that are still worth a task.
 cdef Py_ssize_t TASKS_PER_THREAD = 4
 cdef Py_ssize_t BOXES_PER_TASK = 8
+# The same of a feature gradient, which is cut by rows of the map, and the rows that are worth a
+# task: a box that lies in two of them is summed along its columns twice.
+cdef Py_ssize_t BANDED_TASKS_PER_THREAD = 2
+cdef Py_ssize_t ROWS_PER_TASK = 16
 
 
-cdef Schedule measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
-    """The room and the work that the boxes need."""
+cdef Schedule measure_boxes(const Call *call) noexcept nogil:
+    """What the boxes need at most, and cost together."""
     cdef Schedule schedule
     cdef Py_ssize_t k, first, last, rows, columns
     memset(&schedule, 0, sizeof(schedule))
     schedule.ring_rows = schedule.distinct_y = schedule.distinct_x = schedule.terms = 1
     schedule.run = call.y.bins
-    schedule.work = boxes * call.y.bins * call.x.bins
-    for k in range(boxes):
+    schedule.cost = call.boxes * call.y.bins * call.x.bins
+    for k in range(call.boxes):
         first, last = call.y.distinct_begin[k], call.y.distinct_end[k]
         columns = call.x.distinct_end[k] - call.x.distinct_begin[k]
         rows = last - first
@@ -53,16 +57,16 @@ cdef Schedule measure_boxes(const Call *call, Py_ssize_t boxes) noexcept nogil:
             schedule.ring_rows = max(
                 schedule.ring_rows, call.y.distinct[last - 1] - call.y.distinct[first] + 1
             )
-        schedule.work += rows * columns
+        schedule.cost += rows * columns
         schedule.terms = max(
             schedule.terms, most_terms(call.y, k), most_terms(call.x, k)
         )
-    schedule.work *= call.channels
+    schedule.cost *= call.channels
     return schedule
 
 
 cdef void shorten_runs(
-    const Call *call, Py_ssize_t boxes, const Overrides *overrides, Schedule *schedule
+    const Call *call, const Overrides *overrides, Schedule *schedule
 ) noexcept nogil:
     """Have few enough rows of bins to a plan for the ring to stay in the cache.
 
@@ -72,20 +76,20 @@ cdef void shorten_runs(
     if overrides.run > 0:
         schedule.run = min(overrides.run, call.y.bins)
         if not schedule.in_place:
-            schedule.ring_rows = tallest_run(call, boxes, schedule.run)
+            schedule.ring_rows = tallest_run(call, schedule.run)
         return
     while (
         schedule.run > 1 and schedule.ring_rows > RING_BYTES // cell // call.width
-        and boxes * runs_of(call, schedule) <= MOST_BOX_PLANS
+        and call.boxes * runs_of(call, schedule) <= MOST_BOX_PLANS
     ):
         schedule.run = (schedule.run + 1) // 2
-        schedule.ring_rows = tallest_run(call, boxes, schedule.run)
+        schedule.ring_rows = tallest_run(call, schedule.run)
 
 
-cdef Py_ssize_t tallest_run(const Call *call, Py_ssize_t boxes, Py_ssize_t run) noexcept nogil:
+cdef Py_ssize_t tallest_run(const Call *call, Py_ssize_t run) noexcept nogil:
     """Most rows of the map from the first to the last that ``run`` rows of bins read."""
     cdef Py_ssize_t tallest = 1, k, first, top, bottom
-    for k in range(boxes):
+    for k in range(call.boxes):
         first = 0
         while first < call.y.bins:
             find_rows(call.y, k, first, min(run, call.y.bins - first), &top, &bottom)
@@ -114,31 +118,33 @@ cdef bint can_stream(const Call *call, const Schedule *schedule) noexcept nogil:
     )
 
 
+cdef Py_ssize_t most_lines(const Axis *axis, Py_ssize_t boxes) noexcept nogil:
+    cdef Py_ssize_t most = 0, box
+    for box in range(boxes):
+        most = max(most, lines_of(axis, box))
+    return most
+
+
 cdef bint is_too_large(const Call *call, const Schedule *schedule) noexcept nogil:
-    """Whether the tiled order has no room within the budget (asked without overflowing)."""
-    cdef Workspace unused
+    """Whether the tiled order takes more memory than it may (asked without overflowing)."""
     cdef Py_ssize_t cell = LANES * sizeof(real)
     return (
         call.height > SCRATCH_BUDGET // <Py_ssize_t>sizeof(void *)
         or schedule.ring_rows > SCRATCH_BUDGET // cell // call.width
-        or lay_out_workspace(&unused, NULL, call, schedule) > SCRATCH_BUDGET
+        or workspace_bytes(call, schedule) > SCRATCH_BUDGET
     )
 
 
-cdef Schedule make_schedule(
-    const Call *call, Py_ssize_t boxes, Py_ssize_t images, const Overrides *overrides,
-    int *num_threads
+cdef void choose_forward(
+    const Call *call, const Overrides *overrides, Schedule *schedule
 ) noexcept nogil:
-    cdef Schedule schedule = measure_boxes(call, boxes)
+    """The order of a forward pass, and how much of it is done at a time."""
     cdef Py_ssize_t cell = LANES * sizeof(real)
-    cdef Py_ssize_t tasks
     schedule.in_place = (
         call.channels >= LANES
         and call.features.stored == 0
         and call.features.channel == <Py_ssize_t>sizeof(real)
     )
-    schedule.order = TILED
-    schedule.channels = LANES
     if schedule.in_place:
         schedule.ring_rows = 0
     if overrides.order == PLANAR or overrides.order != TILED and (
@@ -146,22 +152,22 @@ cdef Schedule make_schedule(
     ):
         schedule.order = PLANAR
     else:
-        shorten_runs(call, boxes, overrides, &schedule)
+        shorten_runs(call, overrides, schedule)
         schedule.lines = max(CACHED_BYTES // (schedule.distinct_x * cell), 1)
         schedule.group = min(
             schedule.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), schedule.run
         )
         if call.mode == AVG:  # one line to a row
             schedule.lines = schedule.group
-        schedule.streams = can_stream(call, &schedule) and (
+        schedule.streams = can_stream(call, schedule) and (
             overrides.streams > 0 or overrides.streams < 0
-            and boxes * call.channels > STREAMED_BYTES // call.out.channel
+            and call.boxes * call.channels > STREAMED_BYTES // call.out.channel
         )
-        if is_too_large(call, &schedule) and overrides.order != TILED:
+        if is_too_large(call, schedule) and overrides.order != TILED:
             schedule.order = PLANAR
     if schedule.order == PLANAR:
         schedule.streams = False
-        lay_rows(call, &schedule)
+        lay_rows(call, schedule)
         schedule.run = call.y.bins
         schedule.ring_rows = 0
         schedule.lines = 1  # its lanes are rows of bins
@@ -173,16 +179,121 @@ cdef Schedule make_schedule(
         schedule.row_step = call.width * LANES
         schedule.cell_step = LANES
     schedule.tile = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
-    if overrides.parallel == 0 or (overrides.parallel < 0 and schedule.work < SERIAL_WORK):
+
+
+cdef void choose_gradient(
+    const Call *call, const Overrides *overrides, Schedule *schedule
+) noexcept nogil:
+    """The order of a gradient, and how much of it is done at a time."""
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    if call.mode == MAX:
+        schedule.x_lines = most_lines(call.x, call.boxes)
+    if call.operation == BOX_GRADIENT:
+        schedule.terms = max(schedule.terms, 2)
+        schedule.group = call.y.bins
+    else:
+        schedule.distinct_y = 0
+        schedule.terms = max(call.y.bins, call.x.bins, 2)
+        schedule.group = min(
+            max(CACHED_BYTES // (max(schedule.distinct_x, call.x.bins) * cell), 1), call.y.bins
+        )
+        if call.update == OVERWRITE:  # zeros are written at a fraction of what a term costs
+            schedule.cost += call.map.images * call.channels * call.height * call.width // 4
+    if overrides.order == PLANAR or (
+        call.operation == FEATURE_GRADIENT
+        and overrides.order != TILED
+        and call.channels < TILED_CHANNELS
+    ) or is_too_large(call, schedule):
+        schedule.order = PLANAR
+        schedule.group = 1
+        if call.operation == FEATURE_GRADIENT:
+            schedule.channels = 1
+
+
+cdef Schedule make_schedule(
+    const Call *call, Py_ssize_t images, const Overrides *overrides, int *num_threads
+) noexcept nogil:
+    """Decide all of it; ``images`` is how many have work, and ``num_threads`` an upper bound."""
+    cdef Schedule schedule = measure_boxes(call)
+    cdef Py_ssize_t tasks, wanted
+    schedule.order = TILED
+    schedule.channels = LANES
+    if call.operation == FORWARD:
+        choose_forward(call, overrides, &schedule)
+    else:
+        choose_gradient(call, overrides, &schedule)
+    if overrides.parallel == 0 or (overrides.parallel < 0 and schedule.cost < SERIAL_WORK):
         num_threads[0] = 1
     tasks = images * ((call.channels + schedule.channels - 1) // schedule.channels)
+    wanted = num_threads[0] * (
+        BANDED_TASKS_PER_THREAD if call.operation == FEATURE_GRADIENT else TASKS_PER_THREAD
+    )
     schedule.splits = 1
     if overrides.splits > 0:
         schedule.splits = overrides.splits
-    elif num_threads[0] > 1 and tasks < TASKS_PER_THREAD * num_threads[0]:
-        schedule.splits = min(
-            (TASKS_PER_THREAD * num_threads[0] + tasks - 1) // tasks,
-            max(boxes // images // BOXES_PER_TASK, 1),
-        )
+    elif num_threads[0] > 1 and tasks < wanted:
+        schedule.splits = min((wanted + tasks - 1) // tasks, most_splits(call, images))
+    if call.operation == FEATURE_GRADIENT:
+        schedule.splits = min(schedule.splits, call.height)
     num_threads[0] = <int>min(<Py_ssize_t>num_threads[0], tasks * schedule.splits)
     return schedule
+
+
+cdef Py_ssize_t most_splits(const Call *call, Py_ssize_t images) noexcept nogil:
+    if call.operation == FEATURE_GRADIENT:
+        return max(call.height // ROWS_PER_TASK, 1)
+    return max(call.boxes // images // BOXES_PER_TASK, 1)
+
+
+cdef Py_ssize_t images_with_work(const Call *call) noexcept nogil:
+    """Those with boxes; all, where zeros have to be written into the others."""
+    cdef Py_ssize_t k, images = 1
+    if call.operation == FEATURE_GRADIENT and call.update == OVERWRITE:
+        return call.map.images
+    for k in range(1, call.boxes):
+        if call.image[k] != call.image[k - 1]:
+            images += 1
+    return images
+
+
+cdef Py_ssize_t make_tasks(
+    const Call *call, const Schedule *schedule, Task *tasks
+) noexcept nogil:
+    """Cut the call by image and channels, then by boxes or by rows; returns how many tasks."""
+    cdef bint is_by_rows = call.operation == FEATURE_GRADIENT
+    cdef bint is_everywhere = is_by_rows and call.update == OVERWRITE
+    cdef Py_ssize_t runs = runs_of(call, schedule) if call.operation == FORWARD else 1
+    cdef Py_ssize_t image = 0, begin = 0, end, channel, split, count = 0, share
+    cdef Py_ssize_t splits = schedule.splits
+    cdef Task task
+    while begin < call.boxes or (is_everywhere and image < call.map.images):
+        if not is_everywhere:
+            image = call.image[begin]
+        end = begin
+        while end < call.boxes and call.image[end] == image:
+            end += 1
+        share = (end - begin) * runs
+        task.image = image
+        channel = 0
+        while channel < call.channels:
+            task.first_channel = channel
+            task.channels = min(schedule.channels, call.channels - channel)
+            task.lane = 0
+            if schedule.in_place and schedule.order == TILED:
+                # The last block reads whole cells too, with channels of the one before.
+                task.lane = LANES - task.channels
+            for split in range(splits):
+                task.begin, task.end = begin, end
+                task.first_row, task.last_row = 0, call.height
+                if is_by_rows:
+                    task.first_row = call.height * split // splits
+                    task.last_row = call.height * (split + 1) // splits
+                else:
+                    task.begin = begin * runs + share * split // splits
+                    task.end = begin * runs + share * (split + 1) // splits
+                tasks[count] = task
+                count += 1
+            channel += schedule.channels
+        begin = end
+        image += 1
+    return count

@@ -6,14 +6,14 @@
 
 
 cdef void find_wanted(
-    const Call *call, const Plans *plans, const Task *task, const Workspace *work
+    const Call *call, const Packed *packed, const Task *task, const Workspace *work
 ) noexcept nogil:
     """For each row of the map, the tiles of columns that any box of the task reads in it."""
     cdef Py_ssize_t i, d
     cdef const BoxPlan *plan
     memset(work.wanted, 0, call.height * sizeof(uint64_t))
     for i in range(task.begin, task.end):
-        plan = &plans.plan[i]
+        plan = &packed.plan[i]
         for d in range(plan.row_begin, plan.row_end):
             work.wanted[call.y.distinct[d]] |= plan.tiles
 
@@ -46,7 +46,7 @@ cdef void pack_row(
 
 
 cdef void tiled_task(
-    const Call *call, const Schedule *schedule, const Plans *plans, const Task *task,
+    const Call *call, const Schedule *schedule, const Packed *packed, const Task *task,
     Workspace *work
 ) noexcept nogil:
     """Pool the boxes of one task."""
@@ -54,23 +54,23 @@ cdef void tiled_task(
         call.features.data + task.image * call.features.image
         + (task.first_channel - task.lane) * call.features.channel
     )
-    cdef Py_ssize_t packed = 0  # rows before this one are in the ring or past
+    cdef Py_ssize_t fetched = 0  # rows before this one are in the ring or past
     cdef Py_ssize_t i
     cdef const BoxPlan *plan
     work.map = work.ring
     if schedule.in_place:
         work.map = <const real *>map_start
     else:
-        find_wanted(call, plans, task, work)
+        find_wanted(call, packed, task, work)
     for i in range(task.begin, task.end):
-        plan = &plans.plan[i]
+        plan = &packed.plan[i]
         if not schedule.in_place:
             # Recipes ascend by their first row and none is taller than the ring, so a row is
             # overwritten only when no box needs it any more.
-            packed = max(packed, plan.top)
-            while packed <= plan.bottom:
-                pack_row(call, schedule, task, work, map_start, packed)
-                packed += 1
+            fetched = max(fetched, plan.top)
+            while fetched <= plan.bottom:
+                pack_row(call, schedule, task, work, map_start, fetched)
+                fetched += 1
         if call.mode == AVG:
             average(call, schedule, task, plan, work)
         elif call.mode == MAX:

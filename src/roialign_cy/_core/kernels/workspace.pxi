@@ -1,5 +1,9 @@
 # How a call is cut into tasks, and the memory that a task works in.
 
+cdef enum:
+    MAX_SEGMENT = 16384  # columns that the planar order interpolates at once; beyond, one by one
+
+
 cdef enum Order:
     TILED = 0
     PLANAR = 1
@@ -9,8 +13,10 @@ cdef struct Schedule:
     Order order
     bint in_place           # cells lie in the map as the kernels want them: nothing is packed
     Py_ssize_t channels     # of a task, at most
-    Py_ssize_t splits       # tasks that the boxes of one image and block of channels are cut into
-    Py_ssize_t run          # rows of bins to a plan
+    # Tasks that the work on one image and block of channels is cut into: by boxes, or by rows of
+    # the map where that is what is written.
+    Py_ssize_t splits
+    Py_ssize_t run          # rows of bins to a box plan
     Py_ssize_t row_step     # from one row to the next where the kernels read, and from one cell
     Py_ssize_t cell_step
     # In the planar order, where channels lie in one cell: from one to the next, and whether rows
@@ -21,14 +27,15 @@ cdef struct Schedule:
     Py_ssize_t bin_cells
     Py_ssize_t channel_cells
     Py_ssize_t tile         # columns that are packed together, so that a row has 64 tiles at most
-    Py_ssize_t work         # of the whole call, in cells of the working type computed with
-    # Room that the largest box of the call needs in a workspace:
-    Py_ssize_t ring_rows    # packed rows update at a time
+    Py_ssize_t cost         # of the whole call, in cells of the working type computed with
+    # What the largest box of the call needs in a workspace:
+    Py_ssize_t ring_rows    # packed rows held at a time
     Py_ssize_t distinct_y   # rows that a box reads
     Py_ssize_t distinct_x   # columns that a box reads
-    Py_ssize_t lines        # interpolated rows update at a time
-    Py_ssize_t group        # output rows update at a time
+    Py_ssize_t lines        # interpolated rows held at a time
+    Py_ssize_t group        # rows of bins held at a time
     Py_ssize_t terms        # taps of a line
+    Py_ssize_t x_lines      # lines along x of a box, where the largest point is sought
     bint streams            # the result goes past the caches
 
 
@@ -36,30 +43,86 @@ cdef struct Task:
     Py_ssize_t image
     Py_ssize_t first_channel
     Py_ssize_t channels
-    Py_ssize_t begin        # boxes of the tables' order, or box_plans: begin .. end
+    Py_ssize_t begin        # box plans of a forward pass, boxes of a gradient: begin .. end
     Py_ssize_t end
     Py_ssize_t lane         # of the cells, that the first channel is in
+    Py_ssize_t first_row    # of the map, that a feature gradient writes: first_row .. last_row
+    Py_ssize_t last_row
+
+
+cdef struct XLine:
+    # A line along x, which crosses the lines along y, as it lies in the workspace.
+    Py_ssize_t terms            # where there are slopes, there are taps of weight 0, too: not these
+    Term term[2]                # places on an interpolated line
+    Py_ssize_t column[2]        # and in a row of the features
+    bint has_slopes             # then of two taps:
+    Py_ssize_t slope_place[2]
 
 
 cdef struct Workspace:
-    # Carved from the scratch memory of a thread.
-    real *ring              # packed rows of the map; in the planar order, one of bins' lines
+    # In the scratch memory of a thread. Each operation and order uses some of these.
+    real *ring              # packed rows of the features; in the planar order, of one line
+    real *lines             # interpolated rows, at the distinct columns of a box
+    real *cells             # bins in the making, or their gradients
+    Py_ssize_t *column      # of each distinct column of the box, its offset in a row of the ring
+    # Forward passes.
     uint64_t *wanted        # of each row of the map, a bit for each tile of columns to pack
     const real *map         # what the terms along y are places in: the ring, or the map itself
-    real *lines             # interpolated rows, at the distinct columns of a box
     Py_ssize_t *line_start  # of some rows of bins, their first line
-    real *cells             # output rows in the making
     real *stage             # all bins of a box, as they lie in the output
     real *lowest            # a cell of -inf: in memory, since of a constant gcc compares elements
     real *weight            # in the planar order: of the taps at hand, and where each reads
-    Py_ssize_t *column
+    Py_ssize_t *offset
+    # Gradients.
+    Term *term              # of the sum at hand
+    real **row              # of each row of the map, its column 0 in the ring
+    real **gradient_row     # the same of the feature gradient
+    Py_ssize_t *low         # of each row of the map, the columns that are read: low .. high
+    Py_ssize_t *high
+    const real *grads       # of the bins at hand, in `cells` or in the array
+    Py_ssize_t grad_row
+    Py_ssize_t grad_col
+    Py_ssize_t fetched      # rows of features before this one are packed
+    # Feature gradients.
+    real *gradient_ring     # rows of the gradient
+    Py_ssize_t *gradient_column  # as `column`, in a row of the gradient
+    Py_ssize_t opened       # rows before this one are in the gradient's ring or past
+    Py_ssize_t closed       # rows before this one are written
+    # Box gradients. Of means: derivatives by the near side, times the gradient; then by the far
+    # side. Of maxima: by how much the points on each line along x rise, times the gradient.
+    real *sums
+    real *far               # of each term of slopes, that by the far side
+    real *crossed           # columns combined, at the distinct rows of a box
+    Py_ssize_t *non_empty   # of each bin along an axis that reads anything, two offsets
+    Py_ssize_t *non_empty_grad
+    # Gradients of maxima.
+    real *best
+    flag *point             # which one of a bin's is the largest
+    XLine *x_line           # the lines along x of a box, and the number of the first in the tables
+    Py_ssize_t first_x_line
+    Py_ssize_t *row_line    # the same in the planar order: the lines of the tables, -1 for none
+    Py_ssize_t *col_line
 
 
-cdef Py_ssize_t lay_out_workspace(
-    Workspace *work, char *memory, const Call *call, const Schedule *schedule
+cdef Py_ssize_t workspace_bytes(const Call *call, const Schedule *schedule) noexcept nogil:
+    cdef Arena arena = arena_in(NULL)
+    cdef Workspace unused
+    lay_out_workspace(&unused, &arena, call, schedule)
+    return <Py_ssize_t>arena.used + CACHE_LINE
+
+
+cdef void lay_out_workspace(
+    Workspace *work, Arena *arena, const Call *call, const Schedule *schedule
 ) noexcept nogil:
-    """Lay a workspace out in ``memory``; returns how many bytes it takes (with NULL, only that)."""
-    cdef Py_ssize_t at = 0
+    if call.operation == FORWARD:
+        lay_out_forward(work, arena, call, schedule)
+    else:
+        lay_out_gradient(work, arena, call, schedule)
+
+
+cdef void lay_out_forward(
+    Workspace *work, Arena *arena, const Call *call, const Schedule *schedule
+) noexcept nogil:
     cdef Py_ssize_t cell = LANES * sizeof(real)
     cdef Py_ssize_t ring, line, wanted = 0, terms = 0
     if schedule.order == TILED:
@@ -69,29 +132,64 @@ cdef Py_ssize_t lay_out_workspace(
     else:
         ring = line = min(call.width, <Py_ssize_t>MAX_SEGMENT) * schedule.cell_step
         terms = schedule.terms
-    work.ring = <real *>arena_alloc(memory, &at, ring * cell)
-    work.wanted = <uint64_t *>arena_alloc(memory, &at, wanted * sizeof(uint64_t))
-    work.lines = <real *>arena_alloc(memory, &at, schedule.lines * line * cell)
-    work.line_start = <Py_ssize_t *>arena_alloc(
-        memory, &at, (schedule.group + 1) * sizeof(Py_ssize_t)
-    )
+    work.ring = <real *>arena_alloc(arena, ring, cell)
+    work.wanted = <uint64_t *>arena_alloc(arena, wanted, sizeof(uint64_t))
+    work.lines = <real *>arena_alloc(arena, schedule.lines * line, cell)
+    work.line_start = <Py_ssize_t *>arena_alloc(arena, schedule.group + 1, sizeof(Py_ssize_t))
     # One more, for the last block of an NHWC map: it is written out from its lane on.
-    work.cells = <real *>arena_alloc(memory, &at, (schedule.group * call.x.bins + 1) * cell)
+    work.cells = <real *>arena_alloc(arena, schedule.group * call.x.bins + 1, cell)
     work.stage = <real *>arena_alloc(
-        memory, &at, call.y.bins * call.x.bins * cell if schedule.streams else 0
+        arena, call.y.bins * call.x.bins if schedule.streams else 0, cell
     )
-    work.lowest = <real *>arena_alloc(memory, &at, LANES * sizeof(real))
-    work.weight = <real *>arena_alloc(memory, &at, terms * sizeof(real))
-    work.column = <Py_ssize_t *>arena_alloc(memory, &at, terms * sizeof(Py_ssize_t))
-    return at
+    work.lowest = <real *>arena_alloc(arena, 1, cell)
+    work.weight = <real *>arena_alloc(arena, terms, sizeof(real))
+    work.offset = <Py_ssize_t *>arena_alloc(arena, terms, sizeof(Py_ssize_t))
 
 
-cdef inline void *arena_alloc(char *memory, Py_ssize_t *at, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t here = (at[0] + 63) & ~<Py_ssize_t>63  # a cache line
-    at[0] = here + size
-    return NULL if memory == NULL else <void *>(memory + here)
-
-
-cdef inline char *aligned(char *memory) noexcept nogil:
-    """The first address on a cache line from ``memory`` on."""
-    return memory + ((64 - (<size_t>memory & 63)) & 63)
+cdef void lay_out_gradient(
+    Workspace *work, Arena *arena, const Call *call, const Schedule *schedule
+) noexcept nogil:
+    cdef bint by_boxes = call.operation == BOX_GRADIENT
+    cdef Py_ssize_t cell = sizeof(real)
+    cdef Py_ssize_t lanes = 1
+    cdef Py_ssize_t line = min(schedule.distinct_x, <Py_ssize_t>MAX_SEGMENT)
+    cdef Py_ssize_t rows = 0, ring = 0, sought = 0, bins = 0, crossed = 0, sums = 0
+    if schedule.order == TILED:
+        cell *= LANES
+        lanes = LANES
+        line = schedule.distinct_x
+        rows = call.height
+        ring = schedule.ring_rows * call.width
+    if call.mode == MAX:
+        sought = call.x.bins
+        sums = schedule.x_lines if by_boxes else 0
+    elif by_boxes:
+        bins = max(call.y.bins, call.x.bins)
+        sums = 2 * bins
+        if schedule.order == TILED:
+            crossed = schedule.distinct_y * call.x.bins
+    work.gradient_ring = <real *>arena_alloc(arena, 0 if by_boxes else ring, cell)
+    work.ring = <real *>arena_alloc(arena, ring if by_boxes or call.mode == MAX else 0, cell)
+    work.crossed = <real *>arena_alloc(arena, crossed, cell)
+    work.sums = <real *>arena_alloc(arena, sums, cell)
+    work.far = <real *>arena_alloc(arena, schedule.terms, sizeof(real))
+    work.non_empty = <Py_ssize_t *>arena_alloc(
+        arena, max(bins, schedule.distinct_y), sizeof(Py_ssize_t)
+    )
+    work.non_empty_grad = <Py_ssize_t *>arena_alloc(arena, bins, sizeof(Py_ssize_t))
+    work.cells = <real *>arena_alloc(arena, schedule.group * call.x.bins, cell)
+    work.lines = <real *>arena_alloc(arena, schedule.group * line, cell)
+    work.best = <real *>arena_alloc(arena, sought * lanes, sizeof(real))
+    work.point = <flag *>arena_alloc(arena, sought * lanes, sizeof(flag))
+    work.x_line = <XLine *>arena_alloc(
+        arena, schedule.x_lines if schedule.order == TILED else 0, sizeof(XLine)
+    )
+    work.row_line = <Py_ssize_t *>arena_alloc(arena, sought, sizeof(Py_ssize_t))
+    work.col_line = <Py_ssize_t *>arena_alloc(arena, sought, sizeof(Py_ssize_t))
+    work.term = <Term *>arena_alloc(arena, schedule.terms, sizeof(Term))
+    work.column = <Py_ssize_t *>arena_alloc(arena, line, sizeof(Py_ssize_t))
+    work.gradient_column = <Py_ssize_t *>arena_alloc(arena, line, sizeof(Py_ssize_t))
+    work.row = <real **>arena_alloc(arena, rows, sizeof(void *))
+    work.gradient_row = <real **>arena_alloc(arena, rows, sizeof(void *))
+    work.low = <Py_ssize_t *>arena_alloc(arena, rows, sizeof(Py_ssize_t))
+    work.high = <Py_ssize_t *>arena_alloc(arena, rows, sizeof(Py_ssize_t))

@@ -30,13 +30,34 @@ cdef struct BoxPlan:
     PackedTaps x                # for the whole box
 
 
-cdef struct Plans:
+cdef struct TransposedTaps:
+    # Along one axis, which bins of a box read a cell: the feature gradient of a mean is a mean the
+    # other way round. Where a bin sums cells, a cell sums bins.
+    Py_ssize_t *begin       # [box]: its first term
+    # [first_offset + cell]: from there, the first of each distinct cell. A box has fewer than 2**31
+    # taps, or `run` refuses it.
+    int32_t *offset
+    Term *terms             # by cell, then by bin; place: the bin's number
+
+
+cdef struct PlanarBox:
+    # What the planar order wants to know of a box.
+    bint goes_by_rows           # else its bins are pooled one by one
+    Py_ssize_t columns          # that are interpolated
+    bint has_gaps_filled        # they are all from first to last, not the distinct ones only
+    PackedTaps x                # places: of the columns' first channels in the ring
+
+
+cdef struct Packed:
+    # What an operation and order read of the tables, of all boxes.
     BoxPlan *plan               # in the order of the sweep
-    Py_ssize_t count
+    Py_ssize_t plans
     PlanarBox *planar           # by box; in the planar order only this and x
     Py_ssize_t *column          # by distinct column of the tables
     PackedTaps y
     PackedTaps x
+    TransposedTaps transposed_y
+    TransposedTaps transposed_x
 
 
 cdef inline Py_ssize_t row_place(const Schedule *schedule, Py_ssize_t y) noexcept nogil:
@@ -48,46 +69,56 @@ cdef inline Py_ssize_t runs_of(const Call *call, const Schedule *schedule) noexc
     return (call.y.bins + schedule.run - 1) // schedule.run
 
 
-cdef Py_ssize_t lay_out_plans(
-    Plans *plans, char *memory, const Call *call, Py_ssize_t boxes, const Schedule *schedule
+cdef void lay_out_packed(
+    Packed *packed, Arena *arena, const Call *call, const Schedule *schedule
 ) noexcept nogil:
-    """As `lay_out_workspace`."""
-    cdef Py_ssize_t at = 0
-    lay_out_taps(&plans.x, memory, &at, call.x, boxes)
+    packed.plans = 0
+    if call.operation == FEATURE_GRADIENT and call.mode == AVG:
+        lay_out_transposed(&packed.transposed_y, arena, call.y, call.boxes)
+        lay_out_transposed(&packed.transposed_x, arena, call.x, call.boxes)
+    if call.operation != FORWARD:
+        return
+    lay_out_taps(&packed.x, arena, call.x, call.boxes)
     if schedule.order == PLANAR:
-        plans.count = boxes
-        plans.planar = <PlanarBox *>arena_alloc(memory, &at, boxes * sizeof(PlanarBox))
-        return at
-    plans.count = boxes * runs_of(call, schedule)
-    plans.plan = <BoxPlan *>arena_alloc(memory, &at, plans.count * sizeof(BoxPlan))
-    plans.column = <Py_ssize_t *>arena_alloc(
-        memory, &at, call.x.distinct_capacity * sizeof(Py_ssize_t)
-    )
-    lay_out_taps(&plans.y, memory, &at, call.y, boxes)
-    return at
+        packed.planar = <PlanarBox *>arena_alloc(arena, call.boxes, sizeof(PlanarBox))
+        return
+    packed.plans = call.boxes * runs_of(call, schedule)
+    packed.plan = <BoxPlan *>arena_alloc(arena, packed.plans, sizeof(BoxPlan))
+    packed.column = <Py_ssize_t *>arena_alloc(arena, call.x.distinct_capacity, sizeof(Py_ssize_t))
+    lay_out_taps(&packed.y, arena, call.y, call.boxes)
 
 
 cdef void lay_out_taps(
-    PackedTaps *taps, char *memory, Py_ssize_t *at, const Axis *axis, Py_ssize_t boxes
+    PackedTaps *taps, Arena *arena, const Axis *axis, Py_ssize_t boxes
 ) noexcept nogil:
-    taps.lines = <int32_t *>arena_alloc(memory, at, boxes * axis.bins * sizeof(int32_t))
-    taps.counts = <int32_t *>arena_alloc(memory, at, axis.line_capacity * sizeof(int32_t))
-    taps.terms = <Term *>arena_alloc(memory, at, axis.tap_capacity * sizeof(Term))
+    taps.lines = <int32_t *>arena_alloc(arena, boxes * axis.bins, sizeof(int32_t))
+    taps.counts = <int32_t *>arena_alloc(arena, axis.line_capacity, sizeof(int32_t))
+    taps.terms = <Term *>arena_alloc(arena, axis.tap_capacity, sizeof(Term))
+
+
+cdef void lay_out_transposed(
+    TransposedTaps *transposed, Arena *arena, const Axis *axis, Py_ssize_t boxes
+) noexcept nogil:
+    transposed.begin = <Py_ssize_t *>arena_alloc(arena, boxes, sizeof(Py_ssize_t))
+    transposed.offset = <int32_t *>arena_alloc(
+        arena, axis.distinct_capacity + boxes, sizeof(int32_t)
+    )
+    transposed.terms = <Term *>arena_alloc(arena, axis.tap_capacity, sizeof(Term))
 
 
 cdef void write_box_plans(
-    const Call *call, const Schedule *schedule, Py_ssize_t k, const Plans *plans
+    const Call *call, const Schedule *schedule, Py_ssize_t k, const Packed *packed
 ) noexcept nogil:
     """Write the box_plans of the ``k``-th box of the tables."""
     cdef Py_ssize_t runs = runs_of(call, schedule), run
-    cdef BoxPlan *plan = plans.plan + k * runs
+    cdef BoxPlan *plan = packed.plan + k * runs
     cdef PackedTaps y, x
     plan.box = k
     plan.image = call.image[plan.box]
-    list_columns(call, schedule, plan, plans.column + call.x.distinct_begin[plan.box])
-    x = taps_of_box(&plans.x, call.x, plan.box)
+    list_columns(call, schedule, plan, packed.column + call.x.distinct_begin[plan.box])
+    x = taps_of_box(&packed.x, call.x, plan.box)
     pack_taps(call.x, plan.box, 0, call.x.bins, NULL, &x, &plan.x)
-    y = taps_of_box(&plans.y, call.y, plan.box)
+    y = taps_of_box(&packed.y, call.y, plan.box)
     for run in range(1, runs):
         plan[run] = plan[0]
     for run in range(runs):
@@ -213,3 +244,42 @@ cdef int compare_box_plans(const void *a, const void *b) noexcept nogil:
     if p.box != q.box:
         return -1 if p.box < q.box else 1
     return -1 if p.first < q.first else 1
+
+
+cdef inline Py_ssize_t first_offset(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    """One more than it has cells for each box: the last is that of the end."""
+    return axis.distinct_begin[box] + box
+
+
+cdef void transpose_taps(
+    const TransposedTaps *transposed, const Axis *axis, Py_ssize_t box
+) noexcept nogil:
+    """Turn the taps of one box round: by cell, then by bin."""
+    cdef Py_ssize_t cells = axis.distinct_end[box] - axis.distinct_begin[box]
+    cdef Py_ssize_t bin, d, line, t
+    cdef int32_t *offset = transposed.offset + first_offset(axis, box)
+    cdef Term *terms = transposed.terms + first_tap(axis, box)
+    cdef Term *term
+    transposed.begin[box] = first_tap(axis, box)
+    memset(offset, 0, (cells + 1) * sizeof(int32_t))
+    for bin in range(box * axis.bins, (box + 1) * axis.bins):
+        for line in range(axis.line_begin[bin], axis.line_end[bin]):
+            for t in range(axis.tap_begin[line], axis.tap_end[line]):
+                offset[axis.slot[t]] += 1
+    for d in range(cells):
+        offset[d + 1] += offset[d]
+    # Each is the end of its cell now; filled from there on down, it becomes the first.
+    for bin in range(axis.bins - 1, -1, -1):
+        for line in range(
+            axis.line_begin[box * axis.bins + bin], axis.line_end[box * axis.bins + bin]
+        ):
+            for t in range(axis.tap_begin[line], axis.tap_end[line]):
+                offset[axis.slot[t]] -= 1
+                term = terms + offset[axis.slot[t]]
+                term.place, term.weight = bin, <real>axis.weight[t]
+
+
+cdef void sort_plans(const Call *call, const Packed *packed) noexcept nogil:
+    """Have them in the order of the sweep, in which boxes of one plan each are already."""
+    if packed.plans > call.boxes:
+        qsort(packed.plan, packed.plans, sizeof(BoxPlan), compare_box_plans)

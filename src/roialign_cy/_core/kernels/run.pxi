@@ -1,0 +1,157 @@
+# The entry points, and the one way that all operations are run: what they read of the tables is
+# packed, box by box; then tasks, each of which writes what no other does.
+
+
+def forward(features, out, Taps taps, int num_threads, chosen):
+    """Pool the boxes of ``taps``.
+
+    ``features`` (N, C, H, W) and ``out`` (K, C, rows, cols) are of one dtype, the working type (or
+    float16, where that is float32), with any strides, byte order and alignment: other layouts come
+    as transposed views. ``chosen`` are the overrides of the schedule, or None.
+    """
+    cdef View source = View(features)
+    cdef View target = View(out, True)
+    cdef Call call = call_of(FORWARD, target, &source.array, taps)
+    call.features = source.array
+    run(&call, num_threads, chosen)
+
+
+def feature_gradient(
+    grad_output, features, out, Taps taps, Update update, int num_threads, chosen
+):
+    """Gradient with respect to the features, from the boxes of ``taps``, into ``out``.
+
+    Arrays as those of `forward`, but ``out`` (N, C, H, W) is of the working type. ``features`` is
+    None where they are not needed. ``update`` says what becomes of what ``out`` holds.
+    """
+    cdef View grads = View(grad_output)
+    cdef View target = View(out, True)
+    cdef View source
+    cdef Call call = call_of(FEATURE_GRADIENT, grads, &target.array, taps)
+    call.map = target.array
+    call.update = update
+    if features is not None:
+        source = View(features)
+        call.features = source.array
+    run(&call, num_threads, chosen)
+
+
+def box_gradient(grad_output, features, out, Taps taps, int num_threads, chosen):
+    """Gradient with respect to the boxes of ``taps``, which have slopes, into ``out``.
+
+    ``out`` (K, 4) is C-contiguous and of doubles, the other arrays are as those of `forward`.
+    """
+    cdef View grads = View(grad_output)
+    cdef View source = View(features)
+    cdef Call call = call_of(BOX_GRADIENT, grads, &source.array, taps)
+    cdef Py_ssize_t size = call.boxes * call.blocks * 4 * sizeof(double)
+    cdef Py_buffer target
+    call.features = source.array
+    # No typed memoryview: their code would be a third of every kernel module.
+    PyObject_GetBuffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    call.sides = <double *>target.buf
+    call.block_sides = <double *>malloc(size)
+    try:
+        if call.block_sides == NULL:
+            raise MemoryError("no memory for the gradient with respect to the boxes")
+        memset(call.block_sides, 0, size)
+        run(&call, num_threads, chosen)
+        with nogil:
+            add_blocks(&call)
+    finally:
+        free(call.block_sides)
+        PyBuffer_Release(&target)
+
+
+cdef int run(const Call *call, int num_threads, chosen) except -1:
+    cdef Overrides overrides = overrides_of(chosen)
+    cdef Schedule schedule
+    cdef Packed packed
+    cdef Arena arena
+    cdef Task *tasks = NULL
+    cdef char *tables = NULL
+    cdef char *scratch = NULL
+    cdef Py_ssize_t images, blocks, size, count, t
+    with nogil:
+        images = images_with_work(call)
+        schedule = make_schedule(call, images, &overrides, &num_threads)
+        blocks = (call.channels + schedule.channels - 1) // schedule.channels
+        size = workspace_bytes(call, &schedule)
+        arena = arena_in(NULL)
+        lay_out_packed(&packed, &arena, call, &schedule)
+        tables = <char *>malloc(arena.used + CACHE_LINE)
+        tasks = <Task *>malloc(images * blocks * schedule.splits * sizeof(Task))
+        scratch = <char *>malloc(num_threads * size)
+    try:
+        if tasks == NULL or scratch == NULL or tables == NULL:
+            raise MemoryError("no memory to pool in")
+        if call.operation == FEATURE_GRADIENT and has_too_many_taps(call):
+            raise MemoryError("a box reads too many cells for the feature gradient")
+        num_threads = granted(num_threads)
+        with nogil:
+            arena = arena_in(tables)
+            lay_out_packed(&packed, &arena, call, &schedule)
+            count = make_tasks(call, &schedule, tasks)
+        if num_threads > 1:
+            for t in prange(call.boxes, nogil=True, num_threads=num_threads, schedule="static"):
+                pack_box(call, &schedule, t, &packed)
+            sort_plans(call, &packed)
+            for t in prange(count, nogil=True, num_threads=num_threads, schedule="dynamic"):
+                do_task(call, &schedule, &packed, &tasks[t], scratch + threadid() * size)
+        else:
+            with nogil:
+                for t in range(call.boxes):
+                    pack_box(call, &schedule, t, &packed)
+                sort_plans(call, &packed)
+                for t in range(count):
+                    do_task(call, &schedule, &packed, &tasks[t], scratch)
+    finally:
+        free(tasks)
+        free(tables)
+        free(scratch)
+    return 0
+
+
+cdef bint has_too_many_taps(const Call *call) noexcept nogil:
+    """Whether `TransposedTaps.offset` could not count them."""
+    return max(call.y.tap_capacity, call.x.tap_capacity) > INT32_MAX
+
+
+cdef void pack_box(
+    const Call *call, const Schedule *schedule, Py_ssize_t box, const Packed *packed
+) noexcept nogil:
+    """Pack what the operation and the order of the loops read of a box."""
+    if call.operation == FORWARD:
+        if schedule.order == TILED:
+            write_box_plans(call, schedule, box, packed)
+        else:
+            write_planar_box(call, schedule, box, packed)
+    elif call.operation == FEATURE_GRADIENT and call.mode == AVG:
+        transpose_taps(&packed.transposed_y, call.y, box)
+        transpose_taps(&packed.transposed_x, call.x, box)
+
+
+cdef void do_task(
+    const Call *call, const Schedule *schedule, const Packed *packed, const Task *task,
+    char *scratch,
+) noexcept nogil:
+    cdef Workspace work
+    cdef Arena arena = arena_in(scratch)
+    lay_out_workspace(&work, &arena, call, schedule)
+    if call.operation == FORWARD:
+        store_lanes(work.lowest, all_lanes(-INFINITY))
+        if schedule.order == TILED:
+            tiled_task(call, schedule, packed, task, &work)
+            if schedule.streams:
+                end_streaming()
+        else:
+            planar_task(call, schedule, packed, task, &work)
+    elif call.operation == FEATURE_GRADIENT:
+        if schedule.order == TILED:
+            feature_gradient_tiled(call, schedule, packed, task, &work)
+        else:
+            feature_gradient_planar(call, packed, task, &work)
+    elif schedule.order == TILED:
+        differentiate_tiled(call, schedule, task, &work)
+    else:
+        differentiate_planar(call, task, &work)
