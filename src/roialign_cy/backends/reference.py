@@ -99,9 +99,11 @@ class PointAxis(Axis):
         return (section + within) / self.sections
 
     def numbers(self, section: int, size: int) -> range:
+        """Number the points of a section."""
         return range(self.samples)
 
     def candidates(self, section: int, size: int) -> range:
+        """Leave out what is far outside."""
         if not self.adaptive or self.samples == 0:
             return range(self.samples)
         # A huge box has a huge count. Its samples are about a cell apart, so that rounding
@@ -115,6 +117,7 @@ class PointAxis(Axis):
         return range(int(first), int(last) + 1)
 
     def sample(self, section: int, i: int, size: int) -> Sample:
+        """Interpolate at one of the points."""
         position, fraction = self.position(section, i), self.fraction(section, i)
         by_near, by_far = (
             tuple(
@@ -142,6 +145,7 @@ class CellAxis(Axis):
     number: type[np.floating[Any]]
 
     def numbers(self, section: int, size: int) -> range:
+        """Number the cells of the map that a section touches."""
         # Rounding at every step to the type of the box, as elsewhere: a product that is nearly an
         # integer would else be cut elsewhere than by others, and take in another cell.
         number, largest = self.number, float(np.finfo(self.number).max)
@@ -153,6 +157,7 @@ class CellAxis(Axis):
         )
 
     def sample(self, section: int, i: int, size: int) -> Sample:
+        """Take a cell as it is; its weight jumps, without a derivative."""
         return Sample(float(i), ((i, 1.0),), (), ())
 
 
@@ -186,6 +191,7 @@ class IntegralAxis(Axis):
         return total if total >= SMALLEST_FRACTION else 0.0
 
     def numbers(self, section: int, size: int) -> range:
+        """Number the cells of the map whose hats are not all outside a section."""
         if self.section <= 0:
             return range(0)
         low, high = (min(max(end, -2), size + 1) for end in self.ends(section))
@@ -194,6 +200,7 @@ class IntegralAxis(Axis):
         return range(read[0], read[-1] + 1) if read else range(0)
 
     def sample(self, section: int, i: int, size: int) -> Sample:
+        """Weigh a cell."""
         low, high = self.ends(section)
         weight = self.weight(section, i)
         # The section's two ends move, and what is divided by grows.

@@ -36,7 +36,7 @@ cdef struct XLine:
     Py_ssize_t terms            # where there are slopes, there are taps of weight 0, too: not these
     Term term[2]                # places on an interpolated line
     Py_ssize_t column[2]        # and in a row of the features
-    bint has_slopes             # then of two taps:
+    bint has_slopes             # then of two taps, the first may be off the map: -1
     Py_ssize_t slope_place[2]
 
 
@@ -64,8 +64,10 @@ cdef void list_x_lines(const Call *call, GradientWorkspace *work, Py_ssize_t box
                 x_line.terms += 1
         x_line.has_slopes = axis.near != NULL and has_slopes(axis, line)
         if x_line.has_slopes:
-            x_line.slope_place[0] = axis.slot[begin] * LANES
-            x_line.slope_place[1] = axis.slot[begin + 1] * LANES
+            x_line.slope_place[0] = -1
+            if axis.tap_end[line] - begin == 2:
+                x_line.slope_place[0] = axis.slot[begin] * LANES
+            x_line.slope_place[1] = axis.slot[axis.tap_end[line] - 1] * LANES
         x_line += 1
 
 
