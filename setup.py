@@ -177,7 +177,7 @@ def extensions() -> list[Extension]:
 
     modules = {
         name: extension(f"roialign_cy._core.{name}", f"{name}.pyx", variants["base"])
-        for name in ("boxcheck", "cpuinfo", "roipool", "taps", "team")
+        for name in ("boxcheck", "cpuinfo", "taps", "team")
     }
     modules["cpuinfo"].define_macros = [
         ("ROIALIGN_BUILD", f'"{BUILD}"'),

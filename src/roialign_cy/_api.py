@@ -111,10 +111,6 @@ def roi_align(
     return chosen.roi_align(features, rois, spec, out)
 
 
-# RoI Pooling has none of a convention's choices. This one lets the checks of boxes pass the same.
-_WHOLE_CELLS = Convention(pixel_offset=0.0, sampling_ratio=1, mode="max")
-
-
 def roi_pool(
     features: Any,
     rois: Any,
@@ -166,13 +162,17 @@ def roi_pool(
     array([[[[ 5.,  6.],
              [ 9., 10.]]]], dtype=float32)
     """
-    spec = make_spec(output_size, _WHOLE_CELLS, spatial_scale, None, None, layout, num_threads)
-    chosen = resolve(backend, features)
-    if not hasattr(chosen, "roi_pool"):
-        raise BackendUnavailableError(f"backend {chosen.name!r} has no RoI Pooling")
-    if isinstance(features, np.ndarray):
-        features, rois, out = _check_numpy(features, rois, spec, out)
-    return chosen.roi_pool(features, rois, spec, out)
+    return roi_align(
+        features,
+        rois,
+        output_size,
+        convention="roi_pool",
+        spatial_scale=spatial_scale,
+        layout=layout,
+        backend=backend,
+        num_threads=num_threads,
+        out=out,
+    )
 
 
 def roi_align_backward(

@@ -133,7 +133,7 @@ def run_explain(
         chosen = section or explanation.number(0, 0)
         console = make_console()
         console.print(explanation.table(chosen))
-        for point in np.ndindex(*explanation.values.shape[2:]):
+        for point in np.ndindex(*explanation.grid(*explanation.section_index(chosen))):
             click.echo(explanation.formula(chosen, explanation.number(*point)) + "\n")
         click.echo(explanation.formula(chosen))
         if picture is not None:

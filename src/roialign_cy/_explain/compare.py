@@ -1,4 +1,4 @@
-"""One box under several conventions, and under the RoI Pooling that they replaced."""
+"""One box under several conventions, among them the RoI Pooling that the others replaced."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._api import roi_pool
-from ..backends.reference_roi_pool import box_cells, section_cells
 from ..boxes import normalise_rois
-from ..conventions import CONVENTIONS, Convention, find_convention
+from ..conventions import CONVENTIONS, MODE_OF_SAMPLING, Convention, find_convention
 from .explanation import Explanation
 from .numbers import explain
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from .drawing import Box
 
 _TYPE_SIZE = 8.5
-_GAP = 0.08  # cells
 
 
 def compare_conventions(
@@ -46,19 +43,20 @@ def compare_conventions(
     features, rois, output_size
         As for `roi_align`; NumPy arrays only.
     conventions : tuple of str or Convention, default ("document", "torchvision", "detectron2")
-        What to compare, from left to right; RoI Pooling (`roi_pool`) comes last.
+        What to compare, from left to right; "roi_pool" comes last, if it is not named.
     roi, channel, coordinates
         As for `explain`.
     spatial_scale, sampling_ratio, mode, layout
-        As for `roi_align`, for all of the conventions.
+        As for `roi_align`, for all of the conventions that leave ratio and mode open.
     figure : matplotlib.figure.Figure, optional
         Where to draw; by default a new figure, which pyplot does not know.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Above, the map with the box as it is given (dashed), its sections and its points; below,
-        the output, in the colours of the map.
+        Above, the map with the box as it is given (dashed) and as the convention reads it, with
+        its sections and the points or whole cells that they read; below, the output, in the
+        colours of the map.
 
     Raises
     ------
@@ -74,7 +72,7 @@ def compare_conventions(
     >>> features = np.random.default_rng(0).random((1, 1, 8, 8))
     >>> figure = ra.compare_conventions(features, [[0, 1.2, 1.4, 6.3, 5.8]], 2)
     >>> [axes.get_title() for axes in figure.axes[::2]]
-    ['document: max of 1 x 1', ...]
+    ['document: max of 1 x 1 points', ...]
     """
     from . import drawing
 
@@ -83,8 +81,9 @@ def compare_conventions(
     conventions = tuple(conventions)
     if not conventions:
         raise ValueError("conventions must name one or more, got none")
-    for convention in conventions:
-        find_convention(convention, "conventions")
+    read = [find_convention(convention, "conventions") for convention in conventions]
+    if CONVENTIONS["roi_pool"] not in read:
+        conventions = *conventions, "roi_pool"
     made = [
         explain(
             features,
@@ -95,31 +94,20 @@ def compare_conventions(
             coordinates=coordinates,
             convention=convention,
             spatial_scale=spatial_scale,
-            sampling_ratio=sampling_ratio,
-            mode=mode,
+            **({} if _is_settled(convention) else {"sampling_ratio": sampling_ratio, "mode": mode}),
             layout=layout,
         )
         for convention in conventions
     ]
     first = made[0]
-    # RoI Pooling of this box and channel alone.
     box = normalise_rois(rois, first.spec.feature_shape(np.shape(features))[0])[roi]
-    cells = first.map[np.newaxis, np.newaxis]
-    alone = np.concatenate([[box.dtype.type(0)], box[1:]])[np.newaxis]
-    pooled = roi_pool(
-        cells, alone, first.output.shape, spatial_scale=spatial_scale, backend="reference"
-    )[0, 0]
     given = _box_as_given(box, first)
-    panels = [(_title(*pair), pair[1].output) for pair in zip(conventions, made, strict=True)]
-    _, x1, y1, x2, y2 = box
-    (_, across), (_, down) = box_cells(x1, x2, spatial_scale), box_cells(y1, y2, spatial_scale)
-    panels.append((f"RoI Pooling: {across} x {down} whole cells", pooled))
 
     if figure is None:
-        figure = drawing.new_figure((3.3 * len(panels), 6.0))
+        figure = drawing.new_figure((3.3 * len(made), 6.0))
     grid = figure.add_gridspec(
         2,
-        len(panels),
+        len(made),
         height_ratios=(1.5, 1),
         left=0.06,
         right=0.985,
@@ -130,19 +118,15 @@ def compare_conventions(
     )
     shades = drawing.shades_of(first)
     limits = drawing.view(first, given, *(it.box for it in made))
-    for column, (title, output) in enumerate(panels):
+    for column, (convention, it) in enumerate(zip(conventions, made, strict=True)):
         upper, lower = (figure.add_subplot(grid[row, column]) for row in (0, 1))
-        drawing.draw_cells(upper, first, shades, limits, _TYPE_SIZE)
-        if column < len(made):
-            drawing.draw_box(upper, made[column], None, markersize=5)
-        else:
-            sections = _whole_cells(box, first)
-            drawing.draw_sections(upper, first, sections, drawing.ACCENT, linewidth=1.8)
+        drawing.draw_cells(upper, it, shades, limits, _TYPE_SIZE)
+        drawing.draw_box(upper, it, None, markersize=5)
         drawing.draw_rectangle(
-            upper, first, given, "white", linewidth=1.6, linestyle="--", zorder=4, outlined=True
+            upper, it, given, "white", linewidth=1.6, linestyle="--", zorder=4, outlined=True
         )
-        upper.set_title(title, fontsize=_TYPE_SIZE * 1.15, color=drawing.INK)
-        drawing.draw_values(lower, first, output, shades, _TYPE_SIZE)
+        upper.set_title(_title(convention, it), fontsize=_TYPE_SIZE * 1.15, color=drawing.INK)
+        drawing.draw_values(lower, it, it.output, shades, _TYPE_SIZE)
         if column:
             upper.set_ylabel("")
             lower.set_ylabel("")
@@ -154,33 +138,16 @@ def _title(convention: str | Convention, it: Explanation) -> str:
     if isinstance(convention, Convention):  # of one without a name, what differs most
         names = (name for name, known in CONVENTIONS.items() if known == convention)
         name = next(names, f"offset {convention.pixel_offset:g}, {convention.sampling}")
-    gy, gx = it.values.shape[2:]
-    return f"{name}: {it.spec.mode} of {gy} x {gx}"
+    return f"{name}: {it.spec.mode} of {it.reads}"
+
+
+def _is_settled(convention: str | Convention) -> bool:
+    """Whether a convention has one mode, and nothing to count."""
+    return find_convention(convention).sampling in MODE_OF_SAMPLING
 
 
 def _box_as_given(box: NDArray[np.floating], it: Explanation) -> Box:
-    """Scaled, with the centre of cell 0 at 0.5."""
     x1, y1, x2, y2 = (float(side) * it.spec.spatial_scale for side in box[1:])
-    return _placed(x1, y1, x2 - x1, y2 - y1, it)
-
-
-def _placed(x: float, y: float, width: float, height: float, it: Explanation) -> Box:
-    """In the explanation's coordinates: from those with y down and cell 0 in 0 .. 1."""
     if it.coordinates == "document":
-        return x, it.map.shape[0] - y, width, height
-    return x - 0.5, y - 0.5, width, height
-
-
-def _whole_cells(box: NDArray[np.floating], it: Explanation) -> list[Box]:
-    """Each section of RoI Pooling, a little smaller, so that those that overlap can be told."""
-    _, x1, y1, x2, y2 = box
-    (rows, cols), (height, width) = it.output.shape, it.map.shape
-    scale = it.spec.spatial_scale
-    return [
-        _placed(
-            across.start + _GAP, down.start + _GAP, len(across) - 2 * _GAP, len(down) - 2 * _GAP, it
-        )
-        for down in section_cells(y1, y2, rows, height, scale)
-        for across in section_cells(x1, x2, cols, width, scale)
-        if down and across
-    ]
+        return x1, it.map.shape[0] - y1, x2 - x1, y2 - y1
+    return x1 - 0.5, y1 - 0.5, x2 - x1, y2 - y1

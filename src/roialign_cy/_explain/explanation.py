@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._spec import PoolSpec
+from ..conventions import MODE_OF_SAMPLING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,11 @@ class Explanation:
     points of a section, which there are ``gy x gx`` of. The four neighbours come in the
     document's order: Q11 and Q21, the left and the right cell of the upper row, then Q12 and Q22
     of the lower.
+
+    Where a section reads whole cells (samplings "cells" and "integral"), its points are the
+    centres of those on the map, gy x gx is the most that a section has, and what others lack is
+    NaN. A cell's weight under "integral" is its share in the section's mean, which the values add
+    up to.
 
     Attributes
     ----------
@@ -48,7 +54,8 @@ class Explanation:
     weights : ndarray of shape (rows, cols, gy, gx, 4)
         The share of each neighbour. 0 for those that are not read.
     cells : ndarray of shape (rows, cols, gy, gx, 4)
-        The values Q11, Q21, Q12, Q22 of the neighbours. NaN where there is no such cell.
+        The values Q11, Q21, Q12, Q22 of the neighbours. NaN where there is no such cell, unless
+        the border is "zero": then 0.
     values : ndarray of shape (rows, cols, gy, gx)
         The interpolated values; 0 outside the map. In the mode "max_weighted" the largest
         product of a cell and its weight instead.
@@ -114,7 +121,7 @@ class Explanation:
         row, col = self.section_index(section)
         if point is None:
             return output_formula(self, row, col, digits)
-        return point_formula(self, row, col, *self.point_index(point), digits)
+        return point_formula(self, row, col, *self.point_index(point, row, col), digits)
 
     def table(self, section: tuple[int, int] | None = None, digits: int = 3) -> Table:
         """List the points with their neighbours, weights and values, for `rich` to print.
@@ -168,7 +175,7 @@ class Explanation:
         from .plot import plot
 
         row_col = (0, 0) if section is None else self.section_index(section)
-        focus = None if point is None else self.point_index(point)
+        focus = None if point is None else self.point_index(point, *row_col)
         return plot(self, row_col, focus, figure)
 
     def to_dict(self) -> dict[str, Any]:
@@ -198,7 +205,7 @@ class Explanation:
                             "cells": _plain(self.cells[row, col][at]),
                             "value": _plain(self.values[row, col][at]),
                         }
-                        for at in np.ndindex(*self.values.shape[2:])
+                        for at in np.ndindex(*self.grid(row, col))
                     ],
                 }
                 for row, col in np.ndindex(*self.output.shape)
@@ -213,9 +220,9 @@ class Explanation:
         """Row and column of the section of that number."""
         return self._index("section", section, self.output.shape)
 
-    def point_index(self, point: tuple[int, int]) -> tuple[int, int]:
-        """Row and column, in its section, of the point of that number."""
-        return self._index("point", point, self.values.shape[2:])
+    def point_index(self, point: tuple[int, int], row: int, col: int) -> tuple[int, int]:
+        """Row and column, in section (row, col), of the point of that number."""
+        return self._index("point", point, self.grid(row, col))
 
     def _index(self, name: str, number: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int]:
         try:
@@ -226,13 +233,36 @@ class Explanation:
             if self.number(row, col) == wanted:
                 return row, col
         if 0 in shape:
-            raise ValueError(f"{name} {number!r} does not exist: this box has no points")
+            raise ValueError(f"{name} {number!r} does not exist: there are no points")
         first, last = self.number(0, 0), self.number(shape[0] - 1, shape[1] - 1)
         raise ValueError(f"{name} must be in {first} .. {last}, got {number!r}")
 
-    def is_outside(self, row: int, col: int, i: int, j: int) -> bool:
-        """Whether point (i, j) of a section is outside the map, and so reads nothing."""
-        return bool(np.isnan(self.neighbours[row, col, i, j, 0, 0]))
+    def grid(self, row: int, col: int) -> tuple[int, int]:
+        """Rows and columns of the points of a section."""
+        exists = ~np.isnan(self.points[row, col]).any(axis=-1)
+        return int(exists.any(axis=1).sum()), int(exists.any(axis=0).sum())
+
+    def values_of(self, row: int, col: int) -> NDArray[np.float64]:
+        """Values of the points of a section."""
+        gy, gx = self.grid(row, col)
+        return self.values[row, col, :gy, :gx]
+
+    @property
+    def unit(self) -> str:
+        """What sections read: points, or whole cells."""
+        return "cell" if self.spec.sampling in MODE_OF_SAMPLING else "point"
+
+    @property
+    def reads(self) -> str:
+        """How much a section reads."""
+        gy, gx = self.values.shape[2:]
+        return f"{'up to ' * (self.unit == 'cell')}{gy} x {gx} {self.unit}s"
+
+    @property
+    def is_outside(self) -> NDArray[np.bool_]:
+        """Which points are outside the map, and so read nothing: (rows, cols, gy, gx)."""
+        reads_nothing: NDArray[np.bool_] = np.isnan(self.neighbours[..., 0, 0])
+        return reads_nothing & ~np.isnan(self.points).any(axis=-1)
 
 
 def _plain(numbers: Any) -> Any:

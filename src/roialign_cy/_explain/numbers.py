@@ -110,15 +110,17 @@ def explain(
     image = int(box[0])
 
     of_rows, of_cols = reference.box_axes(box, spec)
-    along = [axis.sections * axis.samples for axis in (of_rows, of_cols)]
+    sizes = (of_rows, height), (of_cols, width)
+    along = [axis.sections * _most_samples(axis, size) for axis, size in sizes]
     # Each axis by itself as well: of a box without samples along one, the other is still read.
     count = max(*along, math.prod(along))
     if count > MOST_POINTS:
         raise ValueError(
             f"rois[{roi}] has {count} samples, more than {MOST_POINTS} cannot be listed: "
-            "give a sampling_ratio"
+            "give a sampling_ratio, or a smaller box"
         )
-    rows, cols = _read(of_rows, height, _upper_first), _read(of_cols, width, _left_first)
+    rows = _read(of_rows, height, _upper_first, spec)
+    cols = _read(of_cols, width, _left_first, spec)
 
     alone = box[np.newaxis].copy()
     alone[0, 0] = 0
@@ -132,7 +134,8 @@ def explain(
     by_row, by_col = np.s_[:, np.newaxis, :, np.newaxis], np.s_[np.newaxis, :, np.newaxis, :]
     cell_y = rows.cells[by_row][..., [0, 0, 1, 1]]  # Q11, Q21, Q12, Q22
     cell_x = cols.cells[by_col][..., [0, 1, 0, 1]]
-    is_outside = np.isnan(cell_y) | np.isnan(cell_x)
+    reads_nothing = np.isnan(cell_y) | np.isnan(cell_x)
+    points = place(cols.positions[by_col], rows.positions[by_row])
     corner = place(np.array(of_cols.start), np.array(of_rows.start))
     return Explanation(
         coordinates=coordinates,
@@ -141,26 +144,27 @@ def explain(
         box=(
             float(corner[0]),
             float(corner[1]),
-            of_cols.section * of_cols.sections,
-            of_rows.section * of_rows.sections,
+            of_cols.extent,
+            of_rows.extent,
         ),
         map=plane,
-        points=place(cols.positions[by_col], rows.positions[by_row]),
-        neighbours=np.where(is_outside[..., np.newaxis], np.nan, place(cell_x, cell_y)),
+        points=points,
+        neighbours=np.where(reads_nothing[..., np.newaxis], np.nan, place(cell_x, cell_y)),
         weights=rows.weights[by_row][..., [0, 0, 1, 1]] * cols.weights[by_col][..., [0, 1, 0, 1]],
-        cells=_cells_at(plane, cell_y, cell_x),
-        values=_values(plane, rows, cols, spec),
+        cells=_cells_at(plane, cell_y, cell_x, spec),
+        values=np.where(np.isnan(points).any(-1), np.nan, _values(plane, rows, cols, spec)),
         output=pooled[channel] if layout == "NCHW" else pooled[..., channel],
         spec=spec,
     )
 
 
 class _AxisReads(NamedTuple):
-    """What the samples of one axis read.
+    """What the samples of one axis read, as many as the section with the most of them has.
 
     Attributes
     ----------
     positions : ndarray of shape (sections, samples)
+        NaN where a section has no such sample.
     cells : ndarray of shape (sections, samples, 2)
         Indices of the two neighbours, NaN outside the map.
     weights : ndarray of shape (sections, samples, 2)
@@ -174,18 +178,29 @@ class _AxisReads(NamedTuple):
     read: list[reference.Cells]
 
 
-def _read(axis: reference.Axis, size: int, first_neighbour: Callable[[float], int]) -> _AxisReads:
-    shape = axis.sections, axis.samples
-    positions = np.array(
-        [axis.position(*sample) for sample in np.ndindex(*shape)], np.float64
-    ).reshape(shape)
-    read = [reference.neighbours(position, size) for position in positions.flat]
+def _most_samples(axis: reference.Axis, size: int) -> int:
+    return max(len(axis.numbers(section, size)) for section in range(axis.sections))
+
+
+def _read(
+    axis: reference.Axis, size: int, first_neighbour: Callable[[float], int], spec: PoolSpec
+) -> _AxisReads:
+    shape = axis.sections, _most_samples(axis, size)
+    positions = np.full(shape, np.nan)
+    read: list[reference.Cells] = [()] * math.prod(shape)
     cells, weights = np.full((*shape, 2), np.nan), np.zeros((*shape, 2))
-    for sample, weight_of in zip(np.ndindex(*shape), map(dict, read), strict=True):
-        if weight_of:
-            first = first_neighbour(min(max(float(positions[sample]), 0.0), size - 1.0))
-            cells[sample] = first, first + 1
-            weights[sample] = weight_of.get(first, 0.0), weight_of.get(first + 1, 0.0)
+    for section in range(axis.sections):
+        for n, i in enumerate(axis.numbers(section, size)):
+            sample = axis.sample(section, i, size)
+            positions[section, n] = sample.position
+            read[section * shape[1] + n] = sample.cells
+            if sample.cells:
+                at, weight_of = sample.position, dict(sample.cells)
+                if spec.border == "clamp":
+                    at = min(max(at, 0.0), size - 1.0)
+                first = first_neighbour(at)
+                cells[section, n] = first, first + 1
+                weights[section, n] = weight_of.get(first, 0.0), weight_of.get(first + 1, 0.0)
     return _AxisReads(positions, cells, weights, read)
 
 
@@ -208,12 +223,13 @@ def _in_document(height: int) -> Callable[[NDArray[Any], NDArray[Any]], NDArray[
 
 
 def _cells_at(
-    plane: NDArray[np.floating], y: NDArray[np.float64], x: NDArray[np.float64]
+    plane: NDArray[np.floating], y: NDArray[np.float64], x: NDArray[np.float64], spec: PoolSpec
 ) -> NDArray[np.float64]:
     y, x = np.broadcast_arrays(y, x)
     height, width = plane.shape
     exists = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    cells = np.full(y.shape, np.nan)
+    cells = np.full(y.shape, 0.0 if spec.border == "zero" else np.nan)
+    cells[np.isnan(y) | np.isnan(x)] = np.nan
     cells[exists] = plane[y[exists].astype(np.intp), x[exists].astype(np.intp)]
     return cells
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import drawing
 from .drawing import INK, value_text
-from .text import read_at
+from .text import cell_formula, read_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def plot(
     """Draw the map with its box, and beside it the output and the arithmetic of one point."""
     figure = drawing.new_figure(_SIZE) if figure is None else figure
     row, col = section
-    if point is None and it.values[row, col].size:
+    if point is None and it.values_of(row, col).size:
         point = leading_point(it, row, col)
     shades = drawing.shades_of(it)
     panels = figure.add_gridspec(
@@ -49,7 +49,8 @@ def plot(
 
 def leading_point(it: Explanation, row: int, col: int) -> tuple[int, int]:
     """Row and column of the point with a section's largest value, a NaN before all."""
-    i, j = np.unravel_index(it.values[row, col].argmax(), it.values.shape[2:])
+    values = it.values_of(row, col)
+    i, j = np.unravel_index(values.argmax(), values.shape)
     return int(i), int(j)
 
 
@@ -86,15 +87,16 @@ def arithmetic(
     """Spell out the point in focus, and list the values that its section is made of."""
     name = "({},{})".format(*it.number(*section))
     if point is None:
-        return f"Section {name} has no points."
-    values = [value_text(value) for value in it.values[section].flat]
+        return f"Section {name} has no {it.unit}s."
+    values = [value_text(value) for value in it.values_of(*section).flat]
+    count = len(values)
     if len(values) > 12:
         values[11:] = ["…"]
     word = "mean" if it.spec.mode == "avg" else "max"
     return "\n".join(
         (
             _sum_of_products(it, (*section, *point), terms_in_line),
-            f"Section {name}, its {it.values[section].size} points:",
+            f"Section {name}, its {count} {it.unit}s:",
             *("  ".join(values[first : first + 6]) for first in range(0, len(values), 6)),
             f"{word} {value_text(float(it.output[section]))}",
         )
@@ -103,7 +105,9 @@ def arithmetic(
 
 def _sum_of_products(it: Explanation, at: tuple[int, int, int, int], terms_in_line: int) -> str:
     """Write a point's value as the sum (ONNX: the largest) of its cells by their weights."""
-    if it.is_outside(*at):
+    if it.unit == "cell":
+        return cell_formula(it, *at, digits=4)
+    if it.is_outside[at]:
         return "The point is outside the map: 0."
     sign, before = (", ", "largest: ") if it.spec.mode == "max_weighted" else (" + ", "= ")
     products = [
@@ -155,5 +159,4 @@ def _draw_arrows(axes: Axes, it: Explanation, at: tuple[int, int, int, int]) -> 
 
 def _map_title(it: Explanation) -> str:
     rows, cols = it.output.shape
-    gy, gx = it.values.shape[2:]
-    return f"{rows} x {cols} sections of {gy} x {gx} points, channel {it.channel}"
+    return f"{rows} x {cols} sections of {it.reads}, channel {it.channel}"

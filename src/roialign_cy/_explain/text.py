@@ -25,11 +25,15 @@ def number_text(value: float, digits: int) -> str:
 def point_formula(it: Explanation, row: int, col: int, i: int, j: int, digits: int) -> str:
     """Say where a point of a section lies, between which cells, and what its value is."""
     label = ",".join(map(str, (*it.number(row, col), *it.number(i, j))))
+    if it.unit == "cell":
+        x, y = (number_text(centre, digits) for centre in it.points[row, col, i, j].tolist())
+        product = cell_formula(it, row, col, i, j, digits)
+        return f"P({label}) is the cell at x = {x}, y = {y}\n{product}"
     lines = [
         f"P_x({label}) = {_position(it, 0, col, j, digits)}",
         f"P_y({label}) = {_position(it, 1, row, i, digits)}",
     ]
-    if it.is_outside(row, col, i, j):
+    if it.is_outside[row, col, i, j]:
         return "\n".join((*lines, "P = 0, outside the map"))
 
     def text(value: float) -> str:
@@ -67,13 +71,22 @@ def point_formula(it: Explanation, row: int, col: int, i: int, j: int, digits: i
     )
 
 
+def cell_formula(it: Explanation, row: int, col: int, i: int, j: int, digits: int) -> str:
+    """Multiply a whole cell by its weight."""
+    weights, cells = it.weights[row, col, i, j], it.cells[row, col, i, j]
+    numbers = *(of[weights > 0].item() for of in (weights, cells)), it.values[row, col, i, j].item()
+    return "P = {} × {} = {}".format(*(number_text(number, digits) for number in numbers))
+
+
 def output_formula(it: Explanation, row: int, col: int, digits: int) -> str:
     """Say how the values of a section's points become its output."""
     label = ",".join(map(str, it.number(row, col)))
-    values = [number_text(value, digits) for value in it.values[row, col].flat]
+    values = [number_text(value, digits) for value in it.values_of(row, col).flat]
     output = number_text(float(it.output[row, col]), digits)
     if not values:
-        return f"output({label}) = {output}, without points"
+        return f"output({label}) = {output}, without {it.unit}s"
+    if it.spec.sampling == "integral":
+        return f"output({label}) = {' + '.join(values)} = {output}"
     if it.spec.mode == "avg":
         return f"output({label}) = ({' + '.join(values)})/{len(values)} = {output}"
     return f"output({label}) = max({', '.join(values)}) = {output}"
@@ -83,6 +96,8 @@ def read_at(it: Explanation, row: int, col: int, i: int, j: int) -> tuple[float,
     """Where a point on the map is read: itself, or the nearest place between centres."""
     height, width = it.map.shape
     x, y = it.points[row, col, i, j]
+    if it.spec.border == "zero":
+        return float(x), float(y)
     low = 0.5 if it.coordinates == "document" else 0.0
     return (
         float(min(max(x, low), low + width - 1)),
@@ -149,7 +164,7 @@ def table(it: Explanation, section: tuple[int, int] | None, digits: int) -> Tabl
     for row, col in np.ndindex(*it.output.shape):
         if section not in (None, (row, col)):
             continue
-        for i, j in np.ndindex(*it.values.shape[2:]):
+        for i, j in np.ndindex(*it.grid(row, col)):
             near = it.neighbours[row, col, i, j]
             terms = np.stack([it.cells[row, col, i, j], it.weights[row, col, i, j]]).tolist()
             made.add_row(

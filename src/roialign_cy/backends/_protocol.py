@@ -39,11 +39,6 @@ class Backend(Protocol):
     array_types : tuple of str
         Arrays it computes on, as ``"package:class"`` such as ``"numpy:ndarray"``: strings, so
         that recognising an array imports nothing.
-
-    Notes
-    -----
-    A backend may have one member more, ``roi_pool(features, rois, spec, out)``, with arguments
-    like those of ``roi_align``; `roi_pool` refuses a backend without it.
     """
 
     name: str

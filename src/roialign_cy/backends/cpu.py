@@ -10,8 +10,6 @@ import numpy as np
 
 from .._core import threads, variants
 from .._core.taps import Taps, Update, sort_boxes
-from ..boxes import is_plain
-from . import cpu_roi_pool
 from ._protocol import API_VERSION
 
 if TYPE_CHECKING:
@@ -147,25 +145,6 @@ class CpuBackend:
             results.append(result)
         return tuple(results)
 
-    def roi_pool(
-        self,
-        features: NDArray[np.floating],
-        rois: NDArray[np.floating],
-        spec: PoolSpec,
-        out: NDArray[np.floating],
-    ) -> NDArray[np.floating]:
-        """Pool ``features`` under ``rois`` rounded to whole cells into ``out``."""
-        maps, placed = _channels_first(spec, features, out)
-        if maps.size == 0 or placed.size == 0:
-            placed[...] = 0
-        elif is_plain(maps) and placed.flags.aligned:
-            _run_roi_pool(maps, rois, spec, placed)
-        else:
-            pooled = np.empty(placed.shape, placed.dtype)
-            _run_roi_pool(maps.astype(placed.dtype), rois, spec, pooled)
-            placed[...] = pooled
-        return out
-
     def _feature_gradient(
         self,
         grads: Floats,
@@ -284,17 +263,6 @@ def _sorted_boxes(rois: Floats, maps: Floats, spec: PoolSpec) -> NDArray[np.intp
     order = np.empty(len(rois), np.intp)
     sort_boxes(rois, *maps.shape[2:], spec, order)
     return order
-
-
-def _run_roi_pool(
-    features: NDArray[np.floating],
-    rois: NDArray[np.floating],
-    spec: PoolSpec,
-    out: NDArray[np.floating],
-) -> None:
-    """Hand native, aligned arrays to RoI Pooling."""
-    num_threads = threads.effective_num_threads(spec.num_threads)
-    cpu_roi_pool.roi_pool(features, rois, spec, out, num_threads)
 
 
 BACKEND = CpuBackend()

@@ -7,13 +7,13 @@ cannot hide here.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-from .reference_roi_pool import roi_pool
 
 if TYPE_CHECKING:
     from .._spec import PoolSpec
@@ -27,32 +27,61 @@ small could vanish in a backend that works in float32, and which cells are read,
 NaN is, must not depend on the working type."""
 
 
-class Axis(NamedTuple):
-    """One axis of one box, in cells of the map.
+@dataclass(frozen=True)
+class Axis(ABC):
+    """One axis of one box, in cells of the map, and what a sampler reads along it.
 
     Attributes
     ----------
-    start : float
-        Where the first section begins.
-    section : float
-        Extent of a section; negative in a reversed box.
+    start, extent : float
+        Where the box begins, and how long it is; negative if it is reversed.
     sections : int
-        How many there are.
+        How many it has.
     samples : int
-        Samples per section.
-    interior, adaptive : bool
-        How the samples lie, and whether their number grows with the box.
-    by_near, by_far : (float, float)
-        What one input unit more of the box's near and far side adds to ``start`` and to the
-        extent of the whole axis.
+        What the sum over a section is divided by for their mean.
     """
 
     start: float
-    section: float
+    extent: float
     sections: int
     samples: int
+
+    @property
+    def section(self) -> float:
+        """Extent of a section."""
+        return self.extent / self.sections
+
+    @abstractmethod
+    def numbers(self, section: int, size: int) -> range:
+        """Give the numbers of a section's samples on a map of that size."""
+
+    def candidates(self, section: int, size: int) -> range:
+        """Give a part of them with all on the map and, if any are outside, one on each side."""
+        return self.numbers(section, size)
+
+    @abstractmethod
+    def sample(self, section: int, i: int, size: int) -> Sample:
+        """Give sample ``i`` of a section."""
+
+
+@dataclass(frozen=True)
+class PointAxis(Axis):
+    """RoI Align: the map is interpolated at evenly spaced points.
+
+    Attributes
+    ----------
+    interior, adaptive : bool
+        How the points lie, and whether their number grows with the box.
+    border : str
+        What lies beyond the map.
+    by_near, by_far : (float, float)
+        What one input unit more of the box's near and far side adds to ``start`` and to
+        ``extent``.
+    """
+
     interior: bool
     adaptive: bool
+    border: str
     by_near: tuple[float, float]
     by_far: tuple[float, float]
 
@@ -69,18 +98,132 @@ class Axis(NamedTuple):
         within = (i + 1) / (self.samples + 1) if self.interior else (i + 0.5) / self.samples
         return (section + within) / self.sections
 
+    def numbers(self, section: int, size: int) -> range:
+        """Number the points of a section."""
+        return range(self.samples)
+
+    def candidates(self, section: int, size: int) -> range:
+        """Leave out what is far outside."""
+        if not self.adaptive or self.samples == 0:
+            return range(self.samples)
+        # A huge box has a huge count. Its samples are about a cell apart, so that rounding
+        # misplaces the ends of the map by less than two of them (up to 2**51 samples; calls
+        # allow no more).
+        begin = self.start + section * self.section
+        first, last = (
+            min(max((edge - begin) / self.section * self.samples + extra, 0), self.samples - 1)
+            for edge, extra in ((-1, -3), (size, 3))
+        )
+        return range(int(first), int(last) + 1)
+
+    def sample(self, section: int, i: int, size: int) -> Sample:
+        """Interpolate at one of the points."""
+        position, fraction = self.position(section, i), self.fraction(section, i)
+        by_near, by_far = (
+            tuple(
+                (cell, weight * (start + fraction * extent))
+                for cell, weight in slope(position, size, self.border)
+            )
+            for start, extent in (self.by_near, self.by_far)
+        )
+        return Sample(position, neighbours(position, size, self.border), by_near, by_far)
+
+
+@dataclass(frozen=True)
+class CellAxis(Axis):
+    """RoI Pooling: all cells that a section touches, once its box was rounded to whole cells.
+
+    Attributes
+    ----------
+    first : int
+        The first cell of the box, which may be outside the map.
+    number : type
+        What the sections are computed in.
+    """
+
+    first: int
+    number: type[np.floating[Any]]
+
+    def numbers(self, section: int, size: int) -> range:
+        """Number the cells of the map that a section touches."""
+        # Rounding at every step to the type of the box, as elsewhere: a product that is nearly an
+        # integer would else be cut elsewhere than by others, and take in another cell.
+        number, largest = self.number, float(np.finfo(self.number).max)
+        extent = number(min(self.extent, largest)) / number(self.sections)
+        begin, end = number(section) * extent, number(section + 1) * extent
+        return range(
+            min(max(self.first + math.floor(float(begin)), 0), size),
+            min(max(self.first + math.ceil(min(float(end), largest)), 0), size),
+        )
+
+    def sample(self, section: int, i: int, size: int) -> Sample:
+        """Take a cell as it is; its weight jumps, without a derivative."""
+        return Sample(float(i), ((i, 1.0),), (), ())
+
+
+@dataclass(frozen=True)
+class IntegralAxis(Axis):
+    """PrRoI Pooling: the mean of the interpolated map over a section, cell by cell.
+
+    The map is zero outside. A cell's part of its interpolation is a hat: 1 at the cell's centre,
+    falling to 0 at the two centres beside it.
+
+    Attributes
+    ----------
+    scale : float
+        Cells per input unit.
+    """
+
+    scale: float
+
+    def ends(self, section: int) -> tuple[float, float]:
+        """Where a section begins and ends."""
+        return self.start + section * self.section, self.start + (section + 1) * self.section
+
+    def weight(self, section: int, cell: int) -> float:
+        """Average the hat of a cell over a section."""
+        low, high = self.ends(section)
+        total = 0.0
+        for left, right in (cell - 1, cell), (cell, cell + 1):
+            a, b = max(low, left), min(high, right)
+            if a < b:  # the trapezoid between them: no difference of integrals, which cancels
+                total += (b - a) / self.section * (1 - abs((a + b) / 2 - cell))
+        return total if total >= SMALLEST_FRACTION else 0.0
+
+    def numbers(self, section: int, size: int) -> range:
+        """Number the cells of the map whose hats are not all outside a section."""
+        if self.section <= 0:
+            return range(0)
+        low, high = (min(max(end, -2), size + 1) for end in self.ends(section))
+        cells = range(max(math.floor(low), 0), min(math.ceil(high) + 1, size))
+        read = [cell for cell in cells if self.weight(section, cell)]
+        return range(read[0], read[-1] + 1) if read else range(0)
+
+    def sample(self, section: int, i: int, size: int) -> Sample:
+        """Weigh a cell."""
+        low, high = self.ends(section)
+        weight = self.weight(section, i)
+        # The section's two ends move, and what is divided by grows.
+        by_low, by_high = (max(1 - abs(end - i), 0) / self.section for end in (low, high))
+        by_extent = weight / self.section / self.sections
+        before, after = section / self.sections, (section + 1) / self.sections
+        by_near = by_high * (1 - after) - by_low * (1 - before) + by_extent
+        by_far = by_high * after - by_low * before - by_extent
+        return Sample(
+            float(i), ((i, weight),), ((i, by_near * self.scale),), ((i, by_far * self.scale),)
+        )
+
 
 class Sample(NamedTuple):
     """A sample along one axis: what it reads, and how that changes.
 
-    ``slope`` is the derivative of ``cells`` by the position; ``by_near`` and ``by_far`` are the
-    derivatives of the position by the sides of the box.
+    ``by_near`` and ``by_far`` are the derivatives of ``cells`` by the sides of the box.
     """
 
+    position: float
     cells: Cells
-    slope: Cells
-    by_near: float
-    by_far: float
+    by_near: Cells
+    by_far: Cells
 
 
 class Section(NamedTuple):
@@ -97,28 +240,50 @@ class Section(NamedTuple):
 def box_axes(roi: Array, spec: PoolSpec) -> tuple[Axis, Axis]:
     """Return the axes (rows, columns) of a box ``[batch_index, x1, y1, x2, y2]``."""
     _, x1, y1, x2, y2 = roi
-    return _box_axis(y1, y2, 0, spec), _box_axis(x1, x2, 1, spec)
+    make = _whole_axis if spec.sampling == "cells" else _exact_axis
+    return make(y1, y2, 0, spec), make(x1, x2, 1, spec)
 
 
-def _box_axis(near: np.floating[Any], far: np.floating[Any], axis: int, spec: PoolSpec) -> Axis:
+def _exact_axis(near: np.floating[Any], far: np.floating[Any], axis: int, spec: PoolSpec) -> Axis:
     scale = spec.spatial_scale
     start = float(near) * scale - spec.pixel_offset
     extent = float(far) * scale - spec.pixel_offset - start
+    sections = spec.output_size[axis]
+    if spec.sampling == "integral":
+        return IntegralAxis(start, extent, sections, 1, scale)
     widened = False
     if spec.min_size is not None and extent < spec.min_size:
         extent, widened = spec.min_size, True
-    sections = spec.output_size[axis]
     ratio = spec.sampling_ratio[axis]
-    return Axis(
+    return PointAxis(
         start=start,
-        section=extent / sections,
+        extent=extent,
         sections=sections,
         samples=ratio or adaptive_count(near, far, axis, spec),
         interior=spec.sampling == "interior",
         adaptive=ratio == 0,
+        border=spec.border,
         by_near=(scale, 0.0 if widened else -scale),
         by_far=(0.0, 0.0 if widened else scale),
     )
+
+
+def _whole_axis(near: np.floating[Any], far: np.floating[Any], axis: int, spec: PoolSpec) -> Axis:
+    number: type[np.floating[Any]] = type(near)
+    first, last = (_rounded(float(side * number(spec.spatial_scale))) for side in (near, far))
+    sections = spec.output_size[axis]
+    if sections > 2 ** (np.finfo(number).nmant + 1):
+        number = np.float64  # that of the box cannot count them
+    length = float(max(last - first + 1, 1))  # both ends belong to it
+    return CellAxis(first - 0.5, length, sections, 1, first, number)
+
+
+def _rounded(value: float) -> int:
+    """Round to the nearest integer, halves away from 0."""
+    whole = math.trunc(value)
+    if abs(value - whole) >= 0.5:
+        whole += 1 if value > 0 else -1
+    return whole
 
 
 def adaptive_count(near: np.floating[Any], far: np.floating[Any], axis: int, spec: PoolSpec) -> int:
@@ -134,24 +299,28 @@ def adaptive_count(near: np.floating[Any], far: np.floating[Any], axis: int, spe
     return max(math.ceil(extent / number(spec.output_size[axis])), 0)
 
 
-def neighbours(position: float, size: int) -> Cells:
-    """Find the cells that a position is interpolated from; none outside the map."""
+def neighbours(position: float, size: int, border: str = "clamp") -> Cells:
+    """Find the cells of the map that a position is interpolated from; none outside."""
     if not -1 <= position <= size:
         return ()
-    clamped = min(max(position, 0.0), size - 1.0)
-    low = int(clamped)
-    fraction = clamped - low
-    if low >= size - 1 or fraction < SMALLEST_FRACTION:
-        return ((low, 1.0),)
-    return ((low, 1.0 - fraction), (low + 1, fraction))
+    if border == "clamp":
+        position = min(max(position, 0.0), size - 1.0)
+    low = math.floor(position)
+    fraction = position - low
+    cells = [(low, 1.0 - fraction), (low + 1, fraction)]
+    if fraction < SMALLEST_FRACTION:
+        cells = [(low, 1.0)]
+    return tuple((cell, weight) for cell, weight in cells if 0 <= cell < size)
 
 
-def slope(position: float, size: int) -> Cells:
+def slope(position: float, size: int, border: str = "clamp") -> Cells:
     """Differentiate `neighbours`, from the right; nothing where it is clamped or outside."""
-    if not 0 <= position < size - 1:
+    if border == "clamp" and not 0 <= position < size - 1:
         return ()
-    low = int(position)
-    return ((low, -1.0), (low + 1, 1.0))
+    if not -1 < position < size:
+        return ()
+    low = math.floor(position)
+    return tuple((cell, by) for cell, by in ((low, -1.0), (low + 1, 1.0)) if 0 <= cell < size)
 
 
 def section_samples(axis: Axis, section: int, size: int) -> list[Sample]:
@@ -162,36 +331,13 @@ def section_samples(axis: Axis, section: int, size: int) -> list[Sample]:
     """
     samples = []
     has_outside = False
-    for i in _candidates(axis, section, size):
-        position = axis.position(section, i)
-        cells = neighbours(position, size)
-        if not cells and has_outside:
+    for i in axis.candidates(section, size):
+        sample = axis.sample(section, i, size)
+        if not sample.cells and has_outside:
             continue
-        has_outside |= not cells
-        fraction = axis.fraction(section, i)
-        samples.append(
-            Sample(
-                cells,
-                slope(position, size),
-                axis.by_near[0] + fraction * axis.by_near[1],
-                axis.by_far[0] + fraction * axis.by_far[1],
-            )
-        )
+        has_outside |= not sample.cells
+        samples.append(sample)
     return samples
-
-
-def _candidates(axis: Axis, section: int, size: int) -> range:
-    """Give a range with every sample on the map and, if any are outside, one on each such side."""
-    if not axis.adaptive or axis.samples == 0:
-        return range(axis.samples)
-    # A huge box has a huge count. Its samples are about a cell apart, so that rounding misplaces
-    # the ends of the map by less than two of them (up to 2**51 samples; calls allow no more).
-    begin = axis.start + section * axis.section
-    first, last = (
-        min(max((edge - begin) / axis.section * axis.samples + extra, 0), axis.samples - 1)
-        for edge, extra in ((-1, -3), (size, 3))
-    )
-    return range(int(first), int(last) + 1)
 
 
 def sections(rois: Array, spec: PoolSpec, height: int, width: int) -> Iterator[Section]:
@@ -283,24 +429,20 @@ class ReferenceBackend:
                         by_map[section.image, channels, row, col] += wy * wx * share
                 if "rois" in wrt:
                     assert image is not None
-                    by_x = interpolated(image[channels], y.cells, x.slope) @ share
-                    by_y = interpolated(image[channels], y.slope, x.cells) @ share
-                    by_box[section.box] += (
-                        by_x * x.by_near,
-                        by_y * y.by_near,
-                        by_x * x.by_far,
-                        by_y * y.by_far,
-                    )
+                    by_box[section.box] += [
+                        interpolated(image[channels], *cells) @ share
+                        for cells in (
+                            (y.cells, x.by_near),
+                            (y.by_near, x.cells),
+                            (y.cells, x.by_far),
+                            (y.by_far, x.cells),
+                        )
+                    ]
         results = {
             "features": (_channels_placed(by_map, spec), grad_output.dtype),
             "rois": (by_box, rois.dtype),
         }
         return tuple(_delivered(*results[name], out) for name in wrt)
-
-    def roi_pool(self, features: Array, rois: Array, spec: PoolSpec, out: Array) -> Array:
-        """Pool ``features`` under ``rois`` rounded to whole cells."""
-        out[...] = _channels_placed(roi_pool(_channels_first(features, spec), rois, spec), spec)
-        return out
 
 
 def _shares(

@@ -48,8 +48,10 @@ cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexce
                 x_line.terms += 1
         x_line.has_slopes = axis.near != NULL and has_slopes(axis, line)
         if x_line.has_slopes:
-            x_line.slope_place[0] = axis.slot[begin] * LANES
-            x_line.slope_place[1] = axis.slot[begin + 1] * LANES
+            x_line.slope_place[0] = -1
+            if axis.tap_end[line] - begin == 2:
+                x_line.slope_place[0] = axis.slot[begin] * LANES
+            x_line.slope_place[1] = axis.slot[axis.tap_end[line] - 1] * LANES
         x_line += 1
 
 

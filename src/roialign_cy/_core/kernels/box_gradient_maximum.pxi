@@ -40,7 +40,7 @@ cdef inline void add_slopes_of_line(
     const Axis *axis, Py_ssize_t line, lanes rise, real *near_sums, real *far_sums
 ) noexcept nogil:
     """Add the derivatives of a line whose points rise as much, times the gradient, by a cell."""
-    cdef Py_ssize_t t = axis.tap_begin[line] + 1  # the slopes of the first tap are its negatives
+    cdef Py_ssize_t t = axis.tap_end[line] - 1  # the slopes of a tap before it are its negatives
     if has_slopes(axis, line):
         store_lanes(near_sums, plus(load_lanes(near_sums), scaled(rise, <real>axis.near[t])))
         store_lanes(far_sums, plus(load_lanes(far_sums), scaled(rise, <real>axis.far[t])))
@@ -52,14 +52,16 @@ cdef lanes sum_rises(
 ) noexcept nogil:
     """Sum by how much the bins' largest points on a line rise to the next row of the map.
 
-    Times the gradient; and in the workspace, for each x_line line, to the next column.
+    Times the gradient; and in the workspace, for each x_line line, to the next column. Of two
+    neighbours, one may be off the map: under a border of zeros they rise from 0, or to it.
     """
     cdef Py_ssize_t y_line = call.y.line_begin[box * call.y.bins + r] + line
     cdef Py_ssize_t t = call.y.tap_begin[y_line]
     cdef Py_ssize_t p, k, x_bin, count
     cdef bint y_has_slopes = has_slopes(call.y, y_line)
     cdef const real *row = work.row[call.y.cell[t]]
-    cdef const real *next_row = work.row[call.y.cell[t + 1]] if y_has_slopes else row
+    cdef bint y_has_two = call.y.tap_end[y_line] - t == 2
+    cdef const real *next_row = work.row[call.y.cell[call.y.tap_end[y_line] - 1]]
     cdef const XLine *x_line
     cdef real *sums
     cdef lanes rise = all_lanes(0), grad, a, b
@@ -75,13 +77,16 @@ cdef lanes sum_rises(
             here = equal_numbers(found, <flag>(line * count + k))
             if count <= FEW or is_any(here):
                 if x_line.has_slopes:
-                    a = load_lanes(values + x_line.slope_place[0])
+                    a = all_lanes(0)
+                    if x_line.slope_place[0] >= 0:
+                        a = load_lanes(values + x_line.slope_place[0])
                     b = load_lanes(values + x_line.slope_place[1])
                     store_lanes(
                         sums, plus_where(here, load_lanes(sums), product(minus(b, a), grad))
                     )
                 if y_has_slopes:
-                    a, b = point_on_row(x_line, row), point_on_row(x_line, next_row)
+                    a = point_on_row(x_line, row) if y_has_two else all_lanes(0)
+                    b = point_on_row(x_line, next_row)
                     rise = plus_where(here, rise, product(minus(b, a), grad))
             x_line += 1
             sums += LANES
@@ -95,7 +100,7 @@ cdef inline lanes plus_where(lanes_mask here, lanes total, lanes value) noexcept
 
 cdef inline bint has_slopes(const Axis *axis, Py_ssize_t line) noexcept nogil:
     cdef Py_ssize_t t = axis.tap_begin[line]
-    return axis.tap_end[line] - t == 2 and (axis.near[t] != 0 or axis.far[t] != 0)
+    return 0 < axis.tap_end[line] - t <= 2 and (axis.near[t] != 0 or axis.far[t] != 0)
 
 
 cdef inline lanes point_on_row(const XLine *x_line, const real *row) noexcept nogil:
@@ -141,12 +146,12 @@ cdef void differentiate_plane_of_maxima(
                         call.features.stored,
                     )
             if has_slopes(y, y_line):
-                t = y.tap_begin[y_line] + 1
+                t = y.tap_end[y_line] - 1
                 sums[1] = sums[1] + rise * <real>y.near[t]
                 sums[3] = sums[3] + rise * <real>y.far[t]
     for x_line in range(first, first + count):
         if has_slopes(x, x_line):
-            t = x.tap_begin[x_line] + 1
+            t = x.tap_end[x_line] - 1
             sums[0] = sums[0] + work.sums[x_line - first] * <real>x.near[t]
             sums[2] = sums[2] + work.sums[x_line - first] * <real>x.far[t]
     for side in range(4):
@@ -158,7 +163,11 @@ cdef real rise_along(
     Py_ssize_t across_line, Py_ssize_t across_stride, const char *cells, int stored,
 ) noexcept nogil:
     """By how much a point on a line that has slopes rises to the next cell."""
-    cdef const Py_ssize_t *cell = along.cell + along.tap_begin[line]
-    return sum_along(
-        across, across_line, cells + cell[1] * along_stride, across_stride, stored
-    ) - sum_along(across, across_line, cells + cell[0] * along_stride, across_stride, stored)
+    cdef Py_ssize_t t = along.tap_end[line] - 1
+    cdef const char *upper = cells + along.cell[t] * along_stride
+    cdef const char *lower
+    cdef real rise = sum_along(across, across_line, upper, across_stride, stored)
+    if t > along.tap_begin[line]:
+        lower = cells + along.cell[t - 1] * along_stride
+        rise = rise - sum_along(across, across_line, lower, across_stride, stored)
+    return rise
