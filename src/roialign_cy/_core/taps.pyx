@@ -10,6 +10,10 @@ from .geometry cimport Geometry, Span, coordinate, make_geometry
 from .team cimport granted
 
 include "weights.pxi"
+include "lines.pxi"
+include "sampler_points.pxi"
+include "sampler_cells.pxi"
+include "sampler_integral.pxi"
 include "samplers.pxi"
 
 

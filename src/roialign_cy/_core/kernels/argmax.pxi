@@ -1,6 +1,11 @@
 # Which point of a bin is the largest: what the gradients of maxima begin with.
 
 
+cdef inline bint has_slopes(const Axis *axis, Py_ssize_t line) noexcept nogil:
+    cdef Py_ssize_t t = axis.tap_begin[line]
+    return 0 < axis.tap_end[line] - t <= 2 and (axis.near[t] != 0 or axis.far[t] != 0)
+
+
 cdef inline Py_ssize_t terms_of(
     const Axis *axis, Py_ssize_t line, real *const *row, Term *term
 ) noexcept nogil:
@@ -46,8 +51,8 @@ cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexce
                 x_line.term[x_line.terms].weight = <real>axis.weight[t]
                 x_line.column[x_line.terms] = work.column[axis.slot[t]]
                 x_line.terms += 1
-        x_line.has_slopes = axis.near != NULL and has_slopes(axis, line)
-        if x_line.has_slopes:
+        x_line.is_sloped = axis.near != NULL and has_slopes(axis, line)
+        if x_line.is_sloped:
             x_line.slope_place[0] = -1
             if axis.tap_end[line] - begin == 2:
                 x_line.slope_place[0] = axis.slot[begin] * LANES
@@ -167,7 +172,7 @@ cdef inline bint find_point(
         best = point_at(all_lanes(-INFINITY), 0)
     for line in range(met, met + lines):
         for k in range(count):
-            value = point(values, x_line[k].term, x_line[k].terms)
+            value = interpolated_point(values, x_line[k].term, x_line[k].terms)
             nan = or_nan(nan, value, value)
             # Fewer than 2**31: there are at most some four to a cell, and scratch memory has room
             # for a cell's LANES.

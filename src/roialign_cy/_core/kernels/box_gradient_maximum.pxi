@@ -76,7 +76,7 @@ cdef lanes sum_rises(
         for k in range(count):
             here = equal_numbers(found, <flag>(line * count + k))
             if count <= FEW or is_any(here):
-                if x_line.has_slopes:
+                if x_line.is_sloped:
                     a = all_lanes(0)
                     if x_line.slope_place[0] >= 0:
                         a = load_lanes(values + x_line.slope_place[0])
@@ -96,11 +96,6 @@ cdef lanes sum_rises(
 cdef inline lanes plus_where(lanes_mask here, lanes total, lanes value) noexcept nogil:
     # No total changes by the 0 of the others: it starts from +0.
     return plus(total, chosen(here, value, all_lanes(0)))
-
-
-cdef inline bint has_slopes(const Axis *axis, Py_ssize_t line) noexcept nogil:
-    cdef Py_ssize_t t = axis.tap_begin[line]
-    return 0 < axis.tap_end[line] - t <= 2 and (axis.near[t] != 0 or axis.far[t] != 0)
 
 
 cdef inline lanes point_on_row(const XLine *x_line, const real *row) noexcept nogil:

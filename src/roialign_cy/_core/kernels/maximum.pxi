@@ -82,7 +82,9 @@ cdef inline Maximum max_update_pair(Maximum best, lanes a, lanes b) noexcept nog
     return best
 
 
-cdef inline lanes point(const real *line, const Term *term, Py_ssize_t terms) noexcept nogil:
+cdef inline lanes interpolated_point(
+    const real *line, const Term *term, Py_ssize_t terms
+) noexcept nogil:
     if terms == 1:
         return times(line + term[0].place, term[0].weight)
     return plus(
@@ -101,13 +103,13 @@ cdef inline Maximum max_update_lines(
     cdef lanes a
     cdef Py_ssize_t k
     for k in range(count):
-        a = point(line, term, terms)
+        a = interpolated_point(line, term, terms)
         if x_lines == 1:
             best = max_update(best, a)
         else:
-            best = max_update_pair(best, a, point(line, term + terms, terms))
+            best = max_update_pair(best, a, interpolated_point(line, term + terms, terms))
         if x_lines == 3:
-            best = max_update(best, point(line, term + 2 * terms, terms))
+            best = max_update(best, interpolated_point(line, term + 2 * terms, terms))
         line += stride
     return best
 

@@ -35,7 +35,7 @@ cdef struct TransposedTaps:
     # other way round. Where a bin sums cells, a cell sums bins.
     Py_ssize_t *begin       # [box]: its first term
     # [first_offset + cell]: from there, the first of each distinct cell. A box has fewer than 2**31
-    # taps, or `run` refuses it.
+    # taps, or `run_call` refuses it.
     int32_t *offset
     Term *terms             # by cell, then by bin; place: the bin's number
 

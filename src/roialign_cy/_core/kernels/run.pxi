@@ -13,7 +13,7 @@ def forward(features, out, Taps taps, int num_threads, chosen):
     cdef View target = View(out, True)
     cdef Call call = call_of(FORWARD, target, &source.array, taps)
     call.features = source.array
-    run(&call, num_threads, chosen)
+    run_call(&call, num_threads, chosen)
 
 
 def feature_gradient(
@@ -33,7 +33,7 @@ def feature_gradient(
     if features is not None:
         source = View(features)
         call.features = source.array
-    run(&call, num_threads, chosen)
+    run_call(&call, num_threads, chosen)
 
 
 def box_gradient(grad_output, features, out, Taps taps, int num_threads, chosen):
@@ -55,7 +55,7 @@ def box_gradient(grad_output, features, out, Taps taps, int num_threads, chosen)
         if call.block_sides == NULL:
             raise MemoryError("no memory for the gradient with respect to the boxes")
         memset(call.block_sides, 0, size)
-        run(&call, num_threads, chosen)
+        run_call(&call, num_threads, chosen)
         with nogil:
             add_blocks(&call)
     finally:
@@ -63,7 +63,7 @@ def box_gradient(grad_output, features, out, Taps taps, int num_threads, chosen)
         PyBuffer_Release(&target)
 
 
-cdef int run(const Call *call, int num_threads, chosen) except -1:
+cdef int run_call(const Call *call, int num_threads, chosen) except -1:
     cdef Overrides overrides = overrides_of(chosen)
     cdef Schedule schedule
     cdef Packed packed

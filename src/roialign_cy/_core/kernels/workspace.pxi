@@ -55,7 +55,7 @@ cdef struct XLine:
     Py_ssize_t terms            # where there are slopes, there are taps of weight 0, too: not these
     Term term[2]                # places on an interpolated line
     Py_ssize_t column[2]        # and in a row of the features
-    bint has_slopes             # then of two taps; the first may be off the map: -1
+    bint is_sloped              # then of two taps; the first may be off the map: -1
     Py_ssize_t slope_place[2]
 
 

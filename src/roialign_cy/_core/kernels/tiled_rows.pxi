@@ -1,0 +1,74 @@
+# Rows of the map into the ring, rows of bins out of the workspace, and the sum between them: what
+# means and maxima of the tiled order share.
+
+
+cdef void find_wanted(
+    const Call *call, const Packed *packed, const Task *task, const Workspace *work
+) noexcept nogil:
+    """For each row of the map, the tiles of columns that any box of the task reads in it."""
+    cdef Py_ssize_t i, d
+    cdef const BoxPlan *plan
+    memset(work.wanted, 0, call.height * sizeof(uint64_t))
+    for i in range(task.begin, task.end):
+        plan = &packed.plan[i]
+        for d in range(plan.row_begin, plan.row_end):
+            work.wanted[call.y.distinct[d]] |= plan.tiles
+
+
+cdef void pack_row(
+    const Call *call, const Schedule *schedule, const Task *task, const Workspace *work,
+    const char *map_start, Py_ssize_t y,
+) noexcept nogil:
+    """Pack the wanted tiles of one row of the map, neighbouring ones in one go."""
+    cdef uint64_t wanted = work.wanted[y]
+    cdef const char *source = map_start + y * call.features.row
+    cdef real *cells = work.ring + row_place(schedule, y)
+    cdef Py_ssize_t first = 0, last, columns, ahead = 0
+    if y + 1 < call.height and work.wanted[y + 1]:  # likely the same tiles
+        ahead = call.features.row
+    while wanted:
+        while not wanted & 1:
+            wanted >>= 1
+            first += schedule.tile
+        last = first
+        while wanted & 1:
+            wanted >>= 1
+            last += schedule.tile
+        columns = min(last, call.width) - first
+        pack_cells(
+            source + first * call.features.col, call.features.channel, call.features.col,
+            call.features.stored, task.channels, columns, cells + first * LANES, ahead,
+        )
+        first = last
+
+
+cdef void write_rows(
+    const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
+    const Workspace *work,
+    Py_ssize_t first, Py_ssize_t rows,
+) noexcept nogil:
+    """Write rows of bins out; ``first`` counts from the plan's first."""
+    cdef char *out = (
+        call.out.data + call.target[plan.box] * call.out.image
+        + task.first_channel * call.out.channel + (plan.first + first) * call.out.row
+    )
+    cdef bint streams = schedule.streams and rows == call.y.bins
+    unpack_cells(
+        work.cells + task.lane, rows, call.x.bins, task.channels,
+        <char *>work.stage if streams else out,
+        call.out.channel, call.out.row, call.out.col, call.out.stored,
+    )
+    if streams:
+        copy_streaming(<const char *>work.stage, out, task.channels * call.out.channel)
+
+
+cdef inline void interpolate_line(
+    const BoxPlan *plan, const Workspace *work, const Term *term, Py_ssize_t terms, real *out
+) noexcept nogil:
+    """Combine the rows of one line at the distinct columns of the box."""
+    if plan.step == LANES:
+        weighted_sum_dense(work.map + plan.column[0], term, terms, plan.columns, out)
+    elif plan.step:
+        weighted_sum(work.map + plan.column[0], term, terms, plan.step, plan.columns, out, LANES)
+    else:
+        weighted_sum_gathered(work.map, term, terms, plan.column, plan.columns, out, LANES)

@@ -1,0 +1,127 @@
+# What samplers make lines of: taps that are added, merged, rounded and listed. See taps.pxd for the
+# tables that this fills.
+
+# Below this a neighbour counts as not read. It is the smallest normal float32, so that the same
+# cells are read (and the same NaN spread) in either working type.
+cdef double NEGLIGIBLE = 2.0**-126
+
+
+cdef struct Request:
+    # What to make of every box along one axis.
+    Py_ssize_t size     # of the map
+    Py_ssize_t bins
+    Py_ssize_t ratio    # samples to a bin; 0 if adaptive
+    int low_column      # of the box's coordinates in its row of five
+    int high_column
+    int mode
+    bint single         # the working type is float32
+    bint with_slopes    # fill near and far, too
+
+
+cdef inline bint is_on_map(Py_ssize_t cell, const Request *request) noexcept nogil:
+    return 0 <= cell < request.size
+
+
+cdef struct Need:
+    # Most entries that one box can take in each kind of table.
+    Py_ssize_t lines
+    Py_ssize_t taps
+    Py_ssize_t distinct
+
+
+cdef Need need_of(const Span *span, const Request *request) noexcept nogil:
+    """Bins follow one another, so the cells they read overlap by three at most: however many
+    samples there are, the tables of a box stay in the order of its bins and the map's size.
+    """
+    cdef Need need
+    cdef Py_ssize_t cells = request.size + 3 * request.bins
+    cdef Py_ssize_t samples = 2 * cells
+    if 0 <= span.samples <= samples // request.bins:
+        samples = request.bins * span.samples
+    if request.mode == AVG:
+        need.lines = request.bins
+        need.taps = min(cells, 2 * samples)
+    else:
+        need.lines = samples
+        need.taps = 2 * samples
+    need.distinct = min(need.taps, request.size)
+    return need
+
+
+cdef struct Cursor:
+    # Where the next line, tap and distinct cell of a box go.
+    Py_ssize_t line
+    Py_ssize_t tap
+    Py_ssize_t distinct
+    Py_ssize_t first_distinct
+
+
+cdef Py_ssize_t add_tap(
+    Axis *axis, Cursor *at, Py_ssize_t line_first, Py_ssize_t cell, double weight
+) noexcept nogil:
+    """Add to the line that is being made; its cells ascend, and only its last two can recur.
+
+    Returns the tap.
+    """
+    cdef Py_ssize_t t = at.tap - 1
+    while t >= line_first and t >= at.tap - 2:
+        if axis.cell[t] == cell:
+            axis.weight[t] += weight
+            return t
+        t -= 1
+    t = at.tap
+    axis.cell[t] = cell
+    axis.weight[t] = weight
+    if axis.near != NULL:
+        axis.near[t] = axis.far[t] = 0.0
+    at.tap += 1
+    return t
+
+
+cdef void close_line(
+    Axis *axis, Cursor *at, Py_ssize_t line_first, double sum_of_weights, double samples,
+    bint single,
+) noexcept nogil:
+    """Finish the line whose taps began at ``line_first``: the mean of its ``samples``.
+
+    Their weights sum to ``sum_of_weights``. Taps of weight 0 go, and distinct cells are noted.
+    """
+    cdef Py_ssize_t t, kept = line_first, d
+    cdef double weight
+    for t in range(line_first, at.tap):
+        weight = axis.weight[t] / samples
+        if single and <float>weight == 0:
+            weight = 0.0
+        if axis.near != NULL:
+            axis.near[kept] = axis.near[t] / samples
+            axis.far[kept] = axis.far[t] / samples
+        if weight == 0 and (
+            axis.near == NULL or (axis.near[kept] == 0 and axis.far[kept] == 0)
+        ):
+            continue
+        axis.weight[kept] = weight
+        axis.cell[kept] = axis.cell[t]
+        d = at.distinct - 1
+        while d >= at.first_distinct and axis.distinct[d] > axis.cell[kept]:
+            d -= 1
+        if d < at.first_distinct or axis.distinct[d] != axis.cell[kept]:
+            # Bins and samples come in ascending order: a cell not seen is above all seen.
+            d = at.distinct
+            axis.distinct[d] = axis.cell[kept]
+            at.distinct += 1
+        axis.slot[kept] = d - at.first_distinct
+        kept += 1
+    round_weights(axis.weight + line_first, kept - line_first, sum_of_weights / samples, single)
+    at.tap = kept
+    axis.tap_begin[at.line] = line_first
+    axis.tap_end[at.line] = kept
+    at.line += 1
+
+
+cdef void reverse_lines(Axis *axis, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    end -= 1
+    while begin < end:
+        axis.tap_begin[begin], axis.tap_begin[end] = axis.tap_begin[end], axis.tap_begin[begin]
+        axis.tap_end[begin], axis.tap_end[end] = axis.tap_end[end], axis.tap_end[begin]
+        begin += 1
+        end -= 1
