@@ -31,14 +31,17 @@ class Fake:
     def unavailable_reason(self):
         return None
 
-    def cannot_run(self, spec):
+    def cannot_run(self, spec, operation):
         return None
 
-    def roi_align(self, features, rois, spec, out):
+    def roi_align(self, maps, rois, levels, spec, out):
         out[...] = self.answer
         return out
 
-    def roi_align_backward(self, *arguments, **options):
+    def feature_gradient(self, *arguments):
+        raise NotImplementedError
+
+    def box_gradient(self, *arguments):
         raise NotImplementedError
 
 
@@ -49,9 +52,9 @@ class Loopback(Fake):
         super().__init__(name)
         self.calls = []
 
-    def roi_align(self, features, rois, spec, out):
-        self.calls.append((features, rois, spec, out))
-        return ra.backends.get("cpu").roi_align(features, rois, spec, out)
+    def roi_align(self, *arguments):
+        self.calls.append(arguments)
+        return ra.backends.get("cpu").roi_align(*arguments)
 
 
 def forget():
@@ -115,8 +118,19 @@ def answer(features=None, **options):
     return ra.roi_align(features, [[0, 0, 0, 2, 2]], 1, **options).item()
 
 
+class Maps:
+    """As much of an array of another library as ours looks at."""
+
+    ndim, shape, dtype = 4, (2, 3, 4, 5), np.dtype(np.float32)
+
+    def transpose(self, *axes):
+        turned = type(self)()
+        turned.shape = tuple(self.shape[axis] for axis in axes)
+        return turned
+
+
 def cupy_array():
-    return type("ndarray", (), {"__module__": "cupy"})()
+    return type("ndarray", (Maps,), {"__module__": "cupy"})()
 
 
 # Names
@@ -444,7 +458,7 @@ def test_use_travels_with_the_context(three):
 def test_backend_that_was_named_never_falls_back(three):
     unavailable, failing, unwilling = (Fake(name) for name in ("away", "failing", "unwilling"))
     unavailable.unavailable_reason = lambda: "not today"
-    unwilling.cannot_run = lambda spec: f"mode {spec.mode} is beyond it"
+    unwilling.cannot_run = lambda spec, operation: f"mode {spec.mode} is beyond it"
 
     def fail(*arguments):
         raise FloatingPointError("in the plugin")
@@ -467,7 +481,7 @@ def test_backend_that_was_named_never_falls_back(three):
 
 def test_refused_call_writes_nothing():
     plugin = Fake("unwilling", answer=3)
-    plugin.cannot_run = lambda spec: "not this one"
+    plugin.cannot_run = lambda spec, operation: "not this one"
     ra.backends.register(plugin)
     out = np.full((1, 1, 1, 1), 7.0)
     with pytest.raises(ra.BackendUnavailableError, match="not this one"):
@@ -494,13 +508,13 @@ def test_cupy_array_goes_to_the_gpu(install):
 
     gpu = Fake("gpu")
     gpu.array_types = ("cupy:ndarray",)
-    gpu.roi_align = lambda features, rois, spec, out: ("on the gpu", features, rois, spec, out)
+    gpu.roi_align = lambda *arguments: ("on the gpu", *arguments)
     install("gpu", gpu)
     forget()
     features, rois = cupy_array(), object()
-    where, got_features, got_rois, spec, out = ra.roi_align(features, rois, (2, 3))
+    where, maps, got_rois, levels, spec, out = ra.roi_align(features, rois, (2, 3))
     assert where == "on the gpu"
-    assert (got_features, got_rois, out) == (features, rois, None)
+    assert (maps, got_rois, levels, out) == ((features,), rois, None, None)
     assert spec.output_size == (2, 3)
 
 
@@ -518,15 +532,58 @@ def test_cupy_array_is_refused_by_backends_of_numpy_arrays(name):
         ra.roi_align(cupy_array(), [[0, 0, 0, 2, 2]], 1)
 
 
-def test_plugin_takes_the_arrays_it_names():
+@pytest.fixture
+def shop():
+    """A class of arrays, and a backend that takes them and gives its arguments back."""
     plugin = Fake("plugin")
     plugin.array_types = ("shop:Tensor",)
-    plugin.roi_align = lambda *arguments: "taken"
+    plugin.roi_align = lambda *arguments: arguments
+    plugin.feature_gradient = lambda *arguments: (arguments,)
+    plugin.box_gradient = lambda *arguments: arguments
     ra.backends.register(plugin)
-    tensor = type("Tensor", (), {"__module__": "shop.inner"})()
-    assert ra.roi_align(tensor, [[0, 0, 0, 2, 2]], 1, backend="plugin") == "taken"
+    return type("Tensor", (Maps,), {"__module__": "shop.inner"})
+
+
+def test_plugin_takes_the_arrays_it_names(shop):
+    tensor = shop()
+    (maps, *_) = ra.roi_align(tensor, [[0, 0, 0, 2, 2]], 1, backend="plugin")
+    assert maps == (tensor,)
     with pytest.raises(TypeError, match=r"numpy.ndarray cannot go to backend 'plugin'"):
         answer(backend="plugin")
+
+
+def test_arrays_of_a_plugin_are_turned_too(shop):
+    options = {"backend": "plugin", "layout": "NHWC"}
+    maps, rois, _, spec, _ = ra.roi_align(shop(), "boxes", 1, **options)
+    assert (maps[0].shape, rois, spec.channels_last) == ((2, 5, 3, 4), "boxes", True)
+    gradients = ra.roi_align_backward(
+        shop(), "boxes", (1, 2, 3, 4), features=shop(), wrt=("rois", "features"), **options
+    )
+    (grads, _, _, (features,), *_), (_, _, _, shapes, _, same, _) = gradients
+    assert grads.shape == features.shape == same[0].shape == (2, 5, 3, 4)
+    assert shapes == ((1, 4, 2, 3),)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_all_arrays_of_a_call_are_of_one_kind(shop, layout):
+    options = {"backend": "plugin", "layout": layout}
+    other = np.ones((1, 1, 1, 1), np.float32)
+    with pytest.raises(TypeError, match=r"^out must be a shop array, got ndarray"):
+        ra.roi_align(shop(), "boxes", 1, out=other, **options)
+    for change in ({"features": other}, {"out": other}):
+        with pytest.raises(TypeError, match=f"^{next(iter(change))} must be a shop array, got nd"):
+            ra.roi_align_backward(shop(), "boxes", (1, 2, 3, 4), mode="avg", **change, **options)
+
+
+def test_dtype_and_axes_are_checked_for_every_plugin(shop):
+    tensor = shop()
+    tensor.dtype = np.dtype(np.int8)
+    with pytest.raises(TypeError, match="features must be float16, float32 or float64, got int8"):
+        ra.roi_align(tensor, "boxes", 1, backend="plugin")
+    tensor = shop()
+    tensor.ndim, tensor.shape = 3, (1, 2, 3)
+    with pytest.raises(ValueError, match=r"features must have four axes \(NCHW\), got shape"):
+        ra.roi_align(tensor, "boxes", 1, backend="plugin")
 
 
 # What a backend is given
@@ -551,15 +608,19 @@ def test_backend_receives_checked_arrays(layout, dtype):
     ra.backends.register(loopback)
     features = np.ones((2, 3, 4, 5), dtype).view(Subclass)
     ra.roi_align(features, [np.ones((2, 4), ">f4"), []], (6, 7), backend="loopback", layout=layout)
-    ((got_features, rois, spec, out),) = loopback.calls
+    ((got_features,), rois, levels, spec, out) = loopback.calls[0]
+    assert levels is None
     assert type(got_features) is type(rois) is type(out) is np.ndarray
     assert np.shares_memory(got_features, features)
     assert got_features.dtype == dtype
     assert (rois.shape, rois.dtype) == ((2, 5), np.dtype(np.float32))
     assert rois.flags.aligned
     assert out.dtype == np.dtype(dtype).newbyteorder("=")
-    assert out.shape == ((2, 3, 6, 7) if layout == "NCHW" else (2, 6, 7, 5))
-    assert (spec.layout, spec.output_size) == (layout, (6, 7))
+    is_last = layout == "NHWC"
+    assert got_features.shape == ((2, 5, 3, 4) if is_last else (2, 3, 4, 5))
+    assert out.shape == ((2, 5, 6, 7) if is_last else (2, 3, 6, 7))
+    assert (out.transpose(0, 2, 3, 1) if is_last else out).flags.c_contiguous
+    assert (spec.channels_last, spec.output_size) == (is_last, (6, 7))
 
 
 def test_backend_receives_the_callers_out():

@@ -201,8 +201,8 @@ class Wrong(ReferenceBackend):
 
     name = "wrong"
 
-    def roi_align(self, features, rois, spec, out):
-        result = super().roi_align(features, rois, spec, out)
+    def roi_align(self, *arguments):
+        result = super().roi_align(*arguments)
         result[0, 0, 0, 0] += 1e-4
         return result
 
@@ -210,7 +210,7 @@ class Wrong(ReferenceBackend):
 class Unwilling(ReferenceBackend):
     name = "unwilling"
 
-    def cannot_run(self, spec):
+    def cannot_run(self, spec, operation):
         return "not today" if spec.mode == "max" else None
 
 
@@ -239,11 +239,15 @@ class WrongGradient(ReferenceBackend):
 
     name = "wrong"
 
-    def roi_align_backward(self, *args, **kwargs):
-        results = super().roi_align_backward(*args, **kwargs)
-        for result in results:
-            result[(0,) * result.ndim] += 1e-3
-        return results
+    def feature_gradient(self, *arguments):
+        (result,) = super().feature_gradient(*arguments)
+        result[0, 0, 0, 0] += 1e-3
+        return (result,)
+
+    def box_gradient(self, *arguments):
+        result = super().box_gradient(*arguments)
+        result[0, 0] += 1e-3
+        return result
 
 
 def test_gradients_are_timed_beside_the_forward_pass():
@@ -473,6 +477,11 @@ def spec_of(convention="detectron2", sampling_ratio=2, mode="avg", layout="NCHW"
     return make_spec((3, 2), convention, 0.5, sampling_ratio, mode, layout, num_threads)
 
 
+def pool(features, rois, backend, **options):
+    options = {"convention": "detectron2", "sampling_ratio": 2, "mode": "avg"} | options
+    return ra.roi_align(features, rois, (3, 2), spatial_scale=0.5, backend=backend, **options)
+
+
 @pytest.mark.parametrize("peer", PEERS.values(), ids=PEERS)
 @pytest.mark.parametrize(
     ("options", "reason"),
@@ -485,7 +494,7 @@ def spec_of(convention="detectron2", sampling_ratio=2, mode="avg", layout="NCHW"
     ],
 )
 def test_peers_refuse_what_they_have_no_words_for(peer, options, reason):
-    refusal = peer.cannot_run(spec_of(**options))
+    refusal = peer.cannot_run(spec_of(**options), "roi_align")
     assert refusal is not None
     assert reason in refusal
     if "mode" not in options:
@@ -495,7 +504,7 @@ def test_peers_refuse_what_they_have_no_words_for(peer, options, reason):
 @pytest.mark.parametrize("peer", PEERS.values(), ids=PEERS)
 @pytest.mark.parametrize("convention", ["detectron2", "torchvision", "onnx", "onnx-10"])
 def test_peers_accept_averages_of_their_conventions(peer, convention):
-    assert peer.cannot_run(spec_of(convention)) is None
+    assert peer.cannot_run(spec_of(convention), "roi_align") is None
 
 
 def test_peers_have_a_stand_in_for_max_or_none():
@@ -529,13 +538,14 @@ def inputs(dtype="float32", layout="NCHW"):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_peers_agree_with_the_reference(peer, dtype, layout, convention, sampling_ratio):
     features, rois = inputs(dtype, layout)
-    spec = spec_of(convention, sampling_ratio, layout=layout)
+    ra.backends.register(peer)
+    options = {"convention": convention, "sampling_ratio": sampling_ratio, "layout": layout}
     if dtype == "float64" and peer.name == "openvino":
         with pytest.raises(TypeError, match="float64"):
-            peer.roi_align(features, rois, spec, None)
+            pool(features, rois, peer.name, **options)
         return
-    expected = ReferenceBackend().roi_align(features.astype("float64"), rois, spec, None)
-    result = peer.roi_align(features, rois, spec, None)
+    expected = pool(features.astype("float64"), rois, "reference", **options)
+    result = pool(features, rois, peer.name, **options)
     assert result.dtype == dtype
     tolerance = {"float16": 1e-3, "float32": 1e-5, "float64": 1e-12}[dtype]
     np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance)
@@ -549,7 +559,7 @@ def test_peers_agree_on_the_max_they_stand_in_with(peer):
         assert peer.name == "torchvision"
         return
     spec, _ = stand_in
-    expected = ReferenceBackend().roi_align(features, rois, spec, None)
+    expected = pool(features, rois, "reference", mode=spec.mode)
     result = peer.prepare(features, rois, spec).result()
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5)
 
@@ -592,18 +602,24 @@ def test_torchvision_runs_on_the_threads_asked_for(num_threads):
 
 @pytest.mark.peers
 def test_gradients_are_torchvisions_alone(peer):
+    ra.backends.register(peer)
     features, rois = inputs()
-    spec = spec_of()
     grad = np.random.default_rng(8).random((6, 3, 3, 2), dtype=np.float32)
-    arguments = grad, rois, features.shape, spec
-    if peer.name != "torchvision":
-        with pytest.raises(NotImplementedError, match=peer.name):
-            peer.roi_align_backward(*arguments, features=None, wrt=("features",), out=None)
-        return
-    (expected,) = ReferenceBackend().roi_align_backward(
-        *arguments, features=None, wrt=("features",), out=None
-    )
-    (result,) = peer.roi_align_backward(*arguments, features=None, wrt=("features",), out=None)
-    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5)
-    with pytest.raises(NotImplementedError, match="boxes"):
-        peer.roi_align_backward(*arguments, features=features, wrt=("rois",), out=None)
+
+    def gradient(backend, **options):
+        options = {"convention": "detectron2", "sampling_ratio": 2, "mode": "avg"} | options
+        return ra.roi_align_backward(
+            grad, rois, features.shape, features=features, backend=backend, spatial_scale=0.5,
+            **options,
+        )  # fmt: skip
+
+    if peer.name == "torchvision":
+        expected = gradient("reference")
+        np.testing.assert_allclose(gradient(peer.name), expected, rtol=0, atol=1e-5)
+        with pytest.raises(ra.BackendUnavailableError, match="gradient of means only"):
+            gradient(peer.name, mode="max")
+    else:
+        with pytest.raises(ra.BackendUnavailableError, match="has no feature gradient"):
+            gradient(peer.name)
+    with pytest.raises(ra.BackendUnavailableError, match="has no box gradient"):
+        gradient(peer.name, wrt="rois")

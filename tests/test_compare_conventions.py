@@ -90,7 +90,7 @@ def test_a_backend_in_force_is_not_asked(monkeypatch):
         api_version = ra.backends.API_VERSION
         array_types = ("numpy:ndarray",)
         unavailable_reason = cannot_run = lambda self, *_: None
-        roi_align = roi_align_backward = None
+        roi_align = feature_gradient = box_gradient = None
 
     ra.backends.register(Plugin())
     with ra.backends.use("align-only"):

@@ -8,6 +8,7 @@ from job_cases import load, open_job, random_job, save
 
 import roialign_cy as ra
 from roialign_cy import _jobs
+from roialign_cy._arrays import nchw_shape
 from roialign_cy._jobs.plan import Plan
 from roialign_cy._spec import make_spec
 
@@ -44,7 +45,7 @@ def test_random_jobs_have_many_steps_and_few():
 
 def plan_of(maps, rois, options, memory, copies):
     spec = make_spec(**options)
-    return Plan(rois, spec.feature_shape(maps.shape), maps.dtype.itemsize, spec, memory, copies)
+    return Plan(rois, nchw_shape(maps.shape, spec), maps.dtype.itemsize, spec, memory, copies)
 
 
 @pytest.mark.parametrize("copies", [False, True])

@@ -386,22 +386,21 @@ class Wrong:
     def unavailable_reason(self):
         return None
 
-    def cannot_run(self, spec):
-        return None
+    def cannot_run(self, spec, operation):
+        return None if operation == "roi_align" else "it has no gradients"
 
-    def roi_align(self, features, rois, spec, out):
-        ra.backends.get("cpu").roi_align(features, rois, spec, out)
+    def roi_align(self, maps, rois, levels, spec, out):
+        ra.backends.get("cpu").roi_align(maps, rois, levels, spec, out)
         out += 0.1
         return out
 
-    def roi_align_backward(self, *arguments, **options):
-        raise NotImplementedError
+    feature_gradient = box_gradient = None
 
 
 class Broken(Wrong):
     name = "broken"
 
-    def roi_align(self, features, rois, spec, out):
+    def roi_align(self, *arguments):
         raise RuntimeError("out of\nluck")
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from roialign_cy._spec import make_spec
+from roialign_cy.backends import kit
 from roialign_cy.backends.reference import BACKEND, box_axes, neighbours, slope
 from roialign_cy.conventions import CONVENTIONS, Convention
 
@@ -26,19 +27,20 @@ def spec_of(output_size, convention=PLAIN, **options):
 
 def pool(features, rois, output_size, convention=PLAIN, *, out=None, **options):
     spec = spec_of(output_size, convention, **options)
-    return BACKEND.roi_align(np.asarray(features), np.asarray(rois, dtype=float), spec, out)
+    maps = kit.as_nchw(np.asarray(features), spec)
+    rois = np.asarray(rois, dtype=float)
+    result = BACKEND.roi_align((maps,), rois, None, spec, kit.as_nchw(out, spec))
+    return kit.as_given(result, spec)
 
 
 def gradients(grad_output, features, rois, output_size, convention=PLAIN, **options):
-    return BACKEND.roi_align_backward(
-        np.asarray(grad_output, dtype=float),
-        np.asarray(rois, dtype=float),
-        features.shape,
-        spec_of(output_size, convention, **options),
-        features=features,
-        wrt=("features", "rois"),
-        out=None,
-    )
+    spec = spec_of(output_size, convention, **options)
+    maps = kit.as_nchw(np.asarray(features), spec)
+    grads = kit.as_nchw(np.asarray(grad_output), spec)
+    rois = np.asarray(rois)
+    (by_features,) = BACKEND.feature_gradient(grads, rois, None, (maps.shape,), spec, (maps,), None)
+    by_rois = BACKEND.box_gradient(grads, rois, None, (maps,), spec, None)
+    return kit.as_given(by_features, spec), by_rois
 
 
 def as_map(*rows):
@@ -269,8 +271,8 @@ def test_box_of_foreign_byte_order_is_read_as_numbers():
     box = np.array([[0, 0.1, 0, 28.1, 28]], dtype=np.float32)
     features = np.random.default_rng(0).standard_normal((1, 1, 8, 8))
     spec = spec_of(7, "detectron2", spatial_scale=0.25)
-    swapped = BACKEND.roi_align(features, box.astype(">f4"), spec, None)
-    assert (swapped == BACKEND.roi_align(features, box, spec, None)).all()
+    swapped = BACKEND.roi_align((features,), box.astype(">f4"), None, spec, None)
+    assert (swapped == BACKEND.roi_align((features,), box, None, spec, None)).all()
 
 
 def test_overflow_becomes_infinity():
@@ -384,7 +386,7 @@ def test_point_outside_the_map_takes_the_gradient_of_a_tie_it_leads(box, expecte
 def test_channel_takes_no_gradient_from_a_point_that_is_not_its_maximum():
     # Samples at 0.5 and 1.5. The first channel picks the first one, next to an infinite slope.
     features = np.array([[[[1, 2, -np.inf]], [[0, 1, 2]]]])
-    box = [[0, 0, 0, 2, 0]]
+    box = [[0.0, 0, 0, 2, 0]]
     by_features, by_rois = gradients(
         [[[[1]], [[1]]]], features, box, 1, mode="max", sampling_ratio=(1, 2)
     )
@@ -397,15 +399,7 @@ def test_gradients_have_the_types_of_grad_output_and_boxes(layout):
     grad_output = np.ones((1, 1, 1, 1), dtype=">f4")
     rois = np.array([[0, 0, 0, 2, 2]], dtype=">f2")
     features = np.ones((1, 1, 3, 3) if layout == "NCHW" else (1, 3, 3, 1), dtype=np.float16)
-    by_rois, by_features = BACKEND.roi_align_backward(
-        grad_output,
-        rois,
-        features.shape,
-        spec_of(1, layout=layout),
-        features=features,
-        wrt=("rois", "features"),
-        out=None,
-    )
+    by_features, by_rois = gradients(grad_output, features, rois, 1, layout=layout)
     assert (by_rois.dtype, by_rois.shape) == (np.float16, (1, 4))
     assert (by_features.dtype, by_features.shape) == (np.float32, features.shape)
     assert by_features.sum() == 1
@@ -413,14 +407,10 @@ def test_gradients_have_the_types_of_grad_output_and_boxes(layout):
 
 def test_gradient_of_the_mean_needs_no_features_and_fills_out():
     out = np.full((1, 2, 2, 6), 7.0)[..., ::2]
-    (by_features,) = BACKEND.roi_align_backward(
-        np.ones((1, 2, 1, 1)),
-        np.array([[0, 1.0, 1.0, 1.0, 1.0]]),
-        (1, 2, 2, 3),
-        spec_of(1, sampling_ratio=1),
-        features=None,
-        wrt=("features",),
-        out=out,
+    grads, rois = np.ones((1, 2, 1, 1)), np.array([[0, 1.0, 1.0, 1.0, 1.0]])
+    spec = spec_of(1, sampling_ratio=1)
+    (by_features,) = BACKEND.feature_gradient(
+        grads, rois, None, ((1, 2, 2, 3),), spec, None, (out,)
     )
     assert by_features is out
     assert out.tolist() == [[[[0, 0, 0], [0, 1, 0]]] * 2]
@@ -440,13 +430,8 @@ def test_gradient_of_a_map_without_cells_is_zero():
 )
 def test_gradient_is_what_the_project_expects(case):
     options = dict(case.options)
-    (by_features,) = BACKEND.roi_align_backward(
-        case.grad_output,
-        case.rois,
-        case.features.shape,
-        spec_of(options.pop("output_size"), CONVENTIONS[options.pop("convention")], **options),
-        features=case.features,
-        wrt=("features",),
-        out=None,
+    size, convention = options.pop("output_size"), CONVENTIONS[options.pop("convention")]
+    by_features, _ = gradients(
+        case.grad_output, case.features, case.rois, size, convention, **options
     )
     np.testing.assert_allclose(by_features, case.grad_input, rtol=0, atol=case.atol)

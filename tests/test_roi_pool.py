@@ -248,8 +248,8 @@ def test_a_backend_without_roi_pooling_is_refused(monkeypatch):
         name = "no-roi-pooling"
         api_version = ra.backends.API_VERSION
         array_types = ("numpy:ndarray",)
-        unavailable_reason = roi_align = roi_align_backward = lambda self, *_, **__: None
-        cannot_run = unavailable_reason
+        unavailable_reason = cannot_run = lambda self, *_: None
+        roi_align = feature_gradient = box_gradient = None
 
     ra.backends.register(Plugin())
     with pytest.raises(ra.BackendUnavailableError, match="'no-roi-pooling' has no RoI Pooling"):

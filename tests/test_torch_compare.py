@@ -5,7 +5,7 @@ import pytest
 
 import roialign_cy as ra
 from roialign_cy._spec import make_spec
-from roialign_cy.backends.reference import ReferenceBackend
+from roialign_cy.backends import kit
 
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
@@ -27,17 +27,26 @@ def inputs(layout):
 def test_it_runs_every_call_and_agrees_with_the_reference(mode, convention, layout):
     features, rois = inputs(layout)
     spec = make_spec((3, 2), convention, 0.5, (2, 0), mode, layout, 1)
-    assert BACKEND.cannot_run(spec) is None
+    assert BACKEND.cannot_run(spec, "roi_align") is None
     result = BACKEND.prepare(features, rois, spec).result()
-    expected = ReferenceBackend().roi_align(features, rois, spec, None)
+    expected = ra.roi_align(
+        features, rois, (3, 2), convention=convention, spatial_scale=0.5, sampling_ratio=(2, 0),
+        mode=mode, layout=layout, backend="reference",
+    )  # fmt: skip
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12)
 
 
-def test_its_gradient_agrees_with_the_reference():
-    features, rois = inputs("NCHW")
-    spec = make_spec((3, 2), "detectron2", 0.5, 2, "avg", "NCHW", 1)
-    grad = np.random.default_rng(8).random((6, 3, 3, 2))
-    options = {"features": None, "wrt": ("features",), "out": None}
-    (result,) = BACKEND.roi_align_backward(grad, rois, features.shape, spec, **options)
-    (expected,) = ReferenceBackend().roi_align_backward(grad, rois, features.shape, spec, **options)
-    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_its_gradient_agrees_with_the_reference(layout):
+    features, rois = inputs(layout)
+    spec = make_spec((3, 2), "detectron2", 0.5, 2, "avg", layout, 1)
+    grad = np.random.default_rng(8).random((6, 3, 3, 2) if layout == "NCHW" else (6, 3, 2, 3))
+    shapes = ((2, 3, 12, 17),)
+    (result,) = BACKEND.feature_gradient(
+        kit.as_nchw(grad, spec), rois, None, shapes, spec, None, None
+    )
+    expected = ra.roi_align_backward(
+        grad, rois, features.shape, convention="detectron2", spatial_scale=0.5, sampling_ratio=2,
+        layout=layout, backend="reference",
+    )  # fmt: skip
+    np.testing.assert_allclose(kit.as_given(result, spec), expected, rtol=0, atol=1e-12)

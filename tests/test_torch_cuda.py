@@ -37,17 +37,17 @@ class FakeGpu(ReferenceBackend):
     name = "gpu"
     array_types = ("cupy:ndarray",)
 
-    def roi_align(self, features, rois, spec, out):
-        self.seen = features, out, list(entered)
-        return super().roi_align(np.asarray(features), np.asarray(rois), spec, out)
+    def roi_align(self, maps, rois, levels, spec, out):
+        self.seen = maps[0], out, list(entered)
+        return super().roi_align(maps, rois, levels, spec, out)
 
-    def roi_align_backward(self, grad_output, rois, input_shape, spec, *, out, **options):
-        self.seen = grad_output, out, list(entered)
-        (result,) = super().roi_align_backward(
-            grad_output, rois, input_shape, spec, out=None, **options
-        )
-        out[...] = result
-        return (out,)
+    def feature_gradient(self, grad_output, *arguments):
+        self.seen = grad_output, arguments[-1][0], list(entered)
+        return super().feature_gradient(grad_output, *arguments)
+
+    def box_gradient(self, grad_output, *arguments):
+        self.seen = grad_output, arguments[-1], list(entered)
+        return super().box_gradient(grad_output, *arguments)
 
 
 entered = []

@@ -41,13 +41,17 @@ class Watched(ReferenceBackend):
 
     name = "watched"
 
-    def roi_align(self, features, rois, spec, out):
-        self.features, self.spec = features, spec
-        return super().roi_align(features, rois, spec, out)
+    def roi_align(self, maps, rois, levels, spec, out):
+        (self.features,), self.spec = maps, spec
+        return super().roi_align(maps, rois, levels, spec, out)
 
-    def roi_align_backward(self, grad_output, rois, input_shape, spec, **options):
-        self.grad_output, self.features = grad_output, options["features"]
-        return super().roi_align_backward(grad_output, rois, input_shape, spec, **options)
+    def feature_gradient(self, grad_output, rois, levels, shapes, spec, features, out):
+        self.grad_output, self.features = grad_output, features and features[0]
+        return super().feature_gradient(grad_output, rois, levels, shapes, spec, features, out)
+
+    def box_gradient(self, grad_output, rois, levels, features, spec, out):
+        self.grad_output, (self.features,) = grad_output, features
+        return super().box_gradient(grad_output, rois, levels, features, spec, out)
 
 
 @pytest.fixture
@@ -220,7 +224,7 @@ def test_maps_are_read_where_they_lie(watched, channels_last):
     input = maps(channels_last=channels_last)
     pool(input, rois())
     assert watched.features.ctypes.data == input.data_ptr()
-    assert watched.spec.layout == ("NHWC" if channels_last else "NCHW")
+    assert watched.spec.channels_last == channels_last
 
 
 def test_any_strides_are_read_where_they_lie(watched):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import roialign_cy as ra
-from roialign_cy._spec import PoolSpec, make_spec
+from roialign_cy._spec import make_spec
 
 from .. import peers
 from ..calls import PreparedCall
 from ..workloads import Workload
 from . import on_device
+
+if TYPE_CHECKING:
+    from roialign_cy.backends.kit import CallSpec
 
 TOO_SLOW = ("reference",)
 """Backends that take part only when they are named."""
@@ -62,7 +65,7 @@ def left_out() -> Iterator[str]:
             yield f"{name} is left out: {reason}"
 
 
-def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple[PoolSpec, str]:
+def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple[CallSpec, str]:
     """Give what a backend is to compute for a workload, and how that differs from what was asked.
 
     Raises
@@ -72,7 +75,7 @@ def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple
     """
     backend = ra.backends.get(name)
     spec = make_spec(**workload.options(mode, num_threads))
-    refusal = backend.cannot_run(spec)
+    refusal = backend.cannot_run(spec, "roi_align")
     if refusal is None:
         return spec, ""
     stand_in = backend.stand_in(spec) if isinstance(backend, peers.Peer) else None
@@ -82,7 +85,7 @@ def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple
 
 
 def prepare(
-    name: str, features: np.ndarray, rois: np.ndarray, spec: PoolSpec, options: dict[str, Any]
+    name: str, features: np.ndarray, rois: np.ndarray, spec: CallSpec, options: dict[str, Any]
 ) -> PreparedCall:
     """Make a call ready: a peer's own for peers, for all others the public function.
 

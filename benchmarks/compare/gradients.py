@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import roialign_cy as ra
-from roialign_cy._spec import make_spec
+from roialign_cy._spec import WRT, make_spec
 
 from .. import library_calls, peers
 from ..calls import PreparedCall
@@ -29,13 +29,11 @@ def prepare(name: str, workload: Workload, what: str, threads: int) -> PreparedC
     backend = ra.backends.get(name)
     grads = library_calls.grad_output(workload)
     if isinstance(backend, peers.Peer):
-        options = make_spec(**workload.options(mode, threads))
-        if wrt != "features" or not hasattr(backend, "prepare_backward"):
-            raise NotRunError(f"{name} has no gradient by {wrt}")
-        refusal = backend.cannot_run(options)
+        spec = make_spec(**workload.options(mode, threads))
+        refusal = backend.cannot_run(spec, WRT[wrt])
         if refusal is not None:
             raise NotRunError(refusal)
-        return backend.prepare_backward(grads, workload.rois(), workload.shape, options)
+        return backend.prepare_backward(grads, workload.rois(), workload.shape, spec)
     if "numpy:ndarray" not in backend.array_types:
         raise NotRunError("gradients are timed on NumPy arrays only")
     return library_calls.backward(workload, mode, wrt, threads, name)

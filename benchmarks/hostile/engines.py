@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from roialign_cy._spec import PoolSpec
+from roialign_cy.backends.kit import CallSpec
 
 from .inputs import Array, Call
 
@@ -76,10 +76,10 @@ def openvino(call: Call, num_threads: int) -> Array:
     return result
 
 
-def _spec(call: Call, num_threads: int) -> PoolSpec:
+def _spec(call: Call, num_threads: int) -> CallSpec:
     ratio = (call.sampling_ratio,) * 2
-    return PoolSpec(
-        call.output_size, 1.0, 0.5, None, "centered", "clamp", ratio, "avg", "NCHW", num_threads
+    return CallSpec(
+        call.output_size, (1.0,), 0.5, None, "centered", "clamp", ratio, "avg", False, num_threads
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..calls import PreparedCall
 
 if TYPE_CHECKING:
-    from roialign_cy._spec import PoolSpec
+    from roialign_cy.backends.kit import CallSpec
 
 HALF_PIXEL = (0.5, None)
 WHOLE_PIXEL = (0.0, 1.0)
@@ -35,7 +35,7 @@ class Peer:
     thread count for the whole process, the call sets it on entering and leaves it there.
     """
 
-    api_version = 1
+    api_version = 2
     array_types = ("numpy:ndarray",)
 
     name: ClassVar[str]
@@ -53,11 +53,13 @@ class Peer:
         """Say which package is missing or broken; None if all of them import."""
         return _import_failure(self.packages)
 
-    def cannot_run(self, spec: PoolSpec) -> str | None:
-        """Say what of the call the peer has no words for."""
+    def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
+        """Say what of the call the peer has no words for; most only run networks."""
+        if operation != "roi_align":
+            return f"{self.name} has no {operation.replace('_', ' ')}"
         return self._cannot_place(spec) or self.modes_refused.get(spec.mode)
 
-    def stand_in(self, spec: PoolSpec) -> tuple[PoolSpec, str] | None:
+    def stand_in(self, spec: CallSpec) -> tuple[CallSpec, str] | None:
         """Give the nearest call to one of a refused mode, and how it differs; None without one.
 
         For timing only: the work is comparable, the answer is not always the same.
@@ -67,10 +69,12 @@ class Peer:
         mode, difference = self.near_modes[spec.mode]
         return replace(spec, mode=mode), difference
 
-    def _cannot_place(self, spec: PoolSpec) -> str | None:
+    def _cannot_place(self, spec: CallSpec) -> str | None:
         """Say why the peer has no words for where the samples lie."""
         if spec.sampling != "centered":
             return f"{self.name} knows the centered sampling only, not {spec.sampling!r}"
+        if spec.border != "clamp":
+            return f"{self.name} knows the border 'clamp' only, not {spec.border!r}"
         if (spec.pixel_offset, spec.min_size) not in (HALF_PIXEL, WHOLE_PIXEL):
             return (
                 f"{self.name} knows pixel_offset 0.5 without min_size and pixel_offset 0 with "
@@ -81,38 +85,34 @@ class Peer:
             return f"{self.name} takes one sampling_ratio for both axes, not {rows} and {cols}"
         return None
 
-    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: PoolSpec) -> PreparedCall:
-        """Convert the inputs and compile what there is to compile."""
+    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: CallSpec) -> PreparedCall:
+        """Convert the inputs, in the layout of the call, and compile what there is to compile."""
         raise NotImplementedError
 
     def roi_align(
-        self, features: np.ndarray, rois: np.ndarray, spec: PoolSpec, out: np.ndarray | None
+        self,
+        maps: tuple[np.ndarray, ...],
+        rois: np.ndarray,
+        levels: np.ndarray | None,
+        spec: CallSpec,
+        out: np.ndarray,
     ) -> np.ndarray:
-        """Pool ``features`` under ``rois``."""
-        channels = spec.feature_shape(features.shape)[1]
-        shape = spec.output_shape(len(rois), channels)
-        if 0 in shape or 0 in features.shape:  # torchvision reads out of bounds here
-            result = np.zeros(shape, features.dtype.newbyteorder("="))
+        """Pool ``maps`` under ``rois``."""
+        from roialign_cy.backends import kit  # not above: the suite runs on older versions too
+
+        (features,) = maps
+        if 0 in out.shape or 0 in features.shape:  # torchvision reads out of bounds here
+            out[...] = 0
         else:
-            result = self.prepare(features, rois, spec).result()
-        if out is None:
-            return result
-        out[...] = result
+            call = self.prepare(kit.as_given(features, spec), rois, spec)
+            out[...] = kit.as_nchw(call.result(), spec)
         return out
 
-    def roi_align_backward(
-        self,
-        grad_output: np.ndarray,
-        rois: np.ndarray,
-        input_shape: tuple[int, int, int, int],
-        spec: PoolSpec,
-        *,
-        features: np.ndarray | None,
-        wrt: tuple[str, ...],
-        out: np.ndarray | None,
-    ) -> tuple[np.ndarray, ...]:
-        """Refuse: most peers only run networks."""
-        raise NotImplementedError(f"{self.name} has no gradient of RoI Align")
+    def feature_gradient(self, *arguments: Any) -> Any:
+        """Never called: `cannot_run` refuses it."""
+        raise NotImplementedError
+
+    box_gradient = feature_gradient
 
 
 def working_dtype(features: np.ndarray) -> np.dtype[Any]:

@@ -11,7 +11,7 @@ from ..calls import PreparedCall
 from ._base import HALF_PIXEL, MODELS_KEPT, Peer, plain, working_dtype
 
 if TYPE_CHECKING:
-    from roialign_cy._spec import PoolSpec
+    from roialign_cy.backends.kit import CallSpec
 
 OPSET = 16  # the first with both coordinate modes, and the last that ONNX Runtime has on the CPU
 IR_VERSION = 8  # that of the opset's own time, so that older runtimes load it too
@@ -29,7 +29,7 @@ class OnnxRuntime(Peer):
     }
     near_modes: ClassVar = {"max": ("max_weighted", "max over weighted neighbours")}
 
-    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: PoolSpec) -> PreparedCall:
+    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: CallSpec) -> PreparedCall:
         """Make a session and tensors; results come from the session's own allocator."""
         from onnxruntime import OrtValue
 
@@ -55,7 +55,7 @@ class OnnxRuntime(Peer):
 
 
 @lru_cache(MODELS_KEPT)
-def session_of(spec: PoolSpec, dtype: str) -> Any:
+def session_of(spec: CallSpec, dtype: str) -> Any:
     """Give a session that runs such calls."""
     from onnxruntime import InferenceSession, SessionOptions, set_default_logger_severity
 
@@ -70,14 +70,14 @@ def session_of(spec: PoolSpec, dtype: str) -> Any:
     return InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _model(spec: PoolSpec, dtype: str) -> Any:
+def _model(spec: CallSpec, dtype: str) -> Any:
     """Build the graph: RoiAlign, with casts around it for float16 and transposes for NHWC."""
     from onnx import TensorProto, helper
 
     outer = getattr(TensorProto, {"float16": "FLOAT16", "float64": "DOUBLE"}.get(dtype, "FLOAT"))
     inner = TensorProto.DOUBLE if dtype == "float64" else TensorProto.FLOAT
     before, after = [], []
-    if spec.layout == "NHWC":
+    if spec.channels_last:
         before.append(("Transpose", {"perm": [0, 3, 1, 2]}))
         after.append(("Transpose", {"perm": [0, 2, 3, 1]}))
     if outer != inner:
@@ -89,7 +89,7 @@ def _model(spec: PoolSpec, dtype: str) -> Any:
         "output_height": spec.output_size[0],
         "output_width": spec.output_size[1],
         "sampling_ratio": spec.sampling_ratio[0],
-        "spatial_scale": spec.spatial_scale,
+        "spatial_scale": spec.spatial_scales[0],
         "coordinate_transformation_mode": "half_pixel" if half_pixel else "output_half_pixel",
     }
     chain = [*before, ("RoiAlign", pool), *after]

@@ -11,7 +11,7 @@ from ..calls import PreparedCall
 from ._base import HALF_PIXEL, MODELS_KEPT, WHOLE_PIXEL, Peer, UnsupportedTypeError, plain
 
 if TYPE_CHECKING:
-    from roialign_cy._spec import PoolSpec
+    from roialign_cy.backends.kit import CallSpec
 
 _ALIGNED_MODES = {HALF_PIXEL: "half_pixel_for_nn", WHOLE_PIXEL: "asymmetric"}
 
@@ -27,7 +27,7 @@ class OpenVino(Peer):
     }
     near_modes: ClassVar = {"max": ("max", "max from 0: equal where nothing is negative")}
 
-    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: PoolSpec) -> PreparedCall:
+    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: CallSpec) -> PreparedCall:
         """Compile the model for these shapes and bind the inputs to it."""
         import openvino
 
@@ -42,7 +42,11 @@ class OpenVino(Peer):
         request = compiled_model(spec, features.shape, len(rois), dtype.name).create_infer_request()
         for i, array in enumerate(inputs):
             request.set_input_tensor(i, openvino.Tensor(array, shared_memory=True))
-        shape = spec.output_shape(len(rois), spec.feature_shape(features.shape)[1])
+        rows, cols = spec.output_size
+        if spec.channels_last:
+            shape = len(rois), rows, cols, features.shape[3]
+        else:
+            shape = len(rois), features.shape[1], rows, cols
 
         # A request reuses its output tensor; a call has to give a result of its own. The default
         # argument keeps the arrays alive that the request only points to.
@@ -56,7 +60,7 @@ class OpenVino(Peer):
 
 
 @lru_cache(MODELS_KEPT)
-def compiled_model(spec: PoolSpec, shape: tuple[int, ...], num_rois: int, dtype: str) -> Any:
+def compiled_model(spec: CallSpec, shape: tuple[int, ...], num_rois: int, dtype: str) -> Any:
     """Give a model that runs such calls."""
     import openvino
     from openvino import opset9
@@ -65,7 +69,7 @@ def compiled_model(spec: PoolSpec, shape: tuple[int, ...], num_rois: int, dtype:
     boxes = opset9.parameter([num_rois, 4], dtype=np.float32)
     images = opset9.parameter([num_rois], dtype=np.int32)
     value = x if dtype == "float32" else opset9.convert(x, "f32")
-    if spec.layout == "NHWC":
+    if spec.channels_last:
         value = opset9.transpose(value, np.array([0, 3, 1, 2]))
     value = opset9.roi_align(
         value,
@@ -73,11 +77,11 @@ def compiled_model(spec: PoolSpec, shape: tuple[int, ...], num_rois: int, dtype:
         images,
         *spec.output_size,
         spec.sampling_ratio[0],
-        spec.spatial_scale,
+        *spec.spatial_scales,
         spec.mode,
         _ALIGNED_MODES[spec.pixel_offset, spec.min_size],
     )
-    if spec.layout == "NHWC":
+    if spec.channels_last:
         value = opset9.transpose(value, np.array([0, 2, 3, 1]))
     if dtype != "float32":
         value = opset9.convert(value, "f16")

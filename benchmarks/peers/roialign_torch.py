@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .torchvision import Torchvision
 
 if TYPE_CHECKING:
-    from roialign_cy._spec import PoolSpec
+    from roialign_cy.backends.kit import CallSpec
 
 
 class RoialignTorch(Torchvision):
@@ -20,10 +20,10 @@ class RoialignTorch(Torchvision):
     modes_refused: ClassVar = {}
     coordinate_ulps = 0
 
-    def _cannot_place(self, spec: PoolSpec) -> str | None:
+    def _cannot_place(self, spec: CallSpec) -> str | None:
         return None
 
-    def pool(self, x: Any, boxes: Any, spec: PoolSpec) -> Callable[[], Any]:
+    def pool(self, x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
         """Make the call; NHWC as a channels-last tensor, which is a view."""
         from roialign_cy import Convention
         from roialign_cy.torch import roi_align
@@ -35,11 +35,11 @@ class RoialignTorch(Torchvision):
             roi_align,
             boxes=boxes,
             output_size=spec.output_size,
-            spatial_scale=spec.spatial_scale,
+            spatial_scale=spec.spatial_scales[0],
             convention=convention,
             mode=spec.mode,
         )
-        if spec.layout == "NCHW":
+        if not spec.channels_last:
             return partial(pool, x)
         return lambda: pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 

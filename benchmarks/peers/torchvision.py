@@ -12,7 +12,7 @@ from ..calls import PreparedCall
 from ._base import HALF_PIXEL, Peer, plain, working_dtype
 
 if TYPE_CHECKING:
-    from roialign_cy._spec import PoolSpec
+    from roialign_cy.backends.kit import CallSpec
 
 _AVERAGE_ONLY = "torchvision pools by average only"
 
@@ -24,7 +24,7 @@ class Torchvision(Peer):
     packages = ("torch", "torchvision")
     modes_refused: ClassVar = {"max": _AVERAGE_ONLY, "max_weighted": _AVERAGE_ONLY}
 
-    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: PoolSpec) -> PreparedCall:
+    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: CallSpec) -> PreparedCall:
         """Wrap the arrays as tensors; NHWC as a view, of which torchvision makes its own copy."""
         import torch
 
@@ -34,26 +34,27 @@ class Torchvision(Peer):
             self.pool(x, boxes, spec), to_numpy=_to_numpy, enter=partial(_set_threads, spec)
         )
 
-    def pool(self, x: Any, boxes: Any, spec: PoolSpec) -> Callable[[], Any]:
+    def pool(self, x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
         """Make the call on tensors, without a step around it that it does not need."""
         return _pool(x, boxes, spec)
 
+    def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
+        """Say what of the call it has no words for; of gradients, it has one of the mean."""
+        if operation != "feature_gradient":
+            return super().cannot_run(spec, operation)
+        if spec.needs_features(operation):
+            return f"{self.name} is prepared for the gradient of means only"
+        return super().cannot_run(spec, "roi_align")
+
     def prepare_backward(
-        self,
-        grad_output: np.ndarray,
-        rois: np.ndarray,
-        input_shape: tuple[int, int, int, int],
-        spec: PoolSpec,
+        self, grad_output: np.ndarray, rois: np.ndarray, shape: tuple[int, ...], spec: CallSpec
     ) -> PreparedCall:
         """Run the forward pass on zeros, so that only its gradient is left to do."""
         import torch
 
-        if spec.needs_features(("features",)):
-            raise NotImplementedError(f"{self.name} is prepared for the gradient of means only")
-
         grad = torch.from_numpy(plain(grad_output, grad_output.dtype))
         boxes = torch.from_numpy(plain(rois, working_dtype(grad_output)))
-        x = torch.zeros(input_shape, dtype=grad.dtype, requires_grad=True)
+        x = torch.zeros(shape, dtype=grad.dtype, requires_grad=True)
         _set_threads(spec)
         pooled = self.pool(x, boxes, spec)()
         derive = partial(torch.autograd.grad, pooled, x, grad, retain_graph=True)
@@ -63,49 +64,48 @@ class Torchvision(Peer):
             enter=partial(_set_threads, spec),
         )
 
-    def roi_align_backward(
+    def feature_gradient(
         self,
         grad_output: np.ndarray,
         rois: np.ndarray,
-        input_shape: tuple[int, int, int, int],
-        spec: PoolSpec,
-        *,
-        features: np.ndarray | None,
-        wrt: tuple[str, ...],
-        out: np.ndarray | None,
+        levels: np.ndarray | None,
+        shapes: tuple[tuple[int, int, int, int], ...],
+        spec: CallSpec,
+        features: tuple[np.ndarray, ...] | None,
+        out: tuple[np.ndarray, ...] | None,
     ) -> tuple[np.ndarray, ...]:
-        """Gradient by the features."""
-        if wrt != ("features",):
-            raise NotImplementedError("torchvision has no gradient by the boxes")
-        if 0 in input_shape or grad_output.size == 0:
-            result = np.zeros(input_shape, grad_output.dtype.newbyteorder("="))
+        """Gradient with respect to the features."""
+        from roialign_cy.backends import kit
+
+        (result,) = out or (kit.new_maps(shapes[0], grad_output.dtype, spec),)
+        if 0 in result.shape or grad_output.size == 0:
+            result[...] = 0
         else:
-            result = self.prepare_backward(grad_output, rois, input_shape, spec).result()
-        if out is None:
-            return (result,)
-        out[...] = result
-        return (out,)
+            grads, like = kit.as_given(grad_output, spec), kit.as_given(result, spec)
+            call = self.prepare_backward(grads, rois, like.shape, spec)
+            result[...] = kit.as_nchw(call.result(), spec)
+        return (result,)
 
 
-def _pool(x: Any, boxes: Any, spec: PoolSpec) -> Callable[[], Any]:
+def _pool(x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
     from torchvision.ops import roi_align
 
     pool = partial(
         roi_align,
         boxes=boxes,
         output_size=spec.output_size,
-        spatial_scale=spec.spatial_scale,
+        spatial_scale=spec.spatial_scales[0],
         sampling_ratio=spec.sampling_ratio[0],
         aligned=(spec.pixel_offset, spec.min_size) == HALF_PIXEL,
     )
-    if spec.layout == "NCHW" and x.dtype == boxes.dtype:
+    if not spec.channels_last and x.dtype == boxes.dtype:
         return partial(pool, x)
 
     def pool_converted() -> Any:
         # float16 through float32 and back, as torchvision itself does under autocast.
-        planes = x if spec.layout == "NCHW" else x.permute(0, 3, 1, 2)
+        planes = x.permute(0, 3, 1, 2) if spec.channels_last else x
         pooled = pool(planes.to(boxes.dtype)).to(x.dtype)
-        return pooled if spec.layout == "NCHW" else pooled.permute(0, 2, 3, 1)
+        return pooled.permute(0, 2, 3, 1) if spec.channels_last else pooled
 
     return pool_converted
 
@@ -114,7 +114,7 @@ def _to_numpy(tensor: Any) -> np.ndarray:
     return tensor.detach().numpy()
 
 
-def _set_threads(spec: PoolSpec) -> None:
+def _set_threads(spec: CallSpec) -> None:
     import torch
 
     if spec.num_threads is not None:

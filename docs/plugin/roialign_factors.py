@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from roialign_cy.backends import kit
+
 
 def factor(near, far, size, axis, spec):
     """Weights (sections, size) by which a box's sections read the cells along one axis."""
-    scale, offset = spec.spatial_scale, spec.pixel_offset
+    scale, offset = spec.spatial_scales[0], spec.pixel_offset
     sections, samples = spec.output_size[axis], spec.sampling_ratio[axis]
     start = near * scale - offset
     extent = max(far * scale - offset - start, -np.inf if spec.min_size is None else spec.min_size)
@@ -22,39 +24,40 @@ class FactorsBackend:
     """What `ra.backends` asks of a backend; ``spec`` is the call with its convention filled in."""
 
     name = "factors"
-    api_version = 1
+    api_version = 2
     array_types = ("numpy:ndarray",)
 
     def unavailable_reason(self):
         """Say why it cannot run on this machine, or None."""
 
-    def cannot_run(self, spec):
+    def cannot_run(self, spec, operation):
         """Say why this one call is beyond it, or None."""
+        if operation == "box_gradient":
+            return "it has no gradient with respect to the boxes"
+        if spec.sampling not in ("centered", "interior") or spec.border != "clamp":
+            return "it only reads points, clamped to the map"
         if spec.mode != "avg" or 0 in spec.sampling_ratio:
             return "it only has the mean, at a fixed sampling_ratio"
 
-    def roi_align(self, features, rois, spec, out):
+    def roi_align(self, maps, rois, levels, spec, out):
         """Fill ``out``; all arrays have been checked."""
-        maps, placed = _channels_first(spec, features, out)
-        for k, (image, x1, y1, x2, y2) in enumerate(rois.astype(np.float64)):
-            ry = factor(y1, y2, maps.shape[2], 0, spec)
-            rx = factor(x1, x2, maps.shape[3], 1, spec)
-            placed[k] = ry @ maps[int(image)] @ rx.T
+        for k, image, ry, rx in factors(rois, maps[0].shape, spec):
+            out[k] = ry @ maps[0][image] @ rx.T
         return out
 
-    def roi_align_backward(self, grad_output, rois, input_shape, spec, *, features, wrt, out):
-        """Return a gradient for each name in ``wrt``: here, by the features."""
-        if wrt != ("features",):
-            raise NotImplementedError("only the gradient by the features")
-        result = np.empty(input_shape, grad_output.dtype) if out is None else out
+    def feature_gradient(self, grad_output, rois, levels, shapes, spec, features, out):
+        """Fill ``out``, or new maps."""
+        (result,) = out or (kit.new_maps(shapes[0], grad_output.dtype, spec),)
         result[...] = 0
-        by_map, grads = _channels_first(spec, result, grad_output)
-        for k, (image, x1, y1, x2, y2) in enumerate(rois.astype(np.float64)):
-            ry = factor(y1, y2, by_map.shape[2], 0, spec)
-            rx = factor(x1, x2, by_map.shape[3], 1, spec)
-            by_map[int(image)] += (ry.T @ grads[k] @ rx).astype(result.dtype)
+        for k, image, ry, rx in factors(rois, result.shape, spec):
+            result[image] += (ry.T @ grad_output[k] @ rx).astype(result.dtype)
         return (result,)
 
+    def box_gradient(self, grad_output, rois, levels, features, spec, out):
+        """Never called: `cannot_run` refuses it."""
 
-def _channels_first(spec, *arrays):
-    return [np.moveaxis(a, -1, 1) if spec.layout == "NHWC" else a for a in arrays]
+
+def factors(rois, shape, spec):
+    """The image of every box, and its factors: of the rows and of the columns of the map."""
+    for k, (image, x1, y1, x2, y2) in enumerate(rois.astype(np.float64)):
+        yield k, int(image), factor(y1, y2, shape[2], 0, spec), factor(x1, x2, shape[3], 1, spec)

@@ -7,10 +7,7 @@ from typing import Any
 
 import cupy
 import numpy as np
-from roialign_cy._spec import PoolSpec, make_spec
-from roialign_cy.backends.reference import BACKEND as REFERENCE
-
-from roialign_cy_gpu import BACKEND as GPU
+import roialign_cy as ra
 
 # Of the largest value: what a few roundings in the working type, and one to the result, amount to.
 TOLERANCE = {np.float16: 2e-3, np.float32: 1e-6, np.float64: 1e-13}
@@ -33,9 +30,26 @@ class Call:
     seed: int = 0
 
     @property
-    def spec(self) -> PoolSpec:
-        return make_spec(
-            self.output_size, self.convention, self.scale, self.ratio, self.mode, self.layout, None
+    def options(self) -> dict[str, Any]:
+        """Those that the forward pass and the gradients have in common."""
+        return {
+            "convention": self.convention,
+            "spatial_scale": self.scale,
+            "sampling_ratio": self.ratio,
+            "mode": self.mode,
+            "layout": self.layout,
+        }
+
+    def pool(self, features: Any, rois: Any, **options: Any) -> Any:
+        """The forward pass: on the gpu where the arrays are."""
+        return ra.roi_align(features, rois, self.output_size, **self.options, **options)
+
+    def gradients(
+        self, grad: Any, rois: Any, features: Any, wrt: Any = ("features", "rois"), **options: Any
+    ) -> Any:
+        """The gradients."""
+        return ra.roi_align_backward(
+            grad, rois, features.shape, features=features, wrt=wrt, **self.options, **options
         )
 
     def arrays(self) -> tuple[Any, Any, Any]:
@@ -73,26 +87,16 @@ def random_rois(rng: np.random.Generator, size: tuple[int, int], scale: float) -
 
 def assert_forward_agrees(call: Call) -> None:
     features, rois, _ = call.arrays()
-    expected = REFERENCE.roi_align(features, rois, call.spec, None)
-    output = GPU.roi_align(cupy.asarray(features), cupy.asarray(rois), call.spec, None)
+    expected = call.pool(features, rois, backend="reference")
+    output = call.pool(cupy.asarray(features), cupy.asarray(rois))
     assert output.dtype == features.dtype
     assert_close(output, expected, TOLERANCE[call.dtype], np.abs(features).max())
 
 
 def assert_backward_agrees(call: Call, *wrt: str) -> None:
     features, rois, grad = call.arrays()
-    expected = REFERENCE.roi_align_backward(
-        grad, rois, features.shape, call.spec, features=features, wrt=wrt, out=None
-    )
-    results = GPU.roi_align_backward(
-        cupy.asarray(grad),
-        cupy.asarray(rois),
-        features.shape,
-        call.spec,
-        features=cupy.asarray(features),
-        wrt=wrt,
-        out=None,
-    )
+    expected = call.gradients(grad, rois, features, wrt, backend="reference")
+    results = call.gradients(*map(cupy.asarray, (grad, rois, features)), wrt)
     for name, result, value in zip(wrt, results, expected, strict=True):
         assert result.dtype == value.dtype
         tolerance = TOLERANCE[call.dtype]

@@ -9,13 +9,7 @@ import cupy
 import numpy as np
 from roialign_cy import Convention
 
-from agreement import (
-    GPU,
-    REFERENCE,
-    Call,
-    assert_backward_agrees,
-    assert_forward_agrees,
-)
+from agreement import Call, assert_backward_agrees, assert_forward_agrees
 from large import large_array
 
 CELLS = Convention(pixel_offset=0.0)  # coordinates are cell indices
@@ -52,8 +46,8 @@ def maximum_of_many() -> None:
 def pool(features: Any, rois: Any, call: Call) -> None:
     """Held to the reference, on arrays that were made to be difficult."""
     rois = np.asarray(rois, call.rois_dtype)
-    expected = REFERENCE.roi_align(features, rois, call.spec, None)
-    output = GPU.roi_align(cupy.asarray(features), cupy.asarray(rois), call.spec, None)
+    expected = call.pool(features, rois, backend="reference")
+    output = call.pool(cupy.asarray(features), cupy.asarray(rois))
     np.testing.assert_allclose(output.get(), expected, rtol=0, atol=1e-6)
 
 
@@ -125,7 +119,7 @@ def bad_boxes() -> None:
     for dtype, huge in ((np.float64, 1.7e308), (np.float32, 3e38), (np.float16, 6e4)):
         rois = np.array([[1, 1, 1, 3, 3], *boxes, [0, -huge, 0, huge, 1]], dtype)
         call = Call("avg", "torchvision", scale=1.0)
-        output = GPU.roi_align(features, cupy.asarray(rois), call.spec, None).get()
+        output = call.pool(features, cupy.asarray(rois)).get()
         assert not np.isnan(output[0]).any()
         assert np.isnan(output[1:]).all()
 
@@ -135,8 +129,8 @@ def strides() -> None:
     features, rois, _ = call.arrays()
     turned = cupy.asarray(features.transpose(3, 2, 1, 0).copy()).T
     out = cupy.empty((3, 2, 9, len(rois)), np.float32).T
-    expected = GPU.roi_align(cupy.asarray(features), cupy.asarray(rois), call.spec, None)
-    GPU.roi_align(turned, cupy.asarray(rois), call.spec, out)
+    expected = call.pool(cupy.asarray(features), cupy.asarray(rois))
+    call.pool(turned, cupy.asarray(rois), out=out)
     np.testing.assert_array_equal(out.get(), expected.get())
 
 
@@ -145,10 +139,10 @@ def beyond_32_bits() -> None:
     call = Call(scale=1.0, channels=2, size=(2, 2), dtype=np.float16)
     features, *_ = call.arrays()
     rois = cupy.asarray([[1.0, 0, 0, 2, 2], [0.0, 0, 0, 2, 2]])
-    expected = GPU.roi_align(cupy.asarray(features), rois, call.spec, None).get()
+    expected = call.pool(cupy.asarray(features), rois).get()
     for axis in range(3):
         apart = large_array(features, axis)
-        np.testing.assert_array_equal(GPU.roi_align(apart, rois, call.spec, None).get(), expected)
+        np.testing.assert_array_equal(call.pool(apart, rois).get(), expected)
 
 
 def gradient_of_mean() -> None:
@@ -170,12 +164,8 @@ def gradient_on_whole_cells() -> None:
     grad = np.full((1, 1, 1, 1), np.inf)
     rois = np.array([[0.0, 1, 1, 1, 1]])
     gradients = (
-        np.asarray(
-            backend.roi_align_backward(
-                grad, rois, (1, 1, 3, 3), call.spec, features=None, wrt=("features",), out=None
-            )[0]
-        )
-        for backend in (GPU, REFERENCE)
+        call.gradients(grad, rois, np.zeros((1, 1, 3, 3)), "features", backend=backend)
+        for backend in ("gpu", "reference")
     )
     np.testing.assert_array_equal(*gradients)
 
@@ -188,16 +178,8 @@ def ties() -> None:
         features = -np.abs(np.round(features / 2))
         features[..., 3, 3] = np.nan
         gradients = (
-            backend.roi_align_backward(
-                grad,
-                rois,
-                features.shape,
-                call.spec,
-                features=features,
-                wrt=("features",),
-                out=None,
-            )[0]
-            for backend in (GPU, REFERENCE)
+            call.gradients(grad, rois, features, "features", backend=backend)
+            for backend in ("gpu", "reference")
         )
         np.testing.assert_allclose(*gradients, rtol=0, atol=1e-12)
 
@@ -212,9 +194,7 @@ def gradient_by_bad_boxes() -> None:
     call = Call("avg", channels=1, output_size=(1, 1))
     grad, rois = cupy.ones((1, 1, 1, 1), np.float32), cupy.asarray([[np.nan, 1, 1, 2, 2]])
     features = cupy.ones((2, 1, 7, 6), np.float32)
-    by_map, by_box = GPU.roi_align_backward(
-        grad, rois, features.shape, call.spec, features=features, wrt=("features", "rois"), out=None
-    )
+    by_map, by_box = call.gradients(grad, rois, features)
     assert not by_map.get().any()
     assert np.isnan(by_box.get()).all()
 

@@ -6,7 +6,6 @@ import pytest
 import roialign_cy as ra
 
 from agreement import Call
-from roialign_cy_gpu import BACKEND as GPU
 
 pytestmark = pytest.mark.gpu
 
@@ -24,13 +23,7 @@ def pool(features, rois, **options):
 
 def expected():
     features, rois, _ = arrays()
-    return GPU.roi_align(cupy.asarray(features), cupy.asarray(rois), CALL.spec, None).get()
-
-
-def backward(grad, rois, features, wrt=("features",), out=None, call=CALL):
-    return GPU.roi_align_backward(
-        grad, rois, features.shape, call.spec, features=features, wrt=wrt, out=out
-    )
+    return CALL.pool(cupy.asarray(features), cupy.asarray(rois)).get()
 
 
 def test_cupy_gives_cupy():
@@ -54,7 +47,7 @@ def test_numpy_out_is_filled():
     assert pool(features, rois, backend="gpu", out=out) is out
     np.testing.assert_array_equal(out, expected())
     gradient = np.full(features.shape, np.nan, np.float32)
-    (result,) = backward(grad, rois, features, out=gradient)
+    result = CALL.gradients(grad, rois, features, "features", out=gradient, backend="gpu")
     assert result is gradient
     assert np.isfinite(gradient).all()
 
@@ -94,18 +87,17 @@ def test_out_of_any_strides_is_filled():
     assert pool(features, rois, out=out) is out
     np.testing.assert_array_equal(out.get(), expected())
     gradient = cupy.full((2, 9, 6, 7), np.nan, np.float32).swapaxes(2, 3)
-    (plain,) = backward(grad, rois, features)
-    assert backward(grad, rois, features, out=gradient)[0] is gradient
+    plain, plain_by_boxes = CALL.gradients(grad, rois, features)
+    assert CALL.gradients(grad, rois, features, "features", out=gradient) is gradient
     np.testing.assert_array_equal(gradient.get(), plain.get())
     by_boxes = cupy.full((4, len(rois)), np.nan).T
-    (plain,) = backward(grad, rois, features, ("rois",))
-    assert backward(grad, rois, features, ("rois",), by_boxes)[0] is by_boxes
-    np.testing.assert_array_equal(by_boxes.get(), plain.get())
+    assert CALL.gradients(grad, rois, features, "rois", out=by_boxes) is by_boxes
+    np.testing.assert_array_equal(by_boxes.get(), plain_by_boxes.get())
 
 
 def test_gradients_have_the_same_bits_every_time():
     features, rois, grad = map(cupy.asarray, arrays())
-    first, second = (backward(grad, rois, features, ("features", "rois")) for _ in range(2))
+    first, second = (CALL.gradients(grad, rois, features) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a.get(), b.get())
 
@@ -118,8 +110,8 @@ def test_boxes_of_any_dtype(dtype):
     want = ra.roi_align(features, boxes, CALL.output_size, backend="reference", **OPTIONS)
     output = pool(cupy.asarray(features), cupy.asarray(boxes))
     np.testing.assert_allclose(output.get(), want, rtol=0, atol=5e-6)
-    (gradient,) = backward(
-        cupy.asarray(grad[:10]), cupy.asarray(boxes), cupy.asarray(features), ("rois",)
+    gradient = CALL.gradients(
+        cupy.asarray(grad[:10]), cupy.asarray(boxes), cupy.asarray(features), "rois"
     )
     assert gradient.dtype == as_float.dtype
 
@@ -175,15 +167,9 @@ def test_bad_box_is_nan_and_touches_nothing_else(mode, ratio):
 
     grads = np.repeat(grad[:3], 3, 0)
     mixed_grads = np.insert(grads, np.arange(9), 1, 0)
-    by_map, by_box = backward(
-        cupy.asarray(mixed_grads), cupy.asarray(mixed), features, ("features", "rois"), call=call
-    )
-    good_map, good_box = backward(
-        cupy.asarray(grads),
-        cupy.asarray(np.repeat(good, 3, 0)),
-        features,
-        ("features", "rois"),
-        call=call,
+    by_map, by_box = call.gradients(cupy.asarray(mixed_grads), cupy.asarray(mixed), features)
+    good_map, good_box = call.gradients(
+        cupy.asarray(grads), cupy.asarray(np.repeat(good, 3, 0)), features
     )
     np.testing.assert_array_equal(by_map.get(), good_map.get())
     assert np.isnan(by_box.get()[::2]).all()
@@ -241,7 +227,8 @@ def test_overflow_of_half_is_infinite():
     features = cupy.full((1, 1, 2, 2), 65504, np.float16)
     grad = cupy.full((4, 1, 1, 1), 65504, np.float16)
     boxes = cupy.zeros((4, 5))
-    (gradient,) = backward(grad, boxes, features, call=Call(output_size=(1, 1), ratio=1))
+    call = Call(output_size=(1, 1), ratio=1)
+    gradient = call.gradients(grad, boxes, features, "features")
     assert np.isinf(gradient.get()).any()
 
 
@@ -254,7 +241,7 @@ def test_empty_things(shape, num_boxes):
     assert output.shape == (num_boxes, shape[1], 2, 3)
     if 0 in shape:
         assert not output.get().any()
-    gradients = backward(cupy.ones(output.shape, np.float32), boxes, features, ("features", "rois"))
+    gradients = CALL.gradients(cupy.ones(output.shape, np.float32), boxes, features)
     assert [gradient.shape for gradient in gradients] == [shape, (num_boxes, 4)]
     if 0 in shape or not num_boxes:
         assert not any(gradient.get().any() for gradient in gradients)
@@ -312,11 +299,27 @@ def test_out_of_another_kind_or_on_top_of_an_input():
 )
 def test_bad_gradient_arguments(change, error, text):
     features, rois, grad = arrays()
-    arguments = {"grad_output": grad, "rois": rois, "features": features, "out": None} | change
-    arguments = {
-        name: None if value is None else cupy.asarray(value) for name, value in arguments.items()
-    }
+    arguments = {"grad_output": grad, "rois": rois, "features": features} | change
+    arguments = {name: cupy.asarray(value) for name, value in arguments.items()}
     with pytest.raises(error, match=text):
-        GPU.roi_align_backward(
-            input_shape=features.shape, spec=CALL.spec, wrt=("features",), **arguments
-        )
+        ra.roi_align_backward(input_shape=features.shape, **arguments, **CALL.options)
+
+
+def test_shapes_in_texts_are_in_the_layout_of_the_call():
+    last = Call(scale=1.0, layout="NHWC")
+    features, rois, grad = map(cupy.asarray, last.arrays())
+    with pytest.raises(ValueError, match=r"out must have .* \(16, 2, 3, 9\), got \(16, 2, 2, 9\)"):
+        last.pool(features, rois, out=cupy.empty((16, 2, 2, 9), np.float32))
+    with pytest.raises(ValueError, match=r"shape \(16, 2, 3, 9\) for .*, got \(16, 2, 3, 8\)"):
+        last.gradients(grad[..., 1:], rois, features)
+    with pytest.raises(ValueError, match=r"out must have .* \(2, 7, 6, 9\), got \(2, 7, 6\)"):
+        last.gradients(grad, rois, features, "features", out=cupy.empty((2, 7, 6), np.float32))
+
+
+def test_result_lies_in_memory_as_the_layout_says():
+    last = Call(layout="NHWC")
+    for on_device in (True, False):
+        features, rois, grad = map(cupy.asarray if on_device else np.asarray, last.arrays())
+        options = {"backend": "gpu"}
+        assert last.pool(features, rois, **options).flags.c_contiguous
+        assert last.gradients(grad, rois, features, "features", **options).flags.c_contiguous

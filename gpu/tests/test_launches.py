@@ -4,7 +4,7 @@ import cupy
 import numpy as np
 import pytest
 
-from agreement import GPU, Call
+from agreement import Call
 from host.plugin import MACHINE
 from mutants import beyond_32_bits
 
@@ -24,27 +24,17 @@ def watched(call):
 
 def test_forward_is_two_launches(arrays):
     features, rois, _ = arrays
-    kernels = watched(lambda: GPU.roi_align(features, rois, Call().spec, None))
+    kernels = watched(lambda: Call().pool(features, rois))
     assert kernels == [
         "roi_align_boxes_centered",
         "roi_align_avg_centered_2x2_nchw_lanes5_index32",
     ]
 
 
-@pytest.mark.parametrize(("mode", "launches"), [("avg", 4), ("max", 5)])
+@pytest.mark.parametrize(("mode", "launches"), [("avg", 5), ("max", 7)])
 def test_gradients_do_not_wait_either(mode, launches, arrays):
     features, rois, grad = arrays
-    kernels = watched(
-        lambda: GPU.roi_align_backward(
-            grad,
-            rois,
-            features.shape,
-            Call(mode).spec,
-            features=features,
-            wrt=("features", "rois"),
-            out=None,
-        )
-    )
+    kernels = watched(lambda: Call(mode).gradients(grad, rois, features))
     assert len(kernels) == launches
     assert all(name.startswith("roi_align_") for name in kernels)
 
@@ -52,36 +42,28 @@ def test_gradients_do_not_wait_either(mode, launches, arrays):
 def test_list_of_boxes_does_not_wait(arrays):
     features, rois, _ = arrays
     boxes = [rois[:, 1:], rois[:2, 1:]]
-    watched(lambda: GPU.roi_align(features, boxes, Call().spec, None))
+    watched(lambda: Call().pool(features, boxes))
 
 
 def test_nothing_is_launched_for_nothing(arrays):
     features, rois, _ = arrays
-    assert watched(lambda: GPU.roi_align(features, rois[:0], Call().spec, None)) == []
-    assert watched(lambda: GPU.roi_align(features[:, :0], rois, Call().spec, None)) == []
+    assert watched(lambda: Call().pool(features, rois[:0])) == []
+    assert watched(lambda: Call().pool(features[:, :0], rois)) == []
 
 
 def test_all_launches_are_on_the_current_stream(arrays):
     features, rois, grad = arrays
     MACHINE.check()
     with cupy.cuda.Stream(non_blocking=True) as stream:
-        GPU.roi_align_backward(
-            grad,
-            rois,
-            features.shape,
-            Call("max").spec,
-            features=features,
-            wrt=("features", "rois"),
-            out=None,
-        )
+        Call("max").gradients(grad, rois, features)
     assert {launch.stream for launch in MACHINE.launches} == {stream.ptr}
 
 
 def test_strides_and_shapes_need_no_other_kernel(arrays):
     features, rois, _ = arrays
-    GPU.roi_align(features, rois, Call().spec, None)
+    Call().pool(features, rois)
     modules = len(MACHINE._modules)
-    GPU.roi_align(features[:, :, ::-1, 1:], rois[::2], Call(output_size=(5, 1)).spec, None)
+    Call(output_size=(5, 1)).pool(features[:, :, ::-1, 1:], rois[::2])
     assert len(MACHINE._modules) == modules
 
 
@@ -96,5 +78,5 @@ def test_wide_kernel_is_for_wide_planes_only():
     rois = cupy.asarray(rois)
     for axis, index in ((0, "index32"), (1, "index32"), (2, "index64"), (3, "index64")):
         apart = large_array(features, axis)
-        GPU.roi_align(apart, rois, Call().spec, None)
+        Call().pool(apart, rois)
         assert MACHINE.launches[-1].kernel.endswith(index)

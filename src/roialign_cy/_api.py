@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from . import _arrays
-from ._spec import PoolSpec, make_shape, make_spec, make_wrt, require_gradient
+from ._spec import CallSpec, make_shape, make_spec, make_wrt, require_gradient
 from .backends import Backend, BackendUnavailableError
-from .backends._registry import resolve
+from .backends._registry import require_kind, resolve
 from .conventions import Convention
 
 
@@ -105,10 +105,24 @@ def roi_align(
         output_size, convention, spatial_scale, sampling_ratio, mode, layout, num_threads
     )
     chosen = resolve(backend, features)
-    _require_runnable(chosen, spec)
-    if isinstance(features, np.ndarray):
-        features, rois, out = _check_numpy(features, rois, spec, out)
-    return chosen.roi_align(features, rois, spec, out)
+    _require_runnable(chosen, spec, "roi_align")
+    features = _plain(features)
+    _arrays.check_features(features, layout)
+    if out is not None:
+        require_kind(out, "out", features, chosen)
+    maps, target = _arrays.as_nchw(features, spec), _arrays.as_nchw(out, spec)
+    boxes = rois
+    if isinstance(maps, np.ndarray):
+        boxes = _arrays.check_rois(rois, len(maps), spec)
+        shape = spec.output_shape(len(boxes), maps.shape[1])
+        if out is None:
+            target = _new_output(shape, maps.dtype, spec)
+        else:
+            _arrays.check_out(target, shape, maps.dtype, spec)
+    if out is not None:
+        _arrays.check_memory(out, features=features, rois=rois)
+    result = chosen.roi_align((maps,), boxes, None, spec, target)
+    return _arrays.as_given(result, spec) if out is None else out
 
 
 def roi_pool(
@@ -252,33 +266,67 @@ def roi_align_backward(
     ... )
     array([[0.5, 2. , 0.5, 2. ]])
     """
-    names = make_wrt(wrt)
+    operations = make_wrt(wrt)
     chosen = resolve(backend, grad_output, "grad_output")
-    if isinstance(grad_output, np.ndarray):
-        grad_output = np.asarray(grad_output)
-        _arrays.check_features(grad_output, layout, "grad_output")
+    grad_output = _plain(grad_output)
+    _arrays.check_features(grad_output, layout, "grad_output")
     sections = _sections(grad_output, layout)
     spec = make_spec(sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads)
-    require_gradient(spec, names)
+    require_gradient(spec, operations)
     shape = make_shape(input_shape, grad_output.dtype.itemsize)
-    if features is None and spec.needs_features(names):
+    if features is None and any(map(spec.needs_features, operations)):
         cause = "mode 'max'" if spec.mode == "max" else "wrt 'rois'"
         raise ValueError(f"features must be given for {cause}, got None")
-    if out is not None and len(names) > 1:
+    if out is not None and len(operations) > 1:
         raise ValueError(f"out must be None where wrt names several gradients, got {wrt!r}")
-    _require_runnable(chosen, spec)
-    if isinstance(grad_output, np.ndarray):
-        rois, features = _check_gradient(grad_output, rois, shape, spec, features, names, out)
-    results = chosen.roi_align_backward(
-        grad_output, rois, shape, spec, features=features, wrt=names, out=out
-    )
-    return results[0] if isinstance(wrt, str) else results
+    for operation in operations:
+        _require_runnable(chosen, spec, operation)
+    maps: Any = None
+    if features is not None:
+        require_kind(features, "features", grad_output, chosen)
+        features = _plain(features)
+        maps = (_arrays.as_nchw(features, spec),)
+    target: Any = None
+    if out is not None:
+        require_kind(out, "out", grad_output, chosen)
+        target = _arrays.as_nchw(out, spec)
+        if operations == ("feature_gradient",):
+            target = (target,)
+    grads, shapes = _arrays.as_nchw(grad_output, spec), (_arrays.nchw_shape(shape, spec),)
+    boxes = rois
+    if isinstance(grads, np.ndarray):
+        boxes = _arrays.check_rois(rois, shapes[0][0], spec)
+        for operation in operations:
+            _arrays.check_gradient(operation, grads, boxes, shapes, spec, maps, target)
+    if out is not None:
+        _arrays.check_memory(out, grad_output=grad_output, rois=rois, features=features)
+    results = []
+    for operation in operations:
+        if operation == "feature_gradient":
+            (result,) = chosen.feature_gradient(grads, boxes, None, shapes, spec, maps, target)
+        else:
+            result = chosen.box_gradient(grads, boxes, None, maps, spec, target)
+        results.append(_arrays.as_given(result, spec) if out is None else out)
+    return results[0] if isinstance(wrt, str) else tuple(results)
+
+
+def _new_output(shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec) -> Any:
+    try:
+        return _arrays.new_maps(shape, dtype, spec)
+    except ValueError:
+        raise ValueError(
+            "output_size must give an array that can exist, got shape "
+            f"{_arrays.given_shape(shape, spec)}"
+        ) from None
+
+
+def _plain(array: Any) -> Any:
+    """No subclasses of NumPy's array: a matrix would index its own way."""
+    return np.asarray(array) if isinstance(array, np.ndarray) else array
 
 
 def _sections(grad_output: Any, layout: str) -> tuple[int, int]:
     """Output size of the call whose gradient this is."""
-    if grad_output.ndim != 4:
-        raise ValueError(f"grad_output must have four axes, got shape {grad_output.shape}")
     rows, cols = grad_output.shape[1:3] if layout == "NHWC" else grad_output.shape[2:]
     if rows == 0 or cols == 0:
         raise ValueError(
@@ -287,65 +335,7 @@ def _sections(grad_output: Any, layout: str) -> tuple[int, int]:
     return rows, cols
 
 
-def _check_gradient(
-    grad_output: Any,
-    rois: Any,
-    input_shape: tuple[int, int, int, int],
-    spec: PoolSpec,
-    features: Any | None,
-    wrt: tuple[str, ...],
-    out: Any | None,
-) -> tuple[Any, Any | None]:
-    """The boxes and features of a gradient, checked with all else."""
-    num_images, channels, _, _ = spec.feature_shape(input_shape)
-    dtype = grad_output.dtype.newbyteorder("=")
-    boxes = _arrays.check_rois(rois, num_images, spec)
-    expected = spec.output_shape(len(boxes), channels)
-    if grad_output.shape != expected:
-        raise ValueError(
-            f"grad_output must have the shape {expected} for these rois and input_shape, "
-            f"got {grad_output.shape}"
-        )
-    if features is not None:
-        if not isinstance(features, np.ndarray):
-            raise TypeError(f"features must be a NumPy array, got {type(features).__name__}")
-        features = np.asarray(features)
-        _arrays.check_features(features, spec.layout)
-        if features.shape != input_shape:
-            raise ValueError(
-                f"features must have the shape input_shape = {input_shape}, got {features.shape}"
-            )
-        if features.dtype.newbyteorder("=") != dtype:
-            raise TypeError(
-                f"features must have the dtype of grad_output, {dtype}, got {features.dtype}"
-            )
-    if out is not None:
-        inputs = {"grad_output": grad_output, "rois": rois, "features": features}
-        by_features = wrt == ("features",)
-        shape = input_shape if by_features else (len(boxes), 4)
-        _arrays.check_out(
-            out, shape, dtype if by_features else boxes.dtype.newbyteorder("="), **inputs
-        )
-    return boxes, features
-
-
-def _require_runnable(backend: Backend, spec: PoolSpec) -> None:
-    reason = backend.cannot_run(spec)
+def _require_runnable(chosen: Backend, spec: CallSpec, operation: str) -> None:
+    reason = chosen.cannot_run(spec, operation)
     if reason is not None:
-        raise BackendUnavailableError(f"backend {backend.name!r} cannot run this call: {reason}")
-
-
-def _check_numpy(features: Any, rois: Any, spec: PoolSpec, out: Any) -> tuple[Any, Any, Any]:
-    """The arrays of a call, checked, with memory for the result."""
-    features = np.asarray(features)  # no subclasses: a matrix would index its own way
-    _arrays.check_features(features, spec.layout)
-    num_images, channels, _, _ = spec.feature_shape(features.shape)
-    boxes = _arrays.check_rois(rois, num_images, spec)
-    shape = spec.output_shape(len(boxes), channels)
-    if out is None:
-        out = _arrays.new_output(shape, features.dtype)
-    else:
-        _arrays.check_out(
-            out, shape, features.dtype.newbyteorder("="), features=features, rois=rois
-        )
-    return features, boxes, out
+        raise BackendUnavailableError(f"backend {chosen.name!r} cannot run this call: {reason}")

@@ -1,7 +1,8 @@
-"""Checks on NumPy arguments, made once for every backend, and the errors they raise."""
+"""Axes and checks of the arrays of a call: written once, for every kind of array."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +11,76 @@ from ._core import boxcheck
 from .boxes import normalise_rois
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from ._spec import PoolSpec
+    from ._spec import CallSpec
 
 
-def check_features(features: NDArray[Any], layout: str, name: str = "features") -> None:
+def as_nchw(array: Any, spec: CallSpec) -> Any:
+    """View maps that the caller gave with their axes in the order NCHW.
+
+    Parameters
+    ----------
+    array : array or None
+        With four axes, in the order of the call's ``layout``. What has another number of axes,
+        or none, is given back as it is.
+    spec : CallSpec
+    """
+    if spec.channels_last and getattr(array, "ndim", 0) == 4:
+        return array.transpose(0, 3, 1, 2)
+    return array
+
+
+def as_given(array: Any, spec: CallSpec) -> Any:
+    """View maps NCHW with their axes in the order of the call's ``layout``: undo `as_nchw`."""
+    if spec.channels_last and getattr(array, "ndim", 0) == 4:
+        return array.transpose(0, 2, 3, 1)
+    return array
+
+
+def nchw_shape(shape: tuple[int, ...], spec: CallSpec) -> tuple[int, int, int, int]:
+    """(N, C, H, W) of a shape in the order of the call's ``layout``."""
+    if spec.channels_last:
+        n, h, w, c = shape
+    else:
+        n, c, h, w = shape
+    return n, c, h, w
+
+
+def given_shape(shape: tuple[int, ...], spec: CallSpec) -> tuple[int, ...]:
+    """The shape of `as_given` of an array of that shape."""
+    if spec.channels_last and len(shape) == 4:
+        n, c, h, w = shape
+        return n, h, w, c
+    return shape
+
+
+def new_maps(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    spec: CallSpec,
+    make: Callable[[tuple[int, ...], np.dtype[Any]], Any] = np.empty,
+) -> Any:
+    """Allocate a result NCHW, in the memory order of the call's ``layout``.
+
+    Parameters
+    ----------
+    shape : (int, int, int, int)
+        In the order NCHW.
+    dtype : numpy.dtype
+        Its byte order does not count: the result's is native.
+    spec : CallSpec
+    make : callable, default `numpy.empty`
+        What allocates, given a shape and a dtype: `cupy.empty`, `numpy.zeros`.
+    """
+    # Asking a dtype costs less than a conversion that changes nothing.
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
+    return as_nchw(make(given_shape(shape, spec), native), spec)
+
+
+def check_features(features: Any, layout: str, name: str = "features") -> None:
     """Raise unless ``features`` is a 4-D array of float16, float32 or float64."""
     dtype = features.dtype
     if dtype.char in "efd" and features.ndim == 4:
@@ -31,7 +96,7 @@ def check_features(features: NDArray[Any], layout: str, name: str = "features") 
         raise ValueError(f"{name} must have four axes ({layout}), got shape {features.shape}")
 
 
-def check_rois(rois: Any, num_images: int, spec: PoolSpec) -> NDArray[np.floating]:
+def check_rois(rois: Any, num_images: int, spec: CallSpec) -> NDArray[np.floating]:
     """``rois`` as a (K, 5) array whose every box can be pooled."""
     boxes = normalise_rois(rois, num_images)
     fault = find_fault(boxes, num_images, spec)
@@ -41,7 +106,7 @@ def check_rois(rois: Any, num_images: int, spec: PoolSpec) -> NDArray[np.floatin
 
 
 def find_fault(
-    boxes: NDArray[np.floating], num_images: int, spec: PoolSpec
+    boxes: NDArray[np.floating], num_images: int, spec: CallSpec
 ) -> tuple[int, str] | None:
     """The first of the (K, 5) ``boxes`` that cannot be pooled, and why; None if all can."""
     row, fault = boxcheck.find_fault(boxes, num_images, spec)
@@ -65,19 +130,87 @@ _FAULTS = {
 }
 
 
-def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: Any) -> None:
-    """Raise unless ``out`` can be written with a result of that shape and dtype."""
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+def check_gradient(
+    operation: str,
+    grad_output: Any,
+    rois: Any,
+    shapes: tuple[tuple[int, int, int, int], ...],
+    spec: CallSpec,
+    features: tuple[Any, ...] | None,
+    out: Any,
+) -> None:
+    """Raise unless shapes and dtypes of the arrays of a gradient fit each other.
+
+    Parameters
+    ----------
+    operation : {"feature_gradient", "box_gradient"}
+    grad_output, rois, shapes, spec, features, out
+        As that method of a backend gets them; of the (K, 5) boxes, values are not looked at.
+    """
+    expected = spec.output_shape(len(rois), shapes[0][1])
+    if grad_output.shape != expected:
+        raise ValueError(
+            f"grad_output must have the shape {given_shape(expected, spec)} for these rois and "
+            f"input_shape, got {given_shape(grad_output.shape, spec)}"
+        )
+    for array, shape in zip(features or (), shapes, strict=features is not None):
+        check_features(array, "NHWC" if spec.channels_last else "NCHW")
+        if array.shape != shape:
+            raise ValueError(
+                f"features must have the shape input_shape = {given_shape(shape, spec)}, "
+                f"got {given_shape(array.shape, spec)}"
+            )
+        dtype = grad_output.dtype.newbyteorder("=")
+        if array.dtype.newbyteorder("=") != dtype:
+            raise TypeError(
+                f"features must have the dtype of grad_output, {dtype}, got {array.dtype}"
+            )
+    if out is None:
+        return
+    if operation == "box_gradient":
+        check_out(out, (len(rois), 4), rois.dtype, spec)
+    else:
+        for array, shape in zip(out, shapes, strict=True):
+            check_out(array, shape, grad_output.dtype, spec)
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec) -> None:
+    """Raise unless ``out`` has the shape (maps: NCHW) and the dtype, in native byte order."""
     if out.shape != shape:
-        raise ValueError(f"out must have the shape {shape}, got {out.shape}")
-    if out.dtype != dtype:
-        raise ValueError(f"out must have the dtype {dtype}, got {out.dtype}")
-    if not out.flags.writeable:
+        expected, got = given_shape(shape, spec), given_shape(out.shape, spec)
+        raise ValueError(f"out must have the shape {expected}, got {got}")
+    native = dtype.newbyteorder("=")
+    if out.dtype != native:
+        raise ValueError(f"out must have the dtype {native}, got {out.dtype}")
+
+
+def check_memory(out: Any, **inputs: Any) -> None:
+    """Raise if ``out`` cannot be written, or overlaps one of the inputs.
+
+    Of arrays that say nothing of their memory by NumPy's or CUDA's array interface, nothing is
+    known, and nothing refused.
+    """
+    memory = _memory(out)
+    if memory is None:
+        return
+    if not memory.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
     for name, array in inputs.items():
-        if isinstance(array, np.ndarray) and _share_memory(out, array):
+        other = _memory(array)
+        if other is not None and _share_memory(memory, other):
             raise ValueError(f"out must not overlap {name}, which it shares memory with")
+
+
+def _memory(array: Any) -> NDArray[Any] | None:
+    """A NumPy array of the same addresses; None if they are unknown."""
+    if isinstance(array, np.ndarray):
+        return array
+    facts = getattr(array, "__cuda_array_interface__", None)
+    if facts is None:
+        return None
+    address, is_read_only = facts["data"]
+    facts = facts | {"version": 3, "data": (address or 1, is_read_only)}  # NumPy takes no null
+    return np.asarray(SimpleNamespace(__array_interface__=facts))  # never to be read
 
 
 def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
@@ -85,13 +218,3 @@ def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
         return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:  # strides too odd to tell: better refused than wrong
         return True
-
-
-def new_output(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Uninitialised memory for a result, native whatever the byte order of ``dtype``."""
-    try:
-        return np.empty(shape, dtype if dtype.isnative else dtype.newbyteorder("="))
-    except ValueError:
-        raise ValueError(
-            f"output_size must give an array that can exist, got shape {shape}"
-        ) from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ._choices import require_choice
+from ._core.threads import check_num_threads
 from .conventions import (
     MAX_SAMPLING_RATIO,
     MODE_OF_SAMPLING,
@@ -21,20 +22,20 @@ from .conventions import (
 )
 
 LAYOUTS = ("NCHW", "NHWC")
-WRT = ("features", "rois")
-"""What there are gradients for."""
+WRT = {"features": "feature_gradient", "rois": "box_gradient"}
+"""What there are gradients with respect to -> the operation that computes one."""
 
 
 @dataclass(frozen=True, slots=True)
-class PoolSpec:
-    """Everything about a pooling call except its arrays; what a backend is given.
+class CallSpec:
+    """Everything about a call except its arrays: what a backend is told.
 
     Attributes
     ----------
     output_size : (int, int)
         Sections per box along (rows, columns), each >= 1.
-    spatial_scale : float
-        Cells per input unit.
+    spatial_scales : tuple of float
+        Cells per input unit, of each map.
     pixel_offset : float
         Cells subtracted from scaled box coordinates.
     min_size : float or None
@@ -49,51 +50,41 @@ class PoolSpec:
         is counted it is 1).
     mode : {"avg", "max", "max_weighted"}
         How samples are reduced; ``max_rule`` is already applied.
-    layout : {"NCHW", "NHWC"}
-        Axes of the features and of the output.
+    channels_last : bool
+        Memory order of a result that the backend allocates: that of the axes NHWC, or NCHW. The
+        arrays that a backend is given have their axes in the order NCHW in either case.
     num_threads : int or None
         Upper bound from the caller; None leaves it to the backend's policy.
     """
 
     output_size: tuple[int, int]
-    spatial_scale: float
+    spatial_scales: tuple[float, ...]
     pixel_offset: float
     min_size: float | None
     sampling: str
     border: str
     sampling_ratio: tuple[int, int]
     mode: str
-    layout: str
+    channels_last: bool
     num_threads: int | None
 
     def output_shape(self, num_rois: int, channels: int) -> tuple[int, int, int, int]:
-        """Shape of the result for that many boxes and channels, in this spec's layout."""
-        rows, cols = self.output_size
-        if self.layout == "NCHW":
-            return num_rois, channels, rows, cols
-        return num_rois, rows, cols, channels
+        """Shape of the pooled values of that many boxes: (K, C, rows, cols)."""
+        return num_rois, channels, *self.output_size
 
-    def needs_features(self, wrt: tuple[str, ...]) -> bool:
-        """Whether these gradients depend on the features, and not on the boxes alone."""
-        return self.mode != "avg" or "rois" in wrt
-
-    def feature_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-        """(N, C, H, W) of a feature array of this layout."""
-        if self.layout == "NCHW":
-            n, c, h, w = shape
-        else:
-            n, h, w, c = shape
-        return n, c, h, w
+    def needs_features(self, operation: str) -> bool:
+        """Whether a gradient depends on the features, and not on the boxes alone."""
+        return operation == "box_gradient" or self.mode != "avg"
 
 
 def make_wrt(wrt: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Check what gradients are asked for; always a tuple comes back."""
+    """Check what gradients are asked for; the operations that compute them come back."""
     names = tuple(wrt) if isinstance(wrt, tuple | list) else (wrt,)
     for name in names:
         require_choice("wrt", name, WRT)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"wrt must name each gradient once, and at least one, got {wrt!r}")
-    return names
+    return tuple(WRT[name] for name in names)
 
 
 def make_shape(input_shape: tuple[int, ...], itemsize: int) -> tuple[int, int, int, int]:
@@ -113,12 +104,12 @@ def make_shape(input_shape: tuple[int, ...], itemsize: int) -> tuple[int, int, i
     return shape
 
 
-def require_gradient(spec: PoolSpec, wrt: tuple[str, ...]) -> None:
+def require_gradient(spec: CallSpec, operations: tuple[str, ...]) -> None:
     """Raise unless there are such gradients."""
-    if spec.sampling == "cells" and "rois" in wrt:
+    if spec.sampling == "cells" and "box_gradient" in operations:
         raise ValueError(
             "wrt must be 'features' with sampling 'cells': rounded boxes have no gradient, "
-            f"got {wrt!r}"
+            "got 'rois'"
         )
     if spec.mode == "max_weighted":
         raise ValueError(
@@ -135,7 +126,7 @@ def make_spec(
     mode: str | None,
     layout: str,
     num_threads: int | None,
-) -> PoolSpec:
+) -> CallSpec:
     """Check the options of a call and fill in what its convention leaves open."""
     # Pairs become tuples of ints before the cache sees them: 2, 2.0 and True are one key to it.
     options = (
@@ -163,7 +154,7 @@ def _build_spec(
     mode: str | None,
     layout: str,
     num_threads: int | None,
-) -> PoolSpec:
+) -> CallSpec:
     chosen = find_convention(convention)
     if min(output_size) < 1:
         raise ValueError(f"output_size must be at least 1 x 1, got {output_size}")
@@ -188,17 +179,17 @@ def _build_spec(
                 f"at most {MAX_SAMPLING_RATIO} are possible: give a sampling_ratio"
             )
     require_choice("layout", layout, LAYOUTS)
-    return PoolSpec(
+    return CallSpec(
         output_size=output_size,
-        spatial_scale=_scale(spatial_scale),
+        spatial_scales=(_scale(spatial_scale),),
         pixel_offset=chosen.pixel_offset,
         min_size=chosen.min_size,
         sampling=chosen.sampling,
         border=chosen.border,
         sampling_ratio=ratio,
         mode=_mode(mode, chosen),
-        layout=layout,
-        num_threads=_threads(num_threads),
+        channels_last=layout == "NHWC",
+        num_threads=check_num_threads(num_threads),
     )
 
 
@@ -222,15 +213,3 @@ def _scale(spatial_scale: float) -> float:
     if scale <= 0:
         raise ValueError(f"spatial_scale must be > 0, got {spatial_scale!r}")
     return scale
-
-
-def _threads(num_threads: int | None) -> int | None:
-    if num_threads is None:
-        return None
-    try:
-        count = operator.index(num_threads)
-    except TypeError:
-        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}") from None
-    if count < 1:
-        raise ValueError(f"num_threads must be at least 1, got {num_threads!r}")
-    return count

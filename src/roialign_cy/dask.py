@@ -25,7 +25,7 @@ from ._spec import make_spec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._spec import PoolSpec
+    from ._spec import CallSpec
     from .conventions import Convention
 
 __all__ = ["roi_align"]
@@ -103,7 +103,7 @@ def roi_align(
             "rois_per_image must be a list or tuple with the boxes of each image, "
             f"got {type(rois_per_image).__name__}"
         )
-    num_images, _, *size = spec.feature_shape(features.shape)
+    num_images, _, *size = _arrays.nchw_shape(features.shape, spec)
     if math.isnan(num_images):
         raise ValueError("features must have a known number of images: call compute_chunk_sizes()")
     if any(map(math.isnan, size)):
@@ -144,7 +144,7 @@ def roi_align(
     )
 
 
-def _checked(rois_per_image: Sequence[Any], spec: PoolSpec) -> NDArray[np.floating]:
+def _checked(rois_per_image: Sequence[Any], spec: CallSpec) -> NDArray[np.floating]:
     """All boxes as rows, image by image."""
     rois = boxes.join(rois_per_image, "rois_per_image")
     return _arrays.check_rois(rois, len(rois_per_image), spec)

@@ -71,7 +71,7 @@ def can_be_pooled(rows: np.ndarray, images: int, spec: Any) -> bool:
     Told by the docstring's words in NumPy's arithmetic, not by the library's check.
     """
     number = rows.dtype.type
-    scale, offset = number(spec.spatial_scale), number(spec.pixel_offset)
+    scale, offset = number(spec.spatial_scales[0]), number(spec.pixel_offset)
     for row in rows:
         index = float(row[0])
         if not (np.isfinite(row).all() and 0 <= index < images and index.is_integer()):
@@ -80,8 +80,8 @@ def can_be_pooled(rows: np.ndarray, images: int, spec: Any) -> bool:
             (2, 1), spec.output_size, spec.sampling_ratio, strict=True
         ):
             near, far = float(row[axis]), float(row[axis + 2])
-            start = near * spec.spatial_scale - spec.pixel_offset
-            extent = far * spec.spatial_scale - spec.pixel_offset - start
+            start = near * spec.spatial_scales[0] - spec.pixel_offset
+            extent = far * spec.spatial_scales[0] - spec.pixel_offset - start
             own = row[axis + 2] * scale - offset - (row[axis] * scale - offset)
             if spec.min_size is not None:
                 extent = spec.min_size if extent < spec.min_size else extent

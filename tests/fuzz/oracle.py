@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 import roialign_cy as ra
-from roialign_cy._spec import PoolSpec, make_spec
+from roialign_cy import _arrays
+from roialign_cy._spec import CallSpec, make_spec
 from roialign_cy.backends import reference
 
 from .calls import Call
@@ -65,7 +66,7 @@ def _gradients(arguments: dict[str, Any], result: Any) -> str:
                 relative = BY_BOXES[grads.dtype.name] + float(np.finfo(got.dtype).eps)
                 # Slopes are numbers of the working type, however small the scale.
                 smallest = float(np.finfo(np.promote_types(grads.dtype, np.float32)).tiny)
-                slope = max(spec.spatial_scale, smallest)
+                slope = max(spec.spatial_scales[0], smallest)
                 tolerance = relative * added * _largest(features) * slope
             # The slopes of a mean's samples may cancel in a cell, which then is not read.
             is_lax = name == "rois" and spec.mode == "avg"
@@ -79,11 +80,9 @@ def _gradients(arguments: dict[str, Any], result: Any) -> str:
     return "kernel"
 
 
-def has_near_tie(arguments: dict[str, Any], spec: PoolSpec) -> bool:
+def has_near_tie(arguments: dict[str, Any], spec: CallSpec) -> bool:
     """Say whether two points of a section could each be its largest, but for rounding."""
-    features = np.asarray(arguments["features"])
-    if spec.layout == "NHWC":
-        features = np.moveaxis(features, -1, 1)
+    features = _arrays.as_nchw(np.asarray(arguments["features"]), spec)
     features = features.astype(np.float64)
     rois = arguments["rois"]
     if isinstance(rois, list):
@@ -100,7 +99,7 @@ def has_near_tie(arguments: dict[str, Any], spec: PoolSpec) -> bool:
     return False
 
 
-def spec_of(function: str, arguments: dict[str, Any]) -> PoolSpec:
+def spec_of(function: str, arguments: dict[str, Any]) -> CallSpec:
     """Fill in what the options of a plain pooling call leave open."""
     if function == "roi_pool":
         whole_cells = ra.Convention(pixel_offset=0.0, sampling_ratio=1)

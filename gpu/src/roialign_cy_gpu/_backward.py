@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
+from roialign_cy.backends import kit
 
 from . import _kernels
 from ._device_arrays import (
@@ -18,64 +19,50 @@ from ._device_arrays import (
 from ._forward import make_boxes
 
 if TYPE_CHECKING:
-    from roialign_cy._spec import PoolSpec
+    from roialign_cy.backends.kit import CallSpec
 
 
-def gradients(
-    grad_output: Any,
-    rois: Any,
-    input_shape: tuple[int, int, int, int],
-    spec: PoolSpec,
-    *,
-    features: Any | None,
-    wrt: tuple[str, ...],
-    out: Any | None,
-) -> tuple[Any, ...]:
-    """Gradients for each name in ``wrt``, on the current stream; the same bits every time."""
-    call = _Call(grad_output, rois, input_shape, spec, features)
-    compute = {"features": call.by_features, "rois": call.by_rois}
-    return tuple(compute[name](out) for name in wrt)
+class Call:
+    """The arrays of a call, prepared for its gradients on the current stream.
 
-
-class _Call:
-    """The arrays of a call, prepared once for all of its gradients."""
+    Each gradient has the same bits every time.
+    """
 
     def __init__(
         self,
         grad_output: Any,
         rois: Any,
-        input_shape: tuple[int, int, int, int],
-        spec: PoolSpec,
-        features: Any | None,
+        shapes: tuple[tuple[int, int, int, int], ...],
+        spec: CallSpec,
+        features: tuple[Any, ...] | None,
     ) -> None:
         self.spec = spec
-        self.input_shape = tuple(input_shape)
-        self.num_images, self.channels, self.height, self.width = spec.feature_shape(input_shape)
+        (self.shape,) = shapes
+        self.num_images, self.channels, self.height, self.width = self.shape
         self.grad_output, self.rois = grad_output, rois
         self.interior = spec.sampling == "interior"
-        self.channels_last = spec.layout == "NHWC"
         self.has_sections = grad_output.size > 0 and self.height > 0 and self.width > 0
         self.boxes = make_boxes(rois, self.num_images, (self.height, self.width), spec)
         if not self.has_sections:
             return
-        self.grad = device_array(grad_output, spec.layout)
-        self.source = None if features is None else device_array(features, spec.layout)
+        self.grad = device_array(grad_output)
+        self.source = None if features is None else device_array(features[0])
         self.lanes, self.groups = lanes_and_groups(self.channels)
         self.argmax = self._find_argmax() if spec.mode == "max" else None
 
-    def by_features(self, out: Any | None) -> Any:
-        """The feature gradient."""
+    def feature_gradient(self, out: Any | None) -> Any:
+        """The gradient with respect to the features."""
         if out is None:
-            out = cupy.empty(self.input_shape, self.grad_output.dtype)
+            out = kit.new_maps(self.shape, self.grad_output.dtype, self.spec, cupy.empty)
         if not self.has_sections:
             out.fill(0)
             return out
-        target = device_array(out, self.spec.layout)
+        target = device_array(out)
         threads = (self.num_images, self.groups, self.height, self.width)
         argmax = self._argmax_arguments()
         wide = needs_wide_index((len(self.rois),), self.grad, target) or needs_wide_index(threads)
         kernel = _kernels.gather_kernel(
-            self.spec.mode, self.interior, self.channels_last, self.lanes, wide
+            self.spec.mode, self.interior, target.channels_last, self.lanes, wide
         )
         kernel(
             self.grad.pointer,
@@ -94,8 +81,8 @@ class _Call:
         )
         return out
 
-    def by_rois(self, out: Any | None) -> Any:
-        """The box gradient."""
+    def box_gradient(self, out: Any | None) -> Any:
+        """The gradient with respect to the boxes."""
         num_boxes = len(self.rois)
         if out is None:
             out = cupy.empty((num_boxes, 4), self.rois.dtype)
@@ -127,7 +114,7 @@ class _Call:
         kernel = _kernels.box_parts_kernel(
             self.spec.mode,
             self.interior,
-            self.channels_last,
+            self.source.channels_last,
             needs_wide_index(threads, self.source, self.grad),
         )
         kernel(
@@ -137,7 +124,7 @@ class _Call:
             self.height,
             self.width,
             pointer(self.boxes),
-            self.spec.spatial_scale,
+            *self.spec.spatial_scales,
             self.grad.pointer,
             *self.grad.strides,
             rows,
@@ -152,13 +139,14 @@ class _Call:
         assert self.source is not None  # checked: the gradient of a maximum needs the features
         rows, cols = self.spec.output_size
         threads = (len(self.rois), self.groups, rows, cols)
+        float64 = np.dtype(np.float64)
         row, col = (
-            device_array(cupy.empty(self.grad_output.shape, np.float64), self.spec.layout)
+            device_array(kit.new_maps(self.grad_output.shape, float64, self.spec, cupy.empty))
             for _ in range(2)
         )
         kernel = _kernels.argmax_kernel(
             self.interior,
-            self.channels_last,
+            self.source.channels_last,
             self.lanes,
             needs_wide_index(threads, self.source, row),
         )

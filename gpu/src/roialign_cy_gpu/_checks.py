@@ -1,4 +1,4 @@
-"""Checks on CuPy arguments that cost no synchronisation, with the errors of NumPy ones.
+"""Boxes and devices of CuPy arguments, checked without a synchronisation.
 
 The values of boxes lie on the device and are looked at only where ``ROIALIGN_VALIDATE=1`` asks
 for it; otherwise a bad box gives NaN.
@@ -11,85 +11,49 @@ from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
-from roialign_cy import _arrays, boxes
+from roialign_cy import boxes
+from roialign_cy.backends import kit
 
 if TYPE_CHECKING:
-    from roialign_cy._spec import PoolSpec
+    from roialign_cy.backends.kit import CallSpec
 
 VALIDATE = "ROIALIGN_VALIDATE"
 
 
-def check_features(features: Any, spec: PoolSpec) -> None:
-    """Raise unless ``features`` can be pooled."""
-    _arrays.check_features(features, spec.layout)
-
-
-def check_rois(rois: Any, features: Any, spec: PoolSpec) -> Any:
-    """``rois`` as a CuPy array of shape (K, 5) and floating dtype."""
-    return _normalised(rois, features, spec.feature_shape(features.shape)[0], spec)
-
-
-def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: Any) -> None:
-    """Raise unless ``out`` can be written with a result of that shape and dtype."""
-    if not isinstance(out, cupy.ndarray):
-        raise TypeError(f"out must be a CuPy array, got {type(out).__name__}")
-    _require_device("out", out)
-    views = {name: _host_view(array) for name, array in inputs.items() if array is not None}
-    _arrays.check_out(_host_view(out), shape, dtype, **views)
-
-
-def check_backward(
+def check_gradient(
+    operation: str,
     grad_output: Any,
     rois: Any,
-    input_shape: tuple[int, int, int, int],
-    spec: PoolSpec,
-    features: Any | None,
-    wrt: tuple[str, ...],
-    out: Any | None,
+    shapes: tuple[tuple[int, int, int, int], ...],
+    spec: CallSpec,
+    features: tuple[Any, ...] | None,
+    out: Any,
 ) -> Any:
-    """Raise unless these gradients can be computed; the boxes as in `check_rois`."""
-    num_images, channels, _, _ = spec.feature_shape(input_shape)
-    rois = _normalised(rois, grad_output, num_images, spec)
-    _arrays.check_features(grad_output, spec.layout, "grad_output")
-    shape = spec.output_shape(len(rois), channels)
-    if grad_output.shape != shape:
-        raise ValueError(f"grad_output must have the shape {shape}, got {grad_output.shape}")
-    if features is not None:
-        _require_array("features", features)
-        _arrays.check_features(features, spec.layout)
-        if features.shape != tuple(input_shape):
-            raise ValueError(
-                f"features must have the shape input_shape {tuple(input_shape)}, "
-                f"got {features.shape}"
-            )
-        if features.dtype != grad_output.dtype:
-            raise TypeError(
-                f"features must have the dtype of grad_output, {grad_output.dtype}, "
-                f"got {features.dtype}"
-            )
+    """Raise unless this gradient can be computed; the boxes as in `check_rois`."""
+    rois = check_rois(rois, shapes[0][0], spec)
+    for array in features or ():
+        require_device("features", array)
     if out is not None:
-        expected = {
-            "features": (tuple(input_shape), grad_output.dtype),
-            "rois": ((len(rois), 4), rois.dtype),
-        }[wrt[0]]
-        check_out(out, *expected, grad_output=grad_output, rois=rois, features=features)
+        require_device("out", out if operation == "box_gradient" else out[0])
+    kit.check_gradient(operation, grad_output, rois, shapes, spec, features, out)
     return rois
 
 
-def _normalised(rois: Any, neighbour: Any, num_images: int, spec: PoolSpec) -> Any:
+def check_rois(rois: Any, num_images: int, spec: CallSpec) -> Any:
+    """``rois`` as a CuPy array of shape (K, 5) and floating dtype."""
     if isinstance(rois, list | tuple) and any(isinstance(entry, cupy.ndarray) for entry in rois):
         rois = _from_list(rois, num_images)
     if not isinstance(rois, cupy.ndarray):
         # Numbers of the host: looking at them costs nothing, so they are checked as always.
-        return cupy.asarray(_arrays.check_rois(rois, num_images, spec))
-    _require_device("rois", rois)
+        return cupy.asarray(kit.check_rois(rois, num_images, spec))
+    require_device("rois", rois)
     if rois.ndim != 2 or rois.shape[1] != 5:
         raise ValueError(f"rois must have the shape (K, 5), got {rois.shape}")
     rois = _floating("rois", rois)
     if any(stride % rois.itemsize for stride in rois.strides):
         rois = cupy.ascontiguousarray(rois)
     if _is_validating():
-        _arrays.check_rois(cupy.asnumpy(rois), num_images, spec)
+        kit.check_rois(cupy.asnumpy(rois), num_images, spec)
     return rois
 
 
@@ -106,7 +70,7 @@ def _from_list(entries: Any, num_images: int) -> Any:
             continue
         if array.ndim != 2 or array.shape[1] != 4:
             raise ValueError(f"rois[{index}] must have the shape (K, 4), got {array.shape}")
-        _require_device(f"rois[{index}]", array)
+        require_device(f"rois[{index}]", array)
         arrays.append((index, _floating(f"rois[{index}]", array)))
     if not arrays:
         return cupy.empty((0, 5))
@@ -128,31 +92,11 @@ def _floating(name: str, array: Any) -> Any:
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
-def _require_array(name: str, array: Any) -> None:
-    if not isinstance(array, cupy.ndarray):
-        raise TypeError(f"{name} must be a CuPy array, got {type(array).__name__}")
-    _require_device(name, array)
-
-
-def _require_device(name: str, array: Any) -> None:
+def require_device(name: str, array: Any) -> None:
+    """Raise unless the array is on the device of the call."""
     here = cupy.cuda.runtime.getDevice()
     if array.device.id != here:
         raise ValueError(f"{name} must be on device {here}, got one on {array.device.id}")
-
-
-def _host_view(array: Any) -> np.ndarray:
-    """A NumPy array of the same addresses: for questions about memory, never to be read."""
-
-    class Addresses:
-        __array_interface__ = {  # noqa: RUF012
-            "version": 3,
-            "shape": array.shape,
-            "strides": array.strides,
-            "typestr": array.dtype.str,
-            "data": (array.data.ptr or 1, False),
-        }
-
-    return np.asarray(Addresses())
 
 
 def _is_validating() -> bool:

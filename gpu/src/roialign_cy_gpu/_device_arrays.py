@@ -33,16 +33,20 @@ class DeviceArray:
     strides: tuple[int, int, int, int]
     plane_extent: int
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether neighbours in memory are of one cell, not of one channel."""
+        return abs(self.strides[1]) < abs(self.strides[3])
 
-def device_array(array: Any, layout: str) -> DeviceArray:
-    """View ``array`` (NCHW or NHWC; copied only if its strides are no multiple of its items)."""
+
+def device_array(array: Any) -> DeviceArray:
+    """View ``array`` (copied only if its strides are no multiple of its items)."""
     if any(stride % array.itemsize for stride in array.strides):
         array = cupy.ascontiguousarray(array)
-    ordered = array if layout == "NCHW" else array.transpose(0, 3, 1, 2)
-    strides = tuple(stride // array.itemsize for stride in ordered.strides)
+    strides = tuple(stride // array.itemsize for stride in array.strides)
     extent = sum(
         abs(stride) * (size - 1)
-        for stride, size in zip(strides[2:], ordered.shape[2:], strict=True)
+        for stride, size in zip(strides[2:], array.shape[2:], strict=True)
         if size > 1
     )
     return DeviceArray(pointer(array), strides, extent)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from roialign_cy.backends import kit
 
 if TYPE_CHECKING:
-    from roialign_cy._spec import PoolSpec
+    from roialign_cy.backends.kit import CallSpec
+
+    Shapes = tuple[tuple[int, int, int, int], ...]
 
 INSTALL_HINT = (
     'pip install "roialign-cy-gpu[cuda12x]" for CUDA 12, "roialign-cy-gpu[cuda13x]" for CUDA 13'
@@ -22,7 +25,7 @@ class GpuBackend:
     """
 
     name = "gpu"
-    api_version = 1
+    api_version = 2
     array_types = ("cupy:ndarray", "numpy:ndarray")
 
     def unavailable_reason(self) -> str | None:
@@ -37,70 +40,105 @@ class GpuBackend:
             return f"CuPy finds no CUDA device: {error}"
         return None if count else "CuPy finds no CUDA device"
 
-    def cannot_run(self, spec: PoolSpec) -> str | None:
-        """None: every call can be run."""
+    def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
+        """Refuse samplings that the kernels do not have."""
+        if spec.sampling not in ("centered", "interior"):
+            return f"it does not have the sampling {spec.sampling!r}"
+        if spec.border != "clamp":
+            return f"it does not have the border {spec.border!r}"
         return None
 
-    def roi_align(self, features: Any, rois: Any, spec: PoolSpec, out: Any | None) -> Any:
-        """Pool ``features`` under ``rois`` into ``out``; see `roialign_cy.backends.Backend`."""
+    def roi_align(
+        self, maps: tuple[Any, ...], rois: Any, levels: Any | None, spec: CallSpec, out: Any | None
+    ) -> Any:
+        """Pool ``maps`` under ``rois`` into ``out``; see `roialign_cy.backends.Backend`."""
         import cupy
 
         from . import _checks, _forward
 
+        (features,) = maps
         if isinstance(features, np.ndarray):
-            result = _forward.roi_align(_to_device(features), _to_device(rois), spec, None)
-            return _to_host(result, out)
+            pooled = self.roi_align(
+                (_to_device(features, spec),), _to_device(rois, spec), levels, spec, None
+            )
+            return _to_host(pooled, spec, out)
         with features.device:
-            _checks.check_features(features, spec)
-            rois = _checks.check_rois(rois, features, spec)
-            _, channels, _, _ = spec.feature_shape(features.shape)
-            shape = spec.output_shape(len(rois), channels)
+            rois = _checks.check_rois(rois, len(features), spec)
+            shape = spec.output_shape(len(rois), features.shape[1])
             if out is None:
-                out = cupy.empty(shape, features.dtype)
+                out = kit.new_maps(shape, features.dtype, spec, cupy.empty)
             else:
-                _checks.check_out(out, shape, features.dtype, features=features, rois=rois)
+                _checks.require_device("out", out)
+                kit.check_out(out, shape, features.dtype, spec)
             return _forward.roi_align(features, rois, spec, out)
 
-    def roi_align_backward(
+    def feature_gradient(
         self,
         grad_output: Any,
         rois: Any,
-        input_shape: tuple[int, int, int, int],
-        spec: PoolSpec,
-        *,
-        features: Any | None,
-        wrt: tuple[str, ...],
-        out: Any | None,
+        levels: Any | None,
+        shapes: Shapes,
+        spec: CallSpec,
+        features: tuple[Any, ...] | None,
+        out: tuple[Any, ...] | None,
     ) -> tuple[Any, ...]:
-        """Gradients for each name in ``wrt``; see `roialign_cy.backends.Backend`."""
+        """Gradient with respect to the features; see `roialign_cy.backends.Backend`."""
         from . import _backward, _checks
 
         if isinstance(grad_output, np.ndarray):
-            results = _backward.gradients(
-                _to_device(grad_output),
-                _to_device(rois),
-                input_shape,
-                spec,
-                features=None if features is None else _to_device(features),
-                wrt=wrt,
-                out=None,
-            )
-            return tuple(_to_host(result, out) for result in results)
+            grads, boxes, maps = _arguments_to_device(grad_output, rois, features, spec)
+            (result,) = self.feature_gradient(grads, boxes, levels, shapes, spec, maps, None)
+            return (_to_host(result, spec, None if out is None else out[0]),)
         with grad_output.device:
-            rois = _checks.check_backward(grad_output, rois, input_shape, spec, features, wrt, out)
-            return _backward.gradients(
-                grad_output, rois, input_shape, spec, features=features, wrt=wrt, out=out
+            rois = _checks.check_gradient(
+                "feature_gradient", grad_output, rois, shapes, spec, features, out
             )
+            call = _backward.Call(grad_output, rois, shapes, spec, features)
+            return (call.feature_gradient(None if out is None else out[0]),)
+
+    def box_gradient(
+        self,
+        grad_output: Any,
+        rois: Any,
+        levels: Any | None,
+        features: tuple[Any, ...],
+        spec: CallSpec,
+        out: Any | None,
+    ) -> Any:
+        """Gradient with respect to the boxes; see `roialign_cy.backends.Backend`."""
+        from . import _backward, _checks
+
+        if isinstance(grad_output, np.ndarray):
+            grads, boxes, maps = _arguments_to_device(grad_output, rois, features, spec)
+            return _to_host(self.box_gradient(grads, boxes, levels, maps, spec, None), spec, out)
+        shapes = tuple(array.shape for array in features)
+        with grad_output.device:
+            rois = _checks.check_gradient(
+                "box_gradient", grad_output, rois, shapes, spec, features, out
+            )
+            return _backward.Call(grad_output, rois, shapes, spec, features).box_gradient(out)
 
 
-def _to_device(array: np.ndarray) -> Any:
+def _to_device(array: np.ndarray, spec: CallSpec) -> Any:
+    """A copy in the memory order of the call's layout."""
     import cupy
 
-    return cupy.asarray(np.require(array, array.dtype.newbyteorder("="), ["C", "ALIGNED"]))
+    given = kit.as_given(array, spec)
+    native = np.require(given, array.dtype.newbyteorder("="), ["C", "ALIGNED"])
+    return kit.as_nchw(cupy.asarray(native), spec)
 
 
-def _to_host(array: Any, out: np.ndarray | None) -> np.ndarray:
-    result: np.ndarray = array.get()
+def _arguments_to_device(
+    grad_output: np.ndarray, rois: np.ndarray, features: tuple[Any, ...] | None, spec: CallSpec
+) -> tuple[Any, Any, Any]:
+    grads, boxes = _to_device(grad_output, spec), _to_device(rois, spec)
+    if features is None:
+        return grads, boxes, None
+    return grads, boxes, tuple(_to_device(array, spec) for array in features)
+
+
+def _to_host(array: Any, spec: CallSpec, out: np.ndarray | None) -> np.ndarray:
+    result: np.ndarray = kit.as_nchw(kit.as_given(array, spec).get(), spec)
     if out is None:
         return result
     out[...] = result

@@ -2,6 +2,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .._spec import PoolSpec
+from .._spec import CallSpec
 
-def find_fault(rois: NDArray[Any], num_images: int, spec: PoolSpec) -> tuple[int, str | None]: ...
+def find_fault(rois: NDArray[Any], num_images: int, spec: CallSpec) -> tuple[int, str | None]: ...

@@ -31,7 +31,7 @@ cdef inline Sampling sampling_of(name):
 
 cdef inline Geometry make_geometry(spec, Py_ssize_t rois_itemsize):
     cdef Geometry g
-    g.scale = spec.spatial_scale
+    g.scale = spec.spatial_scales[0]
     g.offset = spec.pixel_offset
     g.min_size = -1.0 if spec.min_size is None else spec.min_size
     g.sampling = sampling_of(spec.sampling)

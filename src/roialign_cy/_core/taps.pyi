@@ -3,7 +3,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .._spec import PoolSpec
+from .._spec import CallSpec
 
 class Update(IntEnum):
     OVERWRITE = 0
@@ -11,10 +11,10 @@ class Update(IntEnum):
     ACCUMULATE = 2
 
 def sort_boxes(
-    rois: NDArray[Any], height: int, width: int, spec: PoolSpec, order: NDArray[Any]
+    rois: NDArray[Any], height: int, width: int, spec: CallSpec, order: NDArray[Any]
 ) -> None: ...
 def rows_read(
-    rois: NDArray[Any], height: int, width: int, spec: PoolSpec, rows: NDArray[Any]
+    rois: NDArray[Any], height: int, width: int, spec: CallSpec, rows: NDArray[Any]
 ) -> None: ...
 
 class Taps:
@@ -27,7 +27,7 @@ class Taps:
         first: int,
         height: int,
         width: int,
-        spec: PoolSpec,
+        spec: CallSpec,
         single: bool,
         num_threads: int,
         with_slopes: bool = False,

@@ -38,16 +38,20 @@ def set_num_threads(num_threads: int | None) -> None:
     >>> ra.set_num_threads(None)
     """
     global _set_by_user
-    if num_threads is not None:
-        try:
-            num_threads = operator.index(num_threads)
-        except TypeError:
-            raise TypeError(
-                f"num_threads must be an integer or None, got {num_threads!r}"
-            ) from None
-        if num_threads < 1:
-            raise ValueError(f"num_threads must be at least 1, got {num_threads}")
-    _set_by_user = num_threads
+    _set_by_user = check_num_threads(num_threads)
+
+
+def check_num_threads(num_threads: int | None) -> int | None:
+    """``num_threads`` as an int of at least 1, or None."""
+    if num_threads is None:
+        return None
+    try:
+        count = operator.index(num_threads)
+    except TypeError:
+        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}") from None
+    if count < 1:
+        raise ValueError(f"num_threads must be at least 1, got {num_threads!r}")
+    return count
 
 
 def get_num_threads() -> int:

@@ -100,7 +100,7 @@ def compare_conventions(
         for convention in conventions
     ]
     first = made[0]
-    box = normalise_rois(rois, first.spec.feature_shape(np.shape(features))[0])[roi]
+    box = normalise_rois(rois, len(features))[roi]
     given = _box_as_given(box, first)
 
     if figure is None:
@@ -147,7 +147,7 @@ def _is_settled(convention: str | Convention) -> bool:
 
 
 def _box_as_given(box: NDArray[np.floating], it: Explanation) -> Box:
-    x1, y1, x2, y2 = (float(side) * it.spec.spatial_scale for side in box[1:])
+    x1, y1, x2, y2 = (float(side) * it.spec.spatial_scales[0] for side in box[1:])
     if it.coordinates == "document":
         return x1, it.map.shape[0] - y1, x2 - x1, y2 - y1
     return x1 - 0.5, y1 - 0.5, x2 - x1, y2 - y1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._spec import PoolSpec
+from .._spec import CallSpec
 from ..conventions import MODE_OF_SAMPLING
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Explanation:
         product of a cell and its weight instead.
     output : ndarray of shape (rows, cols)
         What the backend "reference" gives, in the dtype of the features.
-    spec : PoolSpec
+    spec : CallSpec
         The call, its convention filled in.
     """
 
@@ -76,7 +76,7 @@ class Explanation:
     cells: NDArray[np.float64]
     values: NDArray[np.float64]
     output: NDArray[np.floating]
-    spec: PoolSpec
+    spec: CallSpec
 
     def formula(
         self, section: tuple[int, int], point: tuple[int, int] | None = None, digits: int = 4

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _arrays
 from .._choices import require_choice
-from .._spec import PoolSpec, make_spec
+from .._spec import CallSpec, make_spec
 from ..backends import reference
 from ..backends._registry import resolve
 from .explanation import Explanation
@@ -101,7 +101,8 @@ def explain(
     backend = resolve("reference", features)  # refuses what is no NumPy array
     features = np.asarray(features)
     _arrays.check_features(features, layout)
-    num_images, channels, height, width = spec.feature_shape(features.shape)
+    maps = _arrays.as_nchw(features, spec)
+    num_images, channels, height, width = maps.shape
     boxes = _arrays.check_rois(rois, num_images, spec)
     box = boxes[_position("roi", roi, len(boxes))]
     channel = _position("channel", channel, channels)
@@ -126,9 +127,8 @@ def explain(
     alone[0, 0] = 0
     # All channels, though one is shown: the order of NumPy's sums, and so the last bit of a mean,
     # depends on how many there are.
-    pooled = backend.roi_align(features[image : image + 1], alone, spec, None)[0]
-    planes = features[image] if layout == "NCHW" else np.moveaxis(features[image], -1, 0)
-    plane = planes[channel].astype(features.dtype.newbyteorder("="))
+    pooled = backend.roi_align((maps[image : image + 1],), alone, None, spec, None)[0]
+    plane = maps[image, channel].astype(features.dtype.newbyteorder("="))
 
     place = _in_document(height) if coordinates == "document" else _in_array
     by_row, by_col = np.s_[:, np.newaxis, :, np.newaxis], np.s_[np.newaxis, :, np.newaxis, :]
@@ -153,7 +153,7 @@ def explain(
         weights=rows.weights[by_row][..., [0, 0, 1, 1]] * cols.weights[by_col][..., [0, 1, 0, 1]],
         cells=_cells_at(plane, cell_y, cell_x, spec),
         values=np.where(np.isnan(points).any(-1), np.nan, _values(plane, rows, cols, spec)),
-        output=pooled[channel] if layout == "NCHW" else pooled[..., channel],
+        output=pooled[channel],
         spec=spec,
     )
 
@@ -183,7 +183,7 @@ def _most_samples(axis: reference.Axis, size: int) -> int:
 
 
 def _read(
-    axis: reference.Axis, size: int, first_neighbour: Callable[[float], int], spec: PoolSpec
+    axis: reference.Axis, size: int, first_neighbour: Callable[[float], int], spec: CallSpec
 ) -> _AxisReads:
     shape = axis.sections, _most_samples(axis, size)
     positions = np.full(shape, np.nan)
@@ -223,7 +223,7 @@ def _in_document(height: int) -> Callable[[NDArray[Any], NDArray[Any]], NDArray[
 
 
 def _cells_at(
-    plane: NDArray[np.floating], y: NDArray[np.float64], x: NDArray[np.float64], spec: PoolSpec
+    plane: NDArray[np.floating], y: NDArray[np.float64], x: NDArray[np.float64], spec: CallSpec
 ) -> NDArray[np.float64]:
     y, x = np.broadcast_arrays(y, x)
     height, width = plane.shape
@@ -236,7 +236,7 @@ def _cells_at(
 
 @np.errstate(all="ignore")  # inf and NaN are values here
 def _values(
-    plane: NDArray[np.floating], rows: _AxisReads, cols: _AxisReads, spec: PoolSpec
+    plane: NDArray[np.floating], rows: _AxisReads, cols: _AxisReads, spec: CallSpec
 ) -> NDArray[np.float64]:
     is_weighted = spec.mode == "max_weighted"
     value = reference.largest_product if is_weighted else reference.interpolated

@@ -69,7 +69,7 @@ def compare(job: Job, step: Step, rounds: int) -> list[Comparison]:
     boxes = min(max(JUDGED_POINTS // points, 1), JUDGED_BOXES)
     first = np.flatnonzero(rois[:, 0] == 0)  # of one image: the reference copies what it is given
     judged = first[np.linspace(0, len(first) - 1, boxes).astype(np.intp)]
-    channels = (slice(None),) * (3 if spec.layout == "NHWC" else 1) + (slice(JUDGED_CHANNELS),)
+    channels = (slice(None),) * (3 if spec.channels_last else 1) + (slice(JUDGED_CHANNELS),)
     expected = job.call(features[:1][channels], rois[judged], JUDGE).astype(np.float64)
     scale = float(np.abs(expected).max()) or 1.0
 

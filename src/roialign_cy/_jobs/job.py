@@ -18,7 +18,8 @@ import numpy as np
 
 import roialign_cy as ra
 
-from .._spec import PoolSpec, make_spec
+from .._arrays import given_shape, nchw_shape
+from .._spec import CallSpec, make_spec
 from ..backends._registry import resolve
 from ._errors import FileError, cannot, may_pass
 from .features import FeatureFile
@@ -66,7 +67,7 @@ class Job:
         self.call(np.zeros((1, 1, 1, 1), self.dtype), self.boxes.rois[:0])
 
     @cached_property
-    def spec(self) -> PoolSpec:
+    def spec(self) -> CallSpec:
         """The options with their convention filled in."""
         return make_spec(**self.options)
 
@@ -76,9 +77,10 @@ class Job:
         return self.features.dtype.newbyteorder("=")
 
     @property
-    def output_shape(self) -> tuple[int, int, int, int]:
+    def output_shape(self) -> tuple[int, ...]:
         """Shape of the result."""
-        return self.spec.output_shape(len(self.boxes.rois), self._maps_shape[1])
+        shape = self.spec.output_shape(len(self.boxes.rois), self._maps_shape[1])
+        return given_shape(shape, self.spec)
 
     @cached_property
     def plan(self) -> Plan:
@@ -115,7 +117,7 @@ class Job:
         """Everything that the bytes of the result and the steps depend on, as plain data."""
         rois = self.boxes.rois
         options = asdict(self.spec)
-        del options["num_threads"]
+        del options["num_threads"], options["spatial_scales"], options["channels_last"]
         facts = {
             FIRST_FACT: ra.__version__,
             "features": [
@@ -125,6 +127,7 @@ class Job:
             ],
             "boxes": [rois.dtype.str, hashlib.sha256(rois.tobytes()).hexdigest()],
             **options,
+            **{name: self.options[name] for name in ("spatial_scale", "layout")},
             "backend": resolve(self.backend, rois).name,
             "memory_bytes": self.memory_bytes,
         }
@@ -133,7 +136,7 @@ class Job:
 
     @property
     def _maps_shape(self) -> tuple[int, int, int, int]:
-        return self.spec.feature_shape(self.features.shape)
+        return nchw_shape(self.features.shape, self.spec)
 
 
 def pool(

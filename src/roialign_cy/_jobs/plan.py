@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .._spec import PoolSpec
+    from .._spec import CallSpec
 
 FAULT_AROUND_BYTES = 64 << 10
 """Linux maps up to this much beside a page that is read of a memory-mapped file."""
@@ -67,7 +67,7 @@ class Plan:
         Of the maps: (N, C, H, W).
     itemsize : int
         Bytes of a value.
-    spec : PoolSpec
+    spec : CallSpec
     budget_bytes : int
         What a step may read, and write; one box and channel (all channels, with
         ``layout="NHWC"``) is what it takes at least.
@@ -78,7 +78,7 @@ class Plan:
     rois: NDArray[np.floating]
     shape: tuple[int, int, int, int]
     itemsize: int
-    spec: PoolSpec
+    spec: CallSpec
     budget_bytes: int
     copies: bool
 
@@ -109,7 +109,7 @@ class Plan:
     def _rows(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """First and last row (excluded) of the map that each box can read."""
         height = self.shape[2]
-        near, far = self.rois[:, [2, 4]].astype(np.float64).T * self.spec.spatial_scale
+        near, far = self.rois[:, [2, 4]].astype(np.float64).T * self.spec.spatial_scales[0]
         near, far = near - self.spec.pixel_offset, far - self.spec.pixel_offset
         if self.spec.min_size is not None:
             far = np.maximum(far, near + self.spec.min_size)
@@ -149,7 +149,7 @@ class Plan:
         """Memory that a span takes, of one channel (of all of them, in NHWC)."""
         _, channels, height, width = self.shape
         rows = span.bottom - span.top
-        row = width * self.itemsize * (channels if self.spec.layout == "NHWC" else 1)
+        row = width * self.itemsize * (channels if self.spec.channels_last else 1)
         if self.copies:
             return 2 * rows * row  # the copy, and what it is copied from
         return min(rows * row + 2 * FAULT_AROUND_BYTES, height * row)
@@ -158,7 +158,7 @@ class Plan:
     def _channels(self) -> list[range]:
         """The blocks of channels, one of which a step pools: all of them where that fits."""
         channels = self.shape[1]
-        if self.spec.layout == "NHWC" or 0 in (len(self.rois), channels):
+        if self.spec.channels_last or 0 in (len(self.rois), channels):
             return [range(channels)]
         largest = max(map(self._read_bytes, self._in_order(0, len(self.rois))))
         fits = self.budget_bytes // 2 // max(largest, self._section_bytes)
@@ -179,7 +179,7 @@ class Plan:
         if 0 in (len(self.rois), self.shape[1]):
             return [0]
         channels = self._channels[0].stop
-        planes = 1 if self.spec.layout == "NHWC" else channels
+        planes = 1 if self.spec.channels_last else channels
         most_read = self.budget_bytes // 2 // planes
         most_boxes = max(self.budget_bytes // 2 // (channels * self._section_bytes), 1)
         cuts: list[int] = []

@@ -18,7 +18,7 @@ from ._errors import FileError, cannot, reason
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .._spec import PoolSpec
+    from .._spec import CallSpec
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2")
 _COCO_NAMES = {"images", "annotations", "id", "image_id", "bbox"}
@@ -43,7 +43,7 @@ class BoxFile:
     place: Callable[[int], str]
     num_images: int | None = None
 
-    def check(self, num_images: int, spec: PoolSpec) -> None:
+    def check(self, num_images: int, spec: CallSpec) -> None:
         """Raise FileError for the first box that cannot be pooled on so many maps."""
         if self.num_images not in (None, num_images):
             raise FileError(

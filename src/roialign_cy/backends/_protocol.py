@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .._spec import PoolSpec
+    from .._spec import CallSpec
 
-API_VERSION = 1
+API_VERSION = 2
 """Version of the protocol below; a backend of another version is listed but not used."""
 
 
@@ -18,7 +18,8 @@ MEMBERS = (
     "unavailable_reason",
     "cannot_run",
     "roi_align",
-    "roi_align_backward",
+    "feature_gradient",
+    "box_gradient",
 )
 """What an object needs to be a backend (a test holds this list to the protocol)."""
 
@@ -39,6 +40,35 @@ class Backend(Protocol):
     array_types : tuple of str
         Arrays it computes on, as ``"package:class"`` such as ``"numpy:ndarray"``: strings, so
         that recognising an array imports nothing.
+
+    Notes
+    -----
+    What the methods are given:
+
+    ``maps``, ``features`` : tuple of arrays of shape (N, C, H, W)
+        One for each level: today one. The axes are in this order whatever the caller's ``layout``:
+        arrays of a call in NHWC come as views.
+    ``rois`` : array of shape (K, 5)
+        Rows ``[batch_index, x1, y1, x2, y2]``.
+    ``levels`` : None
+        Which map each box is for, once there may be several.
+    ``grad_output`` : array of shape (K, C, rows, cols)
+    ``shapes`` : tuple of (int, int, int, int)
+        (N, C, H, W) of each map.
+    ``spec`` : `CallSpec`
+    ``out``
+        What to write to and to return; where it is None, a new result, whose maps lie in memory
+        as ``spec.channels_last`` says (`kit.new_maps` makes such). NumPy's `roi_align` always
+        has it.
+
+    NumPy arrays have been checked: maps and gradients are float16, float32 or float64 of any
+    strides, byte order and alignment; ``rois`` are the backend's own, native floats, with finite
+    boxes and batch indices in range; ``out`` is of the right shape and dtype, overlaps nothing,
+    and may have any strides.
+
+    Arrays of another kind need ``dtype``, ``shape``, ``ndim`` and ``transpose`` as NumPy's have.
+    Of these, maps and gradients are known to have four axes and a dtype as above, and all to be
+    of one kind. ``rois`` are what the caller passed; `kit` has the checks that are left.
     """
 
     name: str
@@ -48,27 +78,39 @@ class Backend(Protocol):
     def unavailable_reason(self) -> str | None:
         """Why the backend cannot run on this machine, with what to install; None if it can."""
 
-    def cannot_run(self, spec: PoolSpec) -> str | None:
-        """Why this one call is beyond the backend; None if it is not."""
+    def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
+        """Why this one call is beyond the backend; None if it is not.
 
-    def roi_align(self, features: Any, rois: Any, spec: PoolSpec, out: Any | None) -> Any:
-        """Pool ``features`` under ``rois`` into ``out``; with CuPy, where None, into a new array.
-
-        NumPy arguments are validated, and ``out`` is always there: ``features`` float16/32/64 of
-        any strides, byte order and alignment; ``rois`` (K, 5), floating, with finite boxes and
-        batch indices in range;
-        ``out`` of the right shape and dtype, overlapping neither.
+        ``operation`` is the method's name: "roi_align", "feature_gradient" or "box_gradient".
         """
 
-    def roi_align_backward(
+    def roi_align(
+        self, maps: tuple[Any, ...], rois: Any, levels: Any | None, spec: CallSpec, out: Any | None
+    ) -> Any:
+        """Pool ``maps`` under ``rois``: (K, C, rows, cols), in the dtype of the maps."""
+
+    def feature_gradient(
         self,
         grad_output: Any,
         rois: Any,
-        input_shape: tuple[int, int, int, int],
-        spec: PoolSpec,
-        *,
-        features: Any | None,
-        wrt: tuple[str, ...],
-        out: Any | None,
+        levels: Any | None,
+        shapes: tuple[tuple[int, int, int, int], ...],
+        spec: CallSpec,
+        features: tuple[Any, ...] | None,
+        out: tuple[Any, ...] | None,
     ) -> tuple[Any, ...]:
-        """Gradients for each name in ``wrt`` ("features", "rois"), in that order."""
+        """Gradient with respect to each map, in the dtype of ``grad_output``.
+
+        ``features`` are there where the gradient needs them; elsewhere they may be.
+        """
+
+    def box_gradient(
+        self,
+        grad_output: Any,
+        rois: Any,
+        levels: Any | None,
+        features: tuple[Any, ...],
+        spec: CallSpec,
+        out: Any | None,
+    ) -> Any:
+        """Gradient with respect to ``[x1, y1, x2, y2]``: (K, 4), in the dtype of ``rois``."""

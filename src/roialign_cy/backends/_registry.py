@@ -129,6 +129,17 @@ def resolve(name: str | None, array: Any, argument: str = "features") -> Backend
     return _resolve(name, named_by, type(array), argument)  # type: ignore[arg-type]  # a type is hashable
 
 
+def require_kind(array: Any, argument: str, like: Any, backend: Backend) -> None:
+    """Raise unless the array is of the kind, among those the backend takes, that ``like`` is."""
+    if type(array) is type(like):
+        return
+    kind = next(kind for kind in _type_names(type(like)) if kind in backend.array_types)
+    if kind not in _type_names(type(array)):
+        package = kind.partition(":")[0]
+        whose = {"numpy": "NumPy", "cupy": "CuPy"}.get(package, package)
+        raise TypeError(f"{argument} must be a {whose} array, got {type(array).__name__}")
+
+
 @cache
 def _resolve(name: str | None, named_by: str, array_type: type, argument: str) -> Backend:
     """Cached where it succeeds: a call should cost no discovery."""

@@ -11,6 +11,7 @@ import numpy as np
 from .._core import threads, variants
 from .._core.taps import Taps, Update, sort_boxes
 from ._protocol import API_VERSION
+from .kit import new_maps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .._spec import PoolSpec
+    from .._spec import CallSpec
 
     Floats: TypeAlias = NDArray[np.floating]
 
@@ -94,63 +95,65 @@ class CpuBackend:
             return str(error)
         return None
 
-    def cannot_run(self, spec: PoolSpec) -> str | None:
+    def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
         """None: every call can be run."""
         return None
 
     def roi_align(
         self,
-        features: NDArray[np.floating],
-        rois: NDArray[np.floating],
-        spec: PoolSpec,
-        out: NDArray[np.floating],
-    ) -> NDArray[np.floating]:
-        """Pool ``features`` under ``rois`` into ``out``; see `Backend.roi_align`."""
-        maps, placed = _channels_first(spec, features, out)
-        if maps.size == 0 or placed.size == 0:
-            placed[...] = 0
+        maps: tuple[Floats, ...],
+        rois: Floats,
+        levels: NDArray[np.integer] | None,
+        spec: CallSpec,
+        out: Floats,
+    ) -> Floats:
+        """Pool ``maps`` under ``rois`` into ``out``; see `Backend.roi_align`."""
+        (features,) = maps
+        if features.size == 0 or out.size == 0:
+            out[...] = 0
             return out
-        order = _sorted_boxes(rois, maps, spec)
-        for kernels, taps, options in self._batches(maps, rois, order, spec):
-            kernels.forward(maps, placed, taps, *options)
+        order = _sorted_boxes(rois, features, spec)
+        for kernels, taps, options in self._batches(features, rois, order, spec):
+            kernels.forward(features, out, taps, *options)
         return out
 
-    def roi_align_backward(
+    def feature_gradient(
         self,
-        grad_output: NDArray[np.floating],
-        rois: NDArray[np.floating],
-        input_shape: tuple[int, int, int, int],
-        spec: PoolSpec,
-        *,
-        features: NDArray[np.floating] | None,
-        wrt: tuple[str, ...],
-        out: NDArray[np.floating] | None,
-    ) -> tuple[NDArray[np.floating], ...]:
-        """Gradients by the features and by the boxes; see `Backend.roi_align_backward`."""
-        (grads,) = _channels_first(spec, grad_output)
-        maps = None
-        if features is not None and spec.needs_features(wrt):
-            (maps,) = _channels_first(spec, features)
-        results = []
-        for name in wrt:
-            if name == "features":
-                result, update = _room(input_shape, grads) if out is None else (out, OVERWRITE)
-                (placed,) = _channels_first(spec, result)
-                self._feature_gradient(grads, rois, maps, spec, placed, update)
-            else:
-                result = np.empty((len(rois), 4), rois.dtype) if out is None else out
-                assert maps is not None
-                with np.errstate(over="ignore"):
-                    result[...] = self._box_gradient(grads, rois, maps, spec)
-            results.append(result)
-        return tuple(results)
+        grad_output: Floats,
+        rois: Floats,
+        levels: NDArray[np.integer] | None,
+        shapes: tuple[tuple[int, int, int, int], ...],
+        spec: CallSpec,
+        features: tuple[Floats, ...] | None,
+        out: tuple[Floats, ...] | None,
+    ) -> tuple[Floats, ...]:
+        """Gradient with respect to the features; see `Backend.feature_gradient`."""
+        result, update = _room(shapes[0], grad_output, spec) if out is None else (out[0], OVERWRITE)
+        maps = None if features is None else features[0]
+        self._feature_gradient(grad_output, rois, maps, spec, result, update)
+        return (result,)
+
+    def box_gradient(
+        self,
+        grad_output: Floats,
+        rois: Floats,
+        levels: NDArray[np.integer] | None,
+        features: tuple[Floats, ...],
+        spec: CallSpec,
+        out: Floats | None,
+    ) -> Floats:
+        """Gradient with respect to the boxes; see `Backend.box_gradient`."""
+        result = np.empty((len(rois), 4), rois.dtype) if out is None else out
+        with np.errstate(over="ignore"):
+            result[...] = self._box_gradient(grad_output, rois, features[0], spec)
+        return result
 
     def _feature_gradient(
         self,
         grads: Floats,
         rois: Floats,
         features: Floats | None,
-        spec: PoolSpec,
+        spec: CallSpec,
         out: Floats,
         update: Update,
     ) -> None:
@@ -178,7 +181,7 @@ class CpuBackend:
         rois: Floats,
         order: NDArray[np.intp],
         features: Floats | None,
-        spec: PoolSpec,
+        spec: CallSpec,
         out: Floats,
         update: Update,
         first_image: int = 0,
@@ -191,7 +194,7 @@ class CpuBackend:
             update = ACCUMULATE
 
     def _box_gradient(
-        self, grads: Floats, rois: Floats, features: Floats, spec: PoolSpec
+        self, grads: Floats, rois: Floats, features: Floats, spec: CallSpec
     ) -> NDArray[np.float64]:
         """Gradient by the boxes, arrays' axes in the order (N or K, C, rows, cols)."""
         out = np.zeros((len(rois), 4))
@@ -207,7 +210,7 @@ class CpuBackend:
         maps: Floats,
         rois: Floats,
         order: NDArray[np.intp],
-        spec: PoolSpec,
+        spec: CallSpec,
         with_slopes: bool = False,
         first_image: int = 0,
     ) -> Iterator[tuple[ModuleType, Taps, tuple[int, Overrides | None]]]:
@@ -244,22 +247,14 @@ class CpuBackend:
         return variants.load(self.variant, working_type)
 
 
-def _room(shape: tuple[int, ...], like: Floats) -> tuple[Floats, Update]:
-    """A new array of that shape, and what becomes of what it holds."""
-    dtype = like.dtype.newbyteorder("=")
-    if dtype.itemsize * math.prod(shape) < FRESH_BYTES:
-        return np.empty(shape, dtype), OVERWRITE
-    return np.zeros(shape, dtype), ZEROED
+def _room(shape: tuple[int, ...], like: Floats, spec: CallSpec) -> tuple[Floats, Update]:
+    """New maps of that shape, and what becomes of what they hold."""
+    if like.itemsize * math.prod(shape) < FRESH_BYTES:
+        return new_maps(shape, like.dtype, spec), OVERWRITE
+    return new_maps(shape, like.dtype, spec, np.zeros), ZEROED
 
 
-def _channels_first(spec: PoolSpec, *arrays: Floats) -> tuple[Floats, ...]:
-    """The arrays as views with their axes in the order (N or K, C, rows, cols)."""
-    if spec.layout == "NCHW":
-        return arrays
-    return tuple(array.transpose(0, 3, 1, 2) for array in arrays)
-
-
-def _sorted_boxes(rois: Floats, maps: Floats, spec: PoolSpec) -> NDArray[np.intp]:
+def _sorted_boxes(rois: Floats, maps: Floats, spec: CallSpec) -> NDArray[np.intp]:
     order = np.empty(len(rois), np.intp)
     sort_boxes(rois, *maps.shape[2:], spec, order)
     return order

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .._spec import PoolSpec
+    from .._spec import CallSpec
 
 Array: TypeAlias = NDArray[Any]
 Cells: TypeAlias = tuple[tuple[int, float], ...]  # (index along an axis, weight)
@@ -237,15 +237,15 @@ class Section(NamedTuple):
     samples: float
 
 
-def box_axes(roi: Array, spec: PoolSpec) -> tuple[Axis, Axis]:
+def box_axes(roi: Array, spec: CallSpec) -> tuple[Axis, Axis]:
     """Return the axes (rows, columns) of a box ``[batch_index, x1, y1, x2, y2]``."""
     _, x1, y1, x2, y2 = roi
     make = _whole_axis if spec.sampling == "cells" else _exact_axis
     return make(y1, y2, 0, spec), make(x1, x2, 1, spec)
 
 
-def _exact_axis(near: np.floating[Any], far: np.floating[Any], axis: int, spec: PoolSpec) -> Axis:
-    scale = spec.spatial_scale
+def _exact_axis(near: np.floating[Any], far: np.floating[Any], axis: int, spec: CallSpec) -> Axis:
+    (scale,) = spec.spatial_scales
     start = float(near) * scale - spec.pixel_offset
     extent = float(far) * scale - spec.pixel_offset - start
     sections = spec.output_size[axis]
@@ -268,9 +268,9 @@ def _exact_axis(near: np.floating[Any], far: np.floating[Any], axis: int, spec: 
     )
 
 
-def _whole_axis(near: np.floating[Any], far: np.floating[Any], axis: int, spec: PoolSpec) -> Axis:
+def _whole_axis(near: np.floating[Any], far: np.floating[Any], axis: int, spec: CallSpec) -> Axis:
     number: type[np.floating[Any]] = type(near)
-    first, last = (_rounded(float(side * number(spec.spatial_scale))) for side in (near, far))
+    first, last = (_rounded(float(side * number(spec.spatial_scales[0]))) for side in (near, far))
     sections = spec.output_size[axis]
     if sections > 2 ** (np.finfo(number).nmant + 1):
         number = np.float64  # that of the box cannot count them
@@ -286,12 +286,12 @@ def _rounded(value: float) -> int:
     return whole
 
 
-def adaptive_count(near: np.floating[Any], far: np.floating[Any], axis: int, spec: PoolSpec) -> int:
+def adaptive_count(near: np.floating[Any], far: np.floating[Any], axis: int, spec: CallSpec) -> int:
     """Count the samples per section that give about one per cell."""
     # Each step rounds to the type of the box, as elsewhere: where the quotient is nearly an
     # integer, another precision would give another count and so a visibly different result.
     number = type(near)
-    scale, offset = number(spec.spatial_scale), number(spec.pixel_offset)
+    scale, offset = number(spec.spatial_scales[0]), number(spec.pixel_offset)
     start = near * scale - offset
     extent = far * scale - offset - start
     if spec.min_size is not None:
@@ -340,7 +340,7 @@ def section_samples(axis: Axis, section: int, size: int) -> list[Sample]:
     return samples
 
 
-def sections(rois: Array, spec: PoolSpec, height: int, width: int) -> Iterator[Section]:
+def sections(rois: Array, spec: CallSpec, height: int, width: int) -> Iterator[Section]:
     """Walk through every section of every box, except those without samples."""
     if height == 0 or width == 0:
         return
@@ -376,73 +376,98 @@ class ReferenceBackend:
     """The oracle as a backend."""
 
     name = "reference"
-    api_version = 1
+    api_version = 2
     array_types = ("numpy:ndarray",)
 
     def unavailable_reason(self) -> str | None:
         """None: it needs nothing."""
         return None
 
-    def cannot_run(self, spec: PoolSpec) -> str | None:
+    def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
         """None: it defines them all."""
         return None
 
     @np.errstate(all="ignore")  # inf and NaN are results here
-    def roi_align(self, features: Array, rois: Array, spec: PoolSpec, out: Array | None) -> Array:
-        """Pool ``features`` under ``rois``."""
-        maps = _channels_first(features, spec).astype(np.float64)
-        result = np.zeros((len(rois), maps.shape[1], *spec.output_size))
+    def roi_align(
+        self,
+        maps: tuple[Array, ...],
+        rois: Array,
+        levels: Array | None,
+        spec: CallSpec,
+        out: Array | None,
+    ) -> Array:
+        """Pool ``maps`` under ``rois``."""
+        (features,) = (array.astype(np.float64) for array in maps)
+        result = _zeros((len(rois), features.shape[1], *spec.output_size), spec)
         read = largest_product if spec.mode == "max_weighted" else interpolated
         rois = rois if result.size else rois[:0]  # sections may be too many to go through for none
-        for section in sections(rois, spec, *maps.shape[2:]):
+        for section in sections(rois, spec, *features.shape[2:]):
             values = np.array(
-                [read(maps[section.image], y.cells, x.cells) for y, x in section.points]
+                [read(features[section.image], y.cells, x.cells) for y, x in section.points]
             )
             reduced = values.sum(0) / section.samples if spec.mode == "avg" else values.max(0)
             result[section.box, :, section.row, section.col] = reduced
-        return _delivered(_channels_placed(result, spec), features.dtype, out)
+        return _delivered(result, maps[0].dtype, out)
 
     @np.errstate(all="ignore")
-    def roi_align_backward(
+    def feature_gradient(
         self,
         grad_output: Array,
         rois: Array,
-        input_shape: tuple[int, int, int, int],
-        spec: PoolSpec,
-        *,
-        features: Array | None,
-        wrt: tuple[str, ...],
-        out: Array | None,
+        levels: Array | None,
+        shapes: tuple[tuple[int, int, int, int], ...],
+        spec: CallSpec,
+        features: tuple[Array, ...] | None,
+        out: tuple[Array, ...] | None,
     ) -> tuple[Array, ...]:
-        """Gradients by the features and by the boxes ``[x1, y1, x2, y2]``."""
-        grads = _channels_first(grad_output, spec).astype(np.float64)
-        by_map = _channels_first(np.zeros(input_shape), spec)
+        """Gradient with respect to the features."""
+        by_map = _zeros(shapes[0], spec)
+        maps = None if features is None else features[0].astype(np.float64)
+        points = _points(grad_output, rois, maps, by_map.shape, spec)
+        for section, (y, x), channels, share in points:
+            for row, wy in y.cells:
+                for col, wx in x.cells:
+                    by_map[section.image, channels, row, col] += wy * wx * share
+        return (_delivered(by_map, grad_output.dtype, None if out is None else out[0]),)
+
+    @np.errstate(all="ignore")
+    def box_gradient(
+        self,
+        grad_output: Array,
+        rois: Array,
+        levels: Array | None,
+        features: tuple[Array, ...],
+        spec: CallSpec,
+        out: Array | None,
+    ) -> Array:
+        """Gradient with respect to the boxes ``[x1, y1, x2, y2]``."""
         by_box = np.zeros((len(rois), 4))
-        maps = None if features is None else _channels_first(features, spec).astype(np.float64)
-        rois = rois if grads.size else rois[:0]
-        for section in sections(rois, spec, *by_map.shape[2:]):
-            image = None if maps is None else maps[section.image]
-            grad = grads[section.box, :, section.row, section.col]
-            for (y, x), channels, share in _shares(section, image, grad, spec.mode):
-                for row, wy in y.cells:
-                    for col, wx in x.cells:
-                        by_map[section.image, channels, row, col] += wy * wx * share
-                if "rois" in wrt:
-                    assert image is not None
-                    by_box[section.box] += [
-                        interpolated(image[channels], *cells) @ share
-                        for cells in (
-                            (y.cells, x.by_near),
-                            (y.by_near, x.cells),
-                            (y.cells, x.by_far),
-                            (y.by_far, x.cells),
-                        )
-                    ]
-        results = {
-            "features": (_channels_placed(by_map, spec), grad_output.dtype),
-            "rois": (by_box, rois.dtype),
-        }
-        return tuple(_delivered(*results[name], out) for name in wrt)
+        (maps,) = (array.astype(np.float64) for array in features)
+        points = _points(grad_output, rois, maps, maps.shape, spec)
+        for section, (y, x), channels, share in points:
+            image = maps[section.image, channels]
+            by_box[section.box] += [
+                interpolated(image, *cells) @ share
+                for cells in (
+                    (y.cells, x.by_near),
+                    (y.by_near, x.cells),
+                    (y.cells, x.by_far),
+                    (y.by_far, x.cells),
+                )
+            ]
+        return _delivered(by_box, rois.dtype, out)
+
+
+def _points(
+    grad_output: Array, rois: Array, maps: Array | None, shape: tuple[int, ...], spec: CallSpec
+) -> Iterator[tuple[Section, tuple[Sample, Sample], Array, Array]]:
+    """Walk through the points of every section as `_shares` gives them."""
+    grads = grad_output.astype(np.float64)
+    for section in sections(rois if grads.size else rois[:0], spec, *shape[2:]):
+        image = None if maps is None else maps[section.image]
+        grad = grads[section.box, :, section.row, section.col]
+        for point, channels, share in _shares(section, image, grad, spec.mode):
+            yield section, point, channels, share
 
 
 def _shares(
@@ -461,18 +486,18 @@ def _shares(
         yield section.points[n], channels, grad[channels]
 
 
-def _channels_first(array: Array, spec: PoolSpec) -> Array:
-    return array if spec.layout == "NCHW" else np.moveaxis(array, -1, 1)
-
-
-def _channels_placed(array: Array, spec: PoolSpec) -> Array:
-    return array if spec.layout == "NCHW" else np.moveaxis(array, 1, -1)
+def _zeros(shape: tuple[int, ...], spec: CallSpec) -> Array:
+    """Zeros (N or K, C, rows, cols), in the memory order of the call's layout."""
+    if not spec.channels_last:
+        return np.zeros(shape)
+    outer, channels, rows, cols = shape
+    return np.zeros((outer, rows, cols, channels)).transpose(0, 3, 1, 2)
 
 
 def _delivered(result: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
     """Give a float64 result the type that the caller expects."""
     if out is None:
-        return result.astype(dtype.newbyteorder("="), order="C")
+        return result.astype(dtype.newbyteorder("="))
     out[...] = result
     return out
 
