@@ -45,7 +45,7 @@ def roi_align(
     spatial_scale : float, default 1.0
         Cells per input unit: 1/16 where the map has a cell for every 16 pixels.
     sampling_ratio : int or (int, int), optional
-        Samples per section along (rows, columns), at most 4096. 0 is the convention's own
+        Samples per section along (rows, columns), at most 4096. 0 (or -1) is the convention's own
         sampling's count: ``ceil(extent / sections)`` if it is centered, ``sections - 1`` (at
         least 1) if interior. By default the convention's ratio.
     mode : {"avg", "max", "max_weighted"}, optional
@@ -255,7 +255,7 @@ def roi_align_backward(
     names = make_wrt(wrt)
     chosen = resolve(backend, grad_output, "grad_output")
     if isinstance(grad_output, np.ndarray):
-        grad_output = np.asarray(grad_output)
+        grad_output = _arrays.as_ndarray(grad_output, "grad_output")
         _arrays.check_features(grad_output, layout, "grad_output")
     sections = _sections(grad_output, layout)
     spec = make_spec(sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads)
@@ -309,7 +309,7 @@ def _check_gradient(
     if features is not None:
         if not isinstance(features, np.ndarray):
             raise TypeError(f"features must be a NumPy array, got {type(features).__name__}")
-        features = np.asarray(features)
+        features = _arrays.as_ndarray(features, "features")
         _arrays.check_features(features, spec.layout)
         if features.shape != input_shape:
             raise ValueError(
@@ -337,7 +337,7 @@ def _require_runnable(backend: Backend, spec: PoolSpec) -> None:
 
 def _check_numpy(features: Any, rois: Any, spec: PoolSpec, out: Any) -> tuple[Any, Any, Any]:
     """The arrays of a call, checked, with memory for the result."""
-    features = np.asarray(features)  # no subclasses: a matrix would index its own way
+    features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(features, spec.layout)
     num_images, channels, _, _ = spec.feature_shape(features.shape)
     boxes = _arrays.check_rois(rois, num_images, spec)

@@ -190,7 +190,7 @@ def _build_spec(
     require_choice("layout", layout, LAYOUTS)
     return PoolSpec(
         output_size=output_size,
-        spatial_scale=_scale(spatial_scale),
+        spatial_scale=make_scale(spatial_scale),
         pixel_offset=chosen.pixel_offset,
         min_size=chosen.min_size,
         sampling=chosen.sampling,
@@ -217,7 +217,8 @@ def _mode(mode: str | None, convention: Convention) -> str:
     return convention.max_rule if mode == "max" else mode
 
 
-def _scale(spatial_scale: float) -> float:
+def make_scale(spatial_scale: float) -> float:
+    """Check a scale."""
     scale = finite_number("spatial_scale", spatial_scale)
     if scale <= 0:
         raise ValueError(f"spatial_scale must be > 0, got {spatial_scale!r}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._api import roi_pool
+from .._rois import normalise_rois
 from ..backends.reference_roi_pool import box_cells, section_cells
-from ..boxes import normalise_rois
 from ..conventions import CONVENTIONS, Convention, find_convention
 from .explanation import Explanation
 from .numbers import explain

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._core import threads, variants
 from .._core.taps import Taps, Update, sort_boxes
-from ..boxes import is_plain
+from .._rois import is_plain
 from . import cpu_roi_pool
 from ._protocol import API_VERSION
 
