@@ -96,6 +96,16 @@ def make_wrt(wrt: str | tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def make_output_size(output_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Check the numbers of sections; always a pair comes back."""
+    sections = int_pair(output_size, "output_size")
+    if min(sections) < 1:
+        raise ValueError(f"output_size must be at least 1 x 1, got {sections}")
+    if max(sections) > sys.maxsize:
+        raise ValueError(f"output_size must be the size of an array, got {sections}")
+    return sections
+
+
 def make_shape(input_shape: tuple[int, ...], itemsize: int) -> tuple[int, int, int, int]:
     """Check the shape of the features that a gradient is for."""
     try:
@@ -139,7 +149,7 @@ def make_spec(
     """Check the options of a call and fill in what its convention leaves open."""
     # Pairs become tuples of ints before the cache sees them: 2, 2.0 and True are one key to it.
     options = (
-        int_pair(output_size, "output_size"),
+        make_output_size(output_size),
         convention,
         spatial_scale,
         None if sampling_ratio is None else ratio_pair(sampling_ratio),
@@ -165,10 +175,6 @@ def _build_spec(
     num_threads: int | None,
 ) -> PoolSpec:
     chosen = find_convention(convention)
-    if min(output_size) < 1:
-        raise ValueError(f"output_size must be at least 1 x 1, got {output_size}")
-    if max(output_size) > sys.maxsize:
-        raise ValueError(f"output_size must be the size of an array, got {output_size}")
     ratio = ratio_pair(chosen.sampling_ratio) if sampling_ratio is None else sampling_ratio
     if chosen.sampling in MODE_OF_SAMPLING:
         if ratio != (0, 0):

@@ -72,9 +72,10 @@ def roi_align(
     Returns
     -------
     dask.array.Array of shape (K, C, rows, cols), or (K, rows, cols, C) with ``layout="NHWC"``
-        Chunked like the images and channels of ``features`` (where rows are not sorted by their
-        images, not along K); the same bits as one call of `roialign_cy.roi_align` gives. K and the chunks along it are NaN if the number of boxes of
-        an image is only known when it is computed.
+        Chunked like the images and channels of ``features``, along K only where rows are sorted
+        by their images; the same bits as one call of `roialign_cy.roi_align` gives. K and the
+        chunks along it are NaN if the number of boxes of an image is only known when it is
+        computed.
 
     Raises
     ------

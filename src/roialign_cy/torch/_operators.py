@@ -130,6 +130,11 @@ def _roi_align_under_autocast(device: str) -> Callable[..., Tensor]:
     return roi_align_in_float32
 
 
+def as_computed(tensor: Tensor) -> Tensor:
+    """A tensor as the operator takes it where it is called: autocast widens halves."""
+    return _widened(tensor) if torch.is_autocast_enabled(tensor.device.type) else tensor
+
+
 def _widened(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
