@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ NEARLY_ALL = 0.95
 
 SUSPICIOUSLY_MANY = 0.2
 """Share of reversed boxes from which they are no slips, but boxes of another form."""
+
+BOXES_AT_A_TIME = 1 << 16
+"""Bounds the memory that the numbers in between take."""
 
 MOST_CHANNELS = 4
 """Cells along a side that are few enough to be channels, beside one eight times as long."""
@@ -133,28 +137,43 @@ rather 1/16?
     """
     require_choice("layout", layout, LAYOUTS)
     scale = make_scale(spatial_scale)
-    images, *sizes = make_shape(shape, itemsize=1)
+    images, *sizes = make_shape(shape, 1, "shape")
     height, width = sizes[1:] if layout == "NCHW" else sizes[:2]
-    rows = normalise_rois(rois, images).astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _check(rows, images, (height, width), scale, layout)
+    rows = normalise_rois(rois, images)
+    short, long = (width, height) if layout == "NCHW" else (height, width)
+    counts: Counter[str] = Counter()
+    reaches = []
+    for first in range(0, max(len(rows), 1), BOXES_AT_A_TIME):
+        batch = rows[first : first + BOXES_AT_A_TIME].astype(np.float64)
+        numbers, reach = _count(batch, images, (height, width), scale)
+        counts.update(numbers)
+        reaches.append(reach)
+    found = BoxCheck(
+        total=len(rows),
+        map_like_other_layout=0 < short <= MOST_CHANNELS and long >= 8 * short,
+        hints=(),
+        **counts,
+    )
+    # How many times as large the map would have to be for almost all boxes.
+    larger = float(np.quantile(np.concatenate(reaches), 0.99)) if found.outside else 0.0
+    return replace(found, hints=tuple(_hints(found, (height, width), scale, larger, layout)))
 
 
-def _check(
-    rows: NDArray[np.float64], images: int, size: tuple[int, int], scale: float, layout: str
-) -> BoxCheck:
+@np.errstate(over="ignore", invalid="ignore")
+def _count(
+    rows: NDArray[np.float64], images: int, size: tuple[int, int], scale: float
+) -> tuple[dict[str, int], NDArray[np.float64]]:
+    """The counts of `BoxCheck`, and how far each box reaches: 1 is the far side of the map."""
     height, width = size
     finite = np.isfinite(rows[:, 1:]).all(axis=1)
     has_image = _is_index(rows[:, 0], images)
     boxes = rows[finite, 1:]
     x1, y1, x2, y2 = (boxes * scale).T
     is_reversed = (x2 < x1) | (y2 < y1)
-    outside = _is_outside(x1, x2, width) | _is_outside(y1, y2, height)
-    short, long = (width, height) if layout == "NCHW" else (height, width)
-    counts = {
+    found = {
         "not_finite": ~finite,
         "without_image": ~has_image,
-        "outside": outside,
+        "outside": _is_outside(x1, x2, width) | _is_outside(y1, y2, height),
         "reversed": is_reversed,
         "below_one_cell": ~is_reversed & ((x2 - x1 < 1) | (y2 - y1 < 1)),
         "like_normalised": ((boxes >= 0) & (boxes <= 1)).all(axis=1),
@@ -162,17 +181,8 @@ def _check(
         "like_xxyy": _is_inside(x1, y1, width) & _is_inside(x2, y2, height),
         "like_index_last": ~has_image & _is_index(rows[:, 4], images),
     }
-    found = BoxCheck(
-        total=len(rows),
-        map_like_other_layout=0 < short <= MOST_CHANNELS and long >= 8 * short,
-        hints=(),
-        **{name: int(np.count_nonzero(boxes)) for name, boxes in counts.items()},
-    )
-    # How many times the map is as large as it would have to be, by almost all boxes.
-    reach = 0.0
-    if found.outside and height and width:
-        reach = float(np.quantile(np.maximum(x2 / width, y2 / height), 0.99))
-    return replace(found, hints=tuple(_hints(found, size, scale, reach, layout)))
+    reach = np.maximum(x2 / max(width, 1), y2 / max(height, 1))
+    return {name: int(np.count_nonzero(those)) for name, those in found.items()}, reach
 
 
 def _is_index(values: Any, images: int) -> Any:
@@ -190,7 +200,7 @@ def _is_inside(near: Any, far: Any, side: int) -> Any:
 
 
 def _hints(
-    found: BoxCheck, size: tuple[int, int], scale: float, reach: float, layout: str
+    found: BoxCheck, size: tuple[int, int], scale: float, larger: float, layout: str
 ) -> Iterator[str]:
     finite = found.total - found.not_finite
     nearly_all = max(NEARLY_ALL * finite, 1)
@@ -228,8 +238,8 @@ def _hints(
             f"{found.outside:,} of {found.total:,} boxes are outside the map of {cells} and pool "
             "to zeros"
         )
-        if reach > 1.5 and not found.map_like_other_layout:
-            smaller = scale / 2 ** max(round(math.log2(reach)), 1)
+        if 1.5 < larger < 1e6 and min(size) > 0 and not found.map_like_other_layout:
+            smaller = scale / 2 ** max(round(math.log2(larger)), 1)
             text += f": is spatial_scale, {_in_words(scale)}, rather {_in_words(smaller)}?"
         yield text
     if found.below_one_cell > finite / 2 and not is_normalised:

@@ -106,21 +106,20 @@ def make_output_size(output_size: int | tuple[int, int]) -> tuple[int, int]:
     return sections
 
 
-def make_shape(input_shape: tuple[int, ...], itemsize: int) -> tuple[int, int, int, int]:
-    """Check the shape of the features that a gradient is for."""
+def make_shape(
+    shape: tuple[int, ...], itemsize: int, name: str = "input_shape"
+) -> tuple[int, int, int, int]:
+    """Check the shape of features that are not there themselves."""
     try:
-        n, c, h, w = (operator.index(size) for size in input_shape)
-    except TypeError:
-        raise TypeError(f"input_shape must be four integers, got {input_shape!r}") from None
-    except ValueError:
-        raise ValueError(f"input_shape must be four integers, got {input_shape!r}") from None
-    shape = n, c, h, w
-    if min(shape) < 0:
-        raise ValueError(f"input_shape must not be negative, got {shape}")
+        n, c, h, w = (operator.index(size) for size in shape)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be four integers, got {shape!r}") from None
+    if min(n, c, h, w) < 0:
+        raise ValueError(f"{name} must not be negative, got {(n, c, h, w)}")
     # NumPy leaves out sizes of 0 when it asks whether an array can exist.
-    if math.prod(size for size in shape if size) * itemsize > sys.maxsize:
-        raise ValueError(f"input_shape must be the shape of an array that can exist, got {shape}")
-    return shape
+    if math.prod(size for size in (n, c, h, w) if size) * itemsize > sys.maxsize:
+        raise ValueError(f"{name} must be the shape of an array that can exist, got {shape}")
+    return n, c, h, w
 
 
 def require_gradient(spec: PoolSpec, wrt: tuple[str, ...]) -> None:

@@ -180,8 +180,8 @@ def _read_coco(path: Path) -> BoxFile:
             raise FileError(f"{where}: no image has its image_id, {image_id!r}")
         corners_and_sizes.extend((x, y, width, height))
         images.append(indices[image_id])
-    rois = boxes.from_xywh(np.array(corners_and_sizes, np.float64).reshape(-1, 4))
-    rois[:, 0] = images
+    rows = np.array(corners_and_sizes, np.float64).reshape(-1, 4)
+    rois = boxes.from_xywh(rows, images=np.array(images))
     return BoxFile(path, rois, lambda row: f"annotations[{row}]", len(indices))
 
 
