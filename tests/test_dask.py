@@ -150,7 +150,7 @@ def test_no_boxes_and_no_images():
             r"^rois_per_image must have the shape \(K, 5\), got \(1, 1, 4\)"),
         ({"rois_per_image": np.ones((1, 4))}, ValueError, r"^rois_per_image .*\[rois_per_image\]$"),
         ({"rois_per_image": da.ones((1, 5))}, TypeError,
-            "^rois_per_image must be known, or a list with the lazy boxes of each image, got Array"),
+            "^rois_per_image must be known, or a list with the lazy boxes of each image, got A"),
         ({"rois_per_image": dask.delayed([])}, TypeError, "^rois_per_image must be known"),
         ({"rois_per_image": [[1, 0, 0, 1, 1]]}, ValueError,
             r"^rois_per_image\[0, 0\] must be the index of an image"),
@@ -165,7 +165,7 @@ def test_no_boxes_and_no_images():
         ({"rois_per_image": [[[0, 0, 1, np.nan]]]}, ValueError,
             r"^rois_per_image\[0\]\[0\] must be finite"),
         ({"rois_per_image": [[[0, 0, 1]]]}, ValueError, r"rois_per_image\[0\] .* \(K, 4\)"),
-        ({"rois_per_image": [[0, 0, 1, 1]]}, ValueError, r"^rois_per_image .* \(K, 5\), got \(1, 4\)"),
+        ({"rois_per_image": [[0, 0, 1, 1]]}, ValueError, r"^rois_per_image .*, got \(1, 4\)"),
         ({"output_size": 0}, ValueError, "output_size"),
         ({"num_threads": 0}, ValueError, "num_threads"),
         ({"mode": "mean"}, ValueError, "mode must be one of"),
@@ -247,7 +247,7 @@ def test_block_of_another_shape_is_refused(shape):
 
 
 def test_block_of_another_dtype_is_refused():
-    with pytest.raises(ValueError, match="^features must have blocks of .* float32, got float64"):
+    with pytest.raises(ValueError, match=r"^features must have blocks of .* float32, got float64"):
         roi_align(blocks((1, 3, 8, 9), np.float64), [[[0, 0, 3, 3]]] * 2, 2).compute()
 
 
