@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
-from roialign_cy import _arrays, boxes
+from roialign_cy import _arrays, _rois, boxes
 
 if TYPE_CHECKING:
     from roialign_cy._spec import PoolSpec
@@ -83,8 +83,10 @@ def _normalised(rois: Any, neighbour: Any, num_images: int, spec: PoolSpec) -> A
         # Numbers of the host: looking at them costs nothing, so they are checked as always.
         return cupy.asarray(_arrays.check_rois(rois, num_images, spec))
     _require_device("rois", rois)
+    if _rois.is_no_boxes(rois.shape):
+        rois = rois.reshape(0, 5)
     if rois.ndim != 2 or rois.shape[1] != 5:
-        raise ValueError(f"rois must have the shape (K, 5), got {rois.shape}")
+        raise ValueError(_rois.wrong_shape("rois", rois.shape, num_images))
     rois = _floating("rois", rois)
     if any(stride % rois.itemsize for stride in rois.strides):
         rois = cupy.ascontiguousarray(rois)
@@ -95,17 +97,14 @@ def _normalised(rois: Any, neighbour: Any, num_images: int, spec: PoolSpec) -> A
 
 def _from_list(entries: Any, num_images: int) -> Any:
     """One (K_i, 4) array per image as one (K, 5) array, by the rules of `boxes.from_list`."""
-    if len(entries) != num_images:
-        raise ValueError(
-            f"rois must have one entry per image: expected {num_images}, got {len(entries)}"
-        )
+    _rois.require_entry_per_image(entries, num_images, "rois")
     arrays = []
     for index, entry in enumerate(entries):
         array = cupy.asarray(entry)
         if array.size == 0 and array.ndim <= 2:
             continue
         if array.ndim != 2 or array.shape[1] != 4:
-            raise ValueError(f"rois[{index}] must have the shape (K, 4), got {array.shape}")
+            raise ValueError(_rois.wrong_entry_shape(f"rois[{index}]", array.shape))
         _require_device(f"rois[{index}]", array)
         arrays.append((index, _floating(f"rois[{index}]", array)))
     if not arrays:
