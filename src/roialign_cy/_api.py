@@ -37,7 +37,7 @@ def roi_align(
     rois : array_like of shape (K, 5), or list of N array_like of shape (K_i, 4)
         Boxes ``[batch_index, x1, y1, x2, y2]`` in input units (those of the image, say), x to the
         right, y **down**; or for each image its boxes ``[x1, y1, x2, y2]``. Any float or integer
-        dtype. See `roialign_cy.boxes` for other formats.
+        dtype. See `roialign_cy.boxes` for other formats, and for what looks like a mistake.
     output_size : int or (int, int)
         Sections per box along (rows, columns).
     convention : str or Convention, default "document"
