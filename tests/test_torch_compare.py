@@ -6,6 +6,7 @@ import pytest
 import roialign_cy as ra
 from roialign_cy._spec import make_spec
 from roialign_cy.backends.reference import ReferenceBackend
+from roialign_cy.conventions import MODE_OF_SAMPLING
 
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
@@ -26,7 +27,9 @@ def inputs(layout):
 @pytest.mark.parametrize("mode", ["avg", "max"])
 def test_it_runs_every_call_and_agrees_with_the_reference(mode, convention, layout):
     features, rois = inputs(layout)
-    spec = make_spec((3, 2), convention, 0.5, (2, 0), mode, layout, 1)
+    has_samples = ra.CONVENTIONS[convention].sampling not in MODE_OF_SAMPLING
+    choices = ((2, 0), mode) if has_samples else (None, None)
+    spec = make_spec((3, 2), convention, 0.5, *choices, layout, 1)
     assert BACKEND.cannot_run(spec) is None
     result = BACKEND.prepare(features, rois, spec).result()
     expected = ReferenceBackend().roi_align(features, rois, spec, None)

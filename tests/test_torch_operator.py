@@ -261,7 +261,12 @@ def test_maps_are_kept_for_the_gradient_only_where_it_needs_them(mode, is_kept):
 
 
 def test_conventions_and_modes_are_the_librarys():
-    for options in {"convention": "document"}, {"convention": "onnx", "mode": "max"}:
+    conventions = [{"convention": name} for name in ra.CONVENTIONS]
+    conventions += [
+        {"convention": "onnx", "mode": "max"},
+        {"convention": ra.Convention(border="zero")},
+    ]
+    for options in conventions:
         expected = ra.roi_align(maps().numpy(), rois().numpy(), 3, spatial_scale=0.5, **options)
         result = roi_align(maps(), rois(), 3, 0.5, **options)
         np.testing.assert_array_equal(result, expected)

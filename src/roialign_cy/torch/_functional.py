@@ -116,6 +116,7 @@ def roi_align(
             chosen.min_size,
             chosen.sampling,
             chosen.max_rule,
+            chosen.border,
         )
     except ValueError:
         if not isinstance(boxes, Tensor):  # whose rows the caller knows by their places in lists

@@ -145,21 +145,27 @@ def _options(
     min_size: float | None,
     sampling: str,
     max_rule: str,
+    border: str,
 ) -> dict[str, Any]:
     """The same for the library's functions."""
     return {
         "spatial_scale": spatial_scale,
         "sampling_ratio": sampling_ratio,
         "mode": mode,
-        "convention": _convention(pixel_offset, min_size, sampling, max_rule),
+        "convention": _convention(pixel_offset, min_size, sampling, mode, max_rule, border),
     }
 
 
 @lru_cache
 def _convention(
-    pixel_offset: float, min_size: float | None, sampling: str, max_rule: str
+    pixel_offset: float,
+    min_size: float | None,
+    sampling: str,
+    mode: str,
+    max_rule: str,
+    border: str,
 ) -> Convention:
-    return Convention(pixel_offset, min_size, sampling, max_rule=max_rule)
+    return Convention(pixel_offset, min_size, sampling, 0, mode, max_rule, border)
 
 
 def _check(name: str, maps: Tensor, rois: Tensor) -> None:

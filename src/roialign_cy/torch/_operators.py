@@ -18,7 +18,7 @@ from . import _kernels
 _NAMESPACE = "roialign_cy"
 _GEOMETRY = (
     "float spatial_scale, SymInt[2] sampling_ratio, str mode, "
-    "float pixel_offset, float? min_size, str sampling, str max_rule"
+    "float pixel_offset, float? min_size, str sampling, str max_rule, str border"
 )
 _MODE = 2  # its place in there
 # Results follow the strides of the arguments, so those must not change after tracing.
