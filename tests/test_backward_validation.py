@@ -50,7 +50,7 @@ def gradient(**changes):
         ({"features": FEATURES.astype(int)}, TypeError, "features must be float16, float32 or"),
         ({"num_threads": 0}, ValueError, "num_threads must be at least 1"),
         ({"spatial_scale": 0}, ValueError, "spatial_scale must be > 0"),
-        ({"sampling_ratio": -1}, ValueError, "sampling_ratio"),
+        ({"sampling_ratio": -2}, ValueError, "sampling_ratio"),
         ({"backend": "cqu"}, ValueError, "did you mean 'cpu'"),
     ],
 )

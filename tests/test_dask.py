@@ -146,11 +146,26 @@ def test_no_boxes_and_no_images():
             r"rois_per_image\[0\] .* \(K, 4\), got \(\)"),
         ({"features": da.ones((2, 1, 4, 4)), "rois_per_image": [da.ones((1, 4)), 5]}, ValueError,
             r"rois_per_image\[1\] .* \(K, 4\), got \(\)"),
-        ({"rois_per_image": np.ones((1, 1, 4))}, TypeError, "must be a list or tuple"),
+        ({"rois_per_image": np.ones((1, 1, 4))}, ValueError,
+            r"^rois_per_image must have the shape \(K, 5\), got \(1, 1, 4\)"),
+        ({"rois_per_image": np.ones((1, 4))}, ValueError, r"^rois_per_image .*\[rois_per_image\]$"),
+        ({"rois_per_image": da.ones((1, 5))}, TypeError,
+            "^rois_per_image must be known, or a list with the lazy boxes of each image, got A"),
+        ({"rois_per_image": dask.delayed([])}, TypeError, "^rois_per_image must be known"),
+        ({"rois_per_image": [[1, 0, 0, 1, 1]]}, ValueError,
+            r"^rois_per_image\[0, 0\] must be the index of an image"),
+        ({"rois_per_image": [[0, 0, 0, 1, np.inf]]}, ValueError,
+            r"^rois_per_image\[0\] must be finite"),
+        ({"rois_per_image": [np.ma.ones((1, 4))]}, TypeError, r"^rois_per_image\[0\] .* a mask"),
+        ({"rois_per_image": np.ma.ones((1, 5))}, TypeError, r"^rois_per_image .* a mask"),
+        ({"features": da.ma.masked_equal(da.ones((1, 1, 4, 4)), 1)}, TypeError,
+            "^features must be without a mask"),
+        ({"sampling_ratio": -2}, ValueError, "sampling_ratio"),
         ({"rois_per_image": [[], []]}, ValueError, "expected 1, got 2"),
-        ({"rois_per_image": [[[0, 0, 1, np.nan]]]}, ValueError, r"rois\[0\] must be finite"),
+        ({"rois_per_image": [[[0, 0, 1, np.nan]]]}, ValueError,
+            r"^rois_per_image\[0\]\[0\] must be finite"),
         ({"rois_per_image": [[[0, 0, 1]]]}, ValueError, r"rois_per_image\[0\] .* \(K, 4\)"),
-        ({"rois_per_image": [[0, 0, 0, 1, 1]]}, ValueError, r"rois_per_image\[0\] .* \(K, 4\)"),
+        ({"rois_per_image": [[0, 0, 1, 1]]}, ValueError, r"^rois_per_image .*, got \(1, 4\)"),
         ({"output_size": 0}, ValueError, "output_size"),
         ({"num_threads": 0}, ValueError, "num_threads"),
         ({"mode": "mean"}, ValueError, "mode must be one of"),
@@ -163,8 +178,83 @@ def test_bad_arguments(change, error, text):
 
 
 def test_bad_lazy_boxes():
-    pooled = roi_align(da.ones((1, 1, 4, 4)), [dask.delayed([[0, 0, 1, np.nan]])], 2)
-    with pytest.raises(ValueError, match=r"rois\[0\] must be finite"):
+    bad = dask.delayed([[0, 0, 2, 2], [0, 0, 1, np.nan]])
+    pooled = roi_align(da.ones((2, 1, 4, 4)), [[[0, 0, 1, 1]], bad], 2)
+    with pytest.raises(ValueError, match=r"^rois_per_image\[1\]\[1\] must be finite"):
+        pooled.compute()
+    for entry in np.ma.ones((1, 4)), [0, 0, 0, 1, 1]:  # a row with an index is no entry
+        pooled = roi_align(da.ones((1, 1, 4, 4)), [dask.delayed(entry)], 2)
+        with pytest.raises((TypeError, ValueError), match=r"^rois_per_image\[0\] must"):
+            pooled.compute()
+
+
+# Rows with the index of their image
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("form", [np.asarray, np.ndarray.tolist])
+def test_rows_with_an_index_give_the_bits_of_one_call(form, layout):
+    maps, boxes = inputs()
+    if layout == "NHWC":
+        maps = maps.transpose(0, 2, 3, 1)
+    lazy = da.from_array(maps, (2, *maps.shape[1:]))
+    rows = ra.boxes.from_list(boxes)
+    pooled = roi_align(lazy, form(rows), **MMCV, layout=layout)
+    assert pooled.chunks[0] == (3, 8, 20)
+    expected = ra.roi_align(maps, rows, **MMCV, layout=layout)
+    np.testing.assert_array_equal(pooled.compute(), expected, strict=True)
+
+    mixed = rows[np.random.default_rng(1).permutation(len(rows))]
+    pooled = roi_align(lazy, form(mixed), **MMCV, layout=layout)
+    assert pooled.shape == expected.shape
+    expected = ra.roi_align(maps, mixed, **MMCV, layout=layout)
+    np.testing.assert_array_equal(pooled.compute(), expected, strict=True)
+
+
+@pytest.mark.parametrize("none", [[], np.empty((0, 5)), np.empty((0, 4)), np.array([])], ids=repr)
+def test_rows_of_nothing(none):
+    assert roi_align(da.ones((2, 1, 4, 4)), none, 7).compute().shape == (0, 1, 7, 7)
+
+
+def test_ratio_of_minus_one_is_that_of_zero():
+    maps, boxes = inputs()
+    lazy = da.from_array(maps, (1, 10, 20, 24))
+    one, other = (roi_align(lazy, boxes, **MMCV, sampling_ratio=ratio) for ratio in (-1, 0))
+    np.testing.assert_array_equal(one.compute(), other.compute())
+
+
+# Blocks that are not what Dask was told
+
+
+def blocks(shape, dtype=np.float32, told=(1, 3, 8, 9)):
+    """Two blocks, of a shape and dtype that may be others than Dask is told."""
+    chunks = ((told[0],) * 2, *((size,) for size in told[1:]))
+    return da.map_blocks(lambda: np.ones(shape, dtype), chunks=chunks, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 3, 8, 5), (1, 3, 4, 9), (1, 2, 8, 9), (2, 3, 8, 9), (0, 3, 8, 9), (3, 8, 9)],
+    ids=str,
+)
+def test_block_of_another_shape_is_refused(shape):
+    boxes = [[[0, 0, 3, 3]]] * 2
+    assert roi_align(blocks((1, 3, 8, 9)), boxes, 2).compute().shape == (2, 3, 2, 2)
+    text = r"^features must have blocks of the shapes that their chunks say: \(1, 3, 8, 9\)"
+    with pytest.raises(ValueError, match=text) as info:
+        roi_align(blocks(shape), boxes, 2).compute()
+    assert f"got {shape}" in str(info.value)
+
+
+def test_block_of_another_dtype_is_refused():
+    with pytest.raises(ValueError, match=r"^features must have blocks of .* float32, got float64"):
+        roi_align(blocks((1, 3, 8, 9), np.float64), [[[0, 0, 3, 3]]] * 2, 2).compute()
+
+
+def test_lazy_boxes_of_another_number_are_refused():
+    boxes = da.map_blocks(lambda: np.ones((3, 4)), chunks=((2,), (4,)), dtype=float)
+    pooled = roi_align(da.ones((2, 1, 4, 4)), [[], boxes], 2)
+    with pytest.raises(ValueError, match=r"^rois_per_image\[1\] must have as many .*: 2, got 3"):
         pooled.compute()
 
 

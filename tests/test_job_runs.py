@@ -42,6 +42,30 @@ def maps(tmp_path, monkeypatch):
     return maps
 
 
+def test_boxes_that_are_probably_wrong_are_told_in_one_line(maps):
+    np.save("rois.npy", ROIS * [1, 16, 16, 16, 16])
+    result = pool("maps.npy", "rois.npy", "-o", "out.npy")
+    assert result.stdout == "out.npy: 3 x 3 x 7 x 7, float32\n"
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(
+        "rois.npy: 2 of 3 boxes are outside the map of 12 x 14 cells and pool to"
+    )
+    assert line.endswith("is spatial_scale, 1, rather 1/16?")
+    scaled = pool("maps.npy", "rois.npy", "-o", "again.npy", "--spatial-scale", "1/16")
+    assert scaled.stderr == ""
+
+
+def test_ratio_of_minus_one_is_that_of_zero(maps):
+    for ratio in "0", "-1", "-1x0":
+        pool("maps.npy", "rois.npy", "-o", f"out{ratio}.npy", *MMCV, "--sampling-ratio", ratio)
+    assert Path("out0.npy").read_bytes() == Path("out-1.npy").read_bytes()
+    assert Path("out0.npy").read_bytes() == Path("out-1x0.npy").read_bytes()
+    explain = ("explain", "maps.npy", "--box", 1, 1, 9, 8, *MMCV[2:], "--sampling-ratio")
+    assert run(*explain, "-1").output == run(*explain, "0").output
+    for command in explain, ("pool", "maps.npy", "rois.npy", "-o", "o.npy", "--sampling-ratio"):
+        assert_refused(run(*command, "-2"), "sampling_ratio must be in 0 .. 4096, or -1")
+
+
 def test_options_are_the_apis(maps):
     options = "--output-size 3x2 --convention onnx --spatial-scale 1/2 --sampling-ratio 2x1"
     options += " --mode max --layout NHWC --threads 1 --backend reference"

@@ -67,12 +67,11 @@ def gpu(monkeypatch):
     cupy.from_dlpack = lambda tensor: tensor.numpy().view(FakeCupyArray)
     cupy.cuda = SimpleNamespace(
         Device=lambda index: entering("device", index),
-        ExternalStream=lambda pointer, index: entering("stream", pointer, index),
+        Stream=SimpleNamespace(from_external=lambda stream: entering(stream.__cuda_stream__())),
     )
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(
-        torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=STREAM)
-    )
+    stream = SimpleNamespace(__cuda_stream__=lambda: (0, STREAM))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     monkeypatch.setattr(_registry, "_registered", {})
     _registry._resolve.cache_clear()
     backend = FakeGpu()
@@ -85,6 +84,10 @@ def gpu(monkeypatch):
 @pytest.mark.parametrize("device", ["CUDA", "AutocastCUDA"])
 def test_operator_has_a_kernel_for_cuda(device):
     assert torch._C._dispatch_has_kernel_for_dispatch_key("roialign_cy::roi_align", device)
+
+
+def test_torchs_streams_have_the_protocol_by_which_cupy_takes_them():
+    assert callable(torch.cuda.Stream.__cuda_stream__)
 
 
 def test_gradients_have_kernels_for_cuda():
@@ -102,7 +105,7 @@ def test_tensors_are_lent_and_the_result_is_torchs(gpu, channels_last):
     features, out, contexts = gpu.seen
     assert features.ctypes.data == input.data_ptr()
     assert out.ctypes.data == result.data_ptr()
-    assert contexts == [("device", None), ("stream", STREAM, None)]
+    assert contexts == [("device", None), ((0, STREAM),)]
     assert result.is_contiguous(memory_format=torch.channels_last) == channels_last
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-6)
 

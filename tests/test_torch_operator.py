@@ -265,7 +265,12 @@ def test_maps_are_kept_for_the_gradient_only_where_it_needs_them(mode, is_kept):
 
 
 def test_conventions_and_modes_are_the_librarys():
-    for options in {"convention": "document"}, {"convention": "onnx", "mode": "max"}:
+    conventions = [{"convention": name} for name in ra.CONVENTIONS]
+    conventions += [
+        {"convention": "onnx", "mode": "max"},
+        {"convention": ra.Convention(border="zero")},
+    ]
+    for options in conventions:
         expected = ra.roi_align(maps().numpy(), rois().numpy(), 3, spatial_scale=0.5, **options)
         result = roi_align(maps(), rois(), 3, 0.5, **options)
         np.testing.assert_array_equal(result, expected)
@@ -285,6 +290,50 @@ def test_module_shows_its_arguments():
     assert "mode='max'" in repr(RoIAlign(7, 0.25, 2, mode="max"))
 
 
+def test_bad_box_of_a_list_is_called_by_its_place_there():
+    entries = [torch.zeros(1, 4), torch.tensor([[0, 0, 2.0, 2], [0, 0, 1, float("nan")]])]
+    text = r"^boxes\[1\]\[1\] must be finite, got \[ 0\.  0\.  1\. nan\]$"
+    with pytest.raises(ValueError, match=text):
+        roi_align(maps(), entries, 3)
+    entries[1].requires_grad_()
+    with pytest.raises(ValueError, match=text):
+        roi_align(maps(), entries, 3)
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(ValueError, match=r"^boxes\[1\]\[1\] must be finite"),
+    ):
+        roi_align(maps().bfloat16(), [entry.detach().bfloat16() for entry in entries], 3)
+    with pytest.raises(ValueError, match=r"^boxes\[1\] must be finite"):
+        roi_align(maps(), torch.nn.functional.pad(entries[1], (1, 0)), 3)
+
+
+def test_refusal_of_a_backend_calls_maps_input(watched):
+    watched.array_types = ("cupy:ndarray",)
+    with pytest.raises(TypeError, match=r"^input of type numpy\.ndarray cannot go to backend"):
+        pool(maps(), rois())
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_compiled_for_any_scale():
+    compiled = torch.compile(
+        lambda input, boxes, scale: roi_align(input, boxes, 3, scale),
+        fullgraph=True,
+        backend="aot_eager",
+        dynamic=True,
+    )
+    for scale in 0.5, 0.25, 1.0, 2:
+        expected = roi_align(maps(), rois(), 3, scale)
+        assert torch.equal(compiled(maps(), rois(), scale), expected)
+    with pytest.raises(ValueError, match="spatial_scale must be > 0"):
+        compiled(maps(), rois(), -1.0)
+
+
+@pytest.mark.parametrize("convention", ["detectron2", "document"])
+def test_ratio_of_minus_one_is_that_of_zero(convention):
+    one, other = (roi_align(maps(), rois(), 3, 0.5, n, convention=convention) for n in (-1, 0))
+    assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -295,6 +344,24 @@ def test_module_shows_its_arguments():
         ({"output_size": (3,)}, ValueError, "output_size"),
         ({"boxes": [torch.zeros(1, 5)]}, ValueError, r"boxes\[0\] must have the shape \(K, 4\)"),
         ({"boxes": [[0, 0, 1, 1]]}, TypeError, r"boxes\[0\] must be a tensor"),
+        ({"boxes": [torch.zeros(1, 5)] * 2}, ValueError, r"boxes\[0\] .* without a column for it$"),
+        ({"boxes": torch.zeros(2, 4)}, ValueError, r"boxes .* \(2, 4\): the first .* each image$"),
+        (
+            {"input": maps()[:1], "boxes": torch.zeros(2, 4)},
+            ValueError,
+            r"boxes must have the shape \(K, 5\), got \(2, 4\): the first .* a list: \[boxes\]$",
+        ),
+        ({"boxes": torch.zeros(5)}, ValueError, r"boxes .* one box is a row, too: \[boxes\]$"),
+        ({"boxes": torch.zeros(0, 7)}, ValueError, r"boxes must have the shape \(K, 5\)"),
+        ({"boxes": rois().bool()}, TypeError, "boxes must be floats or integers, got torch.bool$"),
+        ({"boxes": rois().cfloat()}, TypeError, "boxes must be floats or integers, got torch.com"),
+        (
+            {"boxes": [torch.zeros(1, 4), torch.zeros(1, 4, dtype=torch.bool)]},
+            TypeError,
+            r"boxes\[1\] must be floats or integers, got torch.bool$",
+        ),
+        ({"input": maps()[0], "boxes": [torch.zeros(1, 4)]}, ValueError, "input must have four"),
+        ({"input": maps().numpy()}, TypeError, "input must be a tensor, got ndarray; roialign_cy"),
         ({"boxes": np.zeros((1, 5))}, TypeError, "boxes must be a tensor"),
         ({"boxes": torch.zeros(1, 5, device="meta")}, ValueError, "device of input"),
     ],

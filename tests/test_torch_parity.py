@@ -1,5 +1,6 @@
 """`roialign_cy.torch` against torchvision: the same, but for the table in docs/torch.md."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,13 +62,12 @@ def test_gradient_by_the_maps(aligned):
         torch.empty(0, 5),
         [torch.empty(0, 4)] * 2,
         [torch.empty(0, 4), torch.tensor([[1.0, 1.0, 3.0, 3.0]])],
-        [torch.tensor([[1.0, 1.0, 3.0, 3.0]])],  # no entry for the second image
         (torch.tensor([[1.0, 1.0, 3.0, 3.0]]),) * 2,
         torch.tensor([[0, 2.0, 3.0, 2.0, 3.0]]),  # of no size
         torch.tensor([[0, 5.0, 4.0, 2.0, 1.0]]),  # reversed
         torch.tensor([[0, 100.0, 100.0, 120.0, 130.0], [1, -90.0, 0.0, -70.0, 5.0]]),  # outside
     ],
-    ids=["none", "none of any", "none of one", "fewer", "tuple", "empty", "reversed", "outside"],
+    ids=["none", "none of any", "none of one", "tuple", "empty", "reversed", "outside"],
 )
 @pytest.mark.parametrize("sampling_ratio", [-1, 2])
 @pytest.mark.parametrize("aligned", [False, True])
@@ -112,8 +112,12 @@ def test_autocast_of_boxes_in_halves():
 
 def test_bfloat16_needs_autocast():
     arguments = maps(torch.bfloat16), rois(torch.bfloat16), 3
-    with pytest.raises(TypeError, match="autocast"):
+    way_out = r"got torch.bfloat16: convert it with .float\(\), or call under torch.autocast$"
+    with pytest.raises(TypeError, match="^input must be float16, .*" + way_out):
         ours.roi_align(*arguments)
+    for boxes in rois(torch.bfloat16), boxes_per_image(torch.bfloat16):
+        with pytest.raises(TypeError, match="^boxes must be floats or integers, " + way_out):
+            ours.roi_align(maps(), boxes, 3)
     with pytest.raises(RuntimeError, match="BFloat16"):
         theirs.roi_align(*arguments)
 
@@ -227,11 +231,80 @@ def test_empty_list():
         theirs.roi_align(maps(), [], 3)
 
 
+@row("list of another length than the batch")
+def test_list_of_another_length():
+    boxes = boxes_per_image()
+    for entries in boxes[:1], [*boxes, boxes[0]], (boxes[0],) * 3:
+        text = f"^boxes must have one entry per image: expected 2, got {len(entries)}$"
+        with pytest.raises(ValueError, match=text):
+            ours.roi_align(maps(), entries, 3)
+    # Of which it takes the boxes as those of the first image.
+    pooled = theirs.roi_align(maps(), boxes[:1], 3)
+    close(pooled, theirs.roi_align(maps(), [boxes[0], torch.empty(0, 4)], 3))
+
+
+@row("no boxes, in a tensor of shape (0,) or (0, 4)")
+@pytest.mark.parametrize("shape", [(0,), (0, 4)])
+def test_no_boxes_of_another_shape(shape):
+    boxes = torch.empty(shape, requires_grad=True)
+    pooled = ours.roi_align(maps(), boxes, 3)
+    assert pooled.shape == (0, 2, 3, 3)
+    pooled.sum().backward()
+    assert boxes.grad.shape == shape
+    assert ours.roi_align(maps(), [boxes.detach()] * 2, 3).shape == (0, 2, 3, 3)
+    with pytest.raises((AssertionError, IndexError)):
+        theirs.roi_align(maps(), boxes, 3)
+
+
+@row("torchvision's `BoundingBoxes` of another format than XYXY")
+def test_bounding_boxes_of_another_format():
+    from torchvision.tv_tensors import BoundingBoxes
+
+    def given(form):
+        return BoundingBoxes(torch.tensor([[1.0, 1.0, 3.0, 3.0]]), format=form, canvas_size=(6, 7))
+
+    arguments = maps()[:1], [given("XYXY")], 3
+    close(ours.roi_align(*arguments), theirs.roi_align(*arguments))
+    for form in "XYWH", "CXCYWH":
+        for boxes, name in ([given(form)], r"boxes\[0\]"), (given(form), "boxes"):
+            text = f"^{name} must be corners x1, y1, x2, y2, got boxes of the format {form}$"
+            with pytest.raises(ValueError, match=text):
+                ours.roi_align(maps()[:1], boxes, 3)
+    assert theirs.roi_align(maps()[:1], [given("XYWH")], 3).shape == (1, 2, 3, 3)
+
+
 @row("`output_size` below 1")
 def test_output_size_of_zero():
     with pytest.raises(ValueError, match="output_size must be at least 1 x 1"):
         ours.roi_align(maps(), rois(), 0)
     assert theirs.roi_align(maps(), rois(), 0).shape == (4, 2, 0, 0)
+
+
+@row("`spatial_scale` or `mode` that is none, `output_size` beyond every size")
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"spatial_scale": None}, TypeError, "spatial_scale must be a number, got None"),
+        ({"spatial_scale": (1.0, 1.0)}, TypeError, "spatial_scale must be a number, got "),
+        ({"spatial_scale": "1"}, TypeError, "spatial_scale must be a number, got '1'"),
+        ({"spatial_scale": 10**400}, ValueError, "spatial_scale must be finite"),
+        ({"mode": 1}, TypeError, "mode must be one of 'avg', 'max', 'max_weighted', got 1"),
+        ({"output_size": 10**30}, ValueError, "output_size must be the size of an array"),
+        ({"output_size": None}, TypeError, "output_size must be an integer or a pair"),
+        ({"sampling_ratio": 10**30}, ValueError, "sampling_ratio must be in 0 .. 4096"),
+        ({"sampling_ratio": None}, TypeError, "sampling_ratio must be an integer or a pair"),
+    ],
+    ids=str,
+)
+def test_options_of_another_type(options, error, text):
+    # torch's own message names the operator, not the function, and prints its schema.
+    arguments = {"input": maps(), "boxes": rois(), "output_size": 3} | options
+    with pytest.raises(error, match="^" + re.escape(text)) as info:
+        ours.roi_align(**arguments)
+    assert "\n" not in str(info.value)
+    if "mode" not in options:
+        with pytest.raises((RuntimeError, TypeError)):
+            theirs.roi_align(**arguments)
 
 
 @row("`spatial_scale` of 0 or less, or not finite")

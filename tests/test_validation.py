@@ -68,8 +68,9 @@ def refused(error, match, **changes):
         ("spatial_scale", (0.5, 0.5), TypeError),
         ("spatial_scale", [0.5], TypeError),
         ("spatial_scale", {}, TypeError),
-        ("sampling_ratio", -1, ValueError),
-        ("sampling_ratio", (2, -1), ValueError),
+        ("sampling_ratio", -2, ValueError),
+        ("sampling_ratio", (2, -2), ValueError),
+        ("sampling_ratio", -(10**30), ValueError),
         ("sampling_ratio", MAX_SAMPLING_RATIO + 1, ValueError),
         ("sampling_ratio", (MAX_SAMPLING_RATIO + 1, 2), ValueError),
         ("sampling_ratio", 10**30, ValueError),
@@ -187,6 +188,9 @@ def test_unknown_name_lists_the_known(argument, known):
         {"sampling_ratio": 0},
         {"sampling_ratio": [0, 0]},
         {"sampling_ratio": np.uint8(0)},
+        {"sampling_ratio": -1},
+        {"sampling_ratio": [0, -1]},
+        {"sampling_ratio": np.int8(-1)},
         {"num_threads": np.int64(2)},
         {"num_threads": 10**30},
         {"convention": ra.Convention()},
@@ -204,6 +208,27 @@ def test_options_may_be_given_in_every_reasonable_type(changes):
     np.testing.assert_array_equal(pool(**changes), pool(**plain))
     if "mode" not in changes and changes.get("convention") != "torchvision":
         np.testing.assert_array_equal(pool(**changes), EXPECTED)
+
+
+def test_ratio_of_minus_one_is_that_of_zero():
+    assert ra.Convention(sampling_ratio=(-1, 3)) == ra.Convention(sampling_ratio=(0, 3))
+    for convention in ra.CONVENTIONS:
+        one, other = (
+            pool(sampling_ratio=ratio, convention=convention, out=None) for ratio in (-1, 0)
+        )
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(pool(sampling_ratio=(-1, 2)), pool(sampling_ratio=(0, 2)))
+    for name in "explain", "roi_align_backward":
+        call = getattr(ra, name)
+        maps, size = (
+            (FEATURES, 2) if name == "explain" else (np.ones_like(EXPECTED), FEATURES.shape)
+        )
+        one, other = (
+            call(maps, ROIS, size, sampling_ratio=ratio, convention="mmcv") for ratio in (-1, 0)
+        )
+        if name == "explain":
+            one, other = one.values, other.values
+        np.testing.assert_array_equal(one, other)
 
 
 # Features
@@ -314,7 +339,7 @@ def test_box_that_no_integer_of_samples_covers_is_refused_with_the_way_out():
 
 
 @pytest.mark.parametrize(
-    "shape", [(), (5,), (0,), (3, 4), (3, 6), (0, 4), (1, 3, 5), (2, 3, 4)], ids=str
+    "shape", [(), (5,), (3, 4), (3, 6), (0, 6), (3, 0), (1, 3, 5), (2, 3, 4)], ids=str
 )
 def test_boxes_of_another_shape_are_refused(shape):
     text = refused(ValueError, r"^rois must have the shape \(K, 5\)", rois=np.zeros(shape))
@@ -510,8 +535,8 @@ def test_empty_out_is_checked_and_returned():
         ("min_size", "1", TypeError),
         ("sampling", "middle", ValueError),
         ("sampling", None, TypeError),
-        ("sampling_ratio", -1, ValueError),
-        ("sampling_ratio", (1, -1), ValueError),
+        ("sampling_ratio", -2, ValueError),
+        ("sampling_ratio", (1, -2), ValueError),
         ("sampling_ratio", MAX_SAMPLING_RATIO + 1, ValueError),
         ("sampling_ratio", (1, 2, 3), ValueError),
         ("sampling_ratio", 1.5, TypeError),

@@ -2,7 +2,7 @@
 
 import torch
 
-GEOMETRY = (0.5, [2, 2], "avg", 0.5, None, "centered", "max")
+GEOMETRY = (0.5, [2, 2], "avg", 0.5, None, "centered", "max", "clamp")
 """The operators' last arguments for ``aligned=True``, a scale of 0.5 and a ratio of 2."""
 
 

@@ -26,10 +26,17 @@ class RoialignTorch(Torchvision):
     def pool(self, x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
         """Make the call; NHWC as a channels-last tensor, which is a view."""
         from roialign_cy import Convention
+        from roialign_cy.conventions import MODE_OF_SAMPLING
         from roialign_cy.torch import roi_align
 
+        has_samples = spec.sampling not in MODE_OF_SAMPLING
         convention = Convention(
-            spec.pixel_offset, spec.min_size, spec.sampling, spec.sampling_ratio
+            spec.pixel_offset,
+            spec.min_size,
+            spec.sampling,
+            spec.sampling_ratio if has_samples else 0,
+            mode=spec.mode,
+            border=spec.border,
         )
         pool = partial(
             roi_align,

@@ -16,7 +16,8 @@ import roialign_cy as ra
 photograph = data.astronaut()
 features = (photograph / 255).astype(np.float32)[np.newaxis]  # NHWC, as photographs come
 names = ("face", "badge", "shuttle")
-rois = ra.boxes.from_xywh([(163.3, 57.7, 124, 124), (146.3, 357.4, 52, 52), (385.5, 20.5, 90, 90)])
+corners_and_sizes = [(163.3, 57.7, 124, 124), (146.3, 357.4, 52, 52), (385.5, 20.5, 90, 90)]
+rois = ra.boxes.from_xywh(corners_and_sizes, images=0)
 
 # %%
 # The mean over the samples of a section is an area average where the box is larger than the

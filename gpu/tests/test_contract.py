@@ -122,11 +122,14 @@ def test_one_array_of_boxes_per_image():
     order = np.argsort(rois[:, 0], kind="stable")
     features = cupy.asarray(features)
     np.testing.assert_array_equal(pool(features, boxes).get(), expected()[order])
-    assert pool(features, [cupy.empty((0, 4)), []]).shape == (0, 9, 2, 3)
+    for none in [cupy.empty((0, 4)), []], cupy.empty((0, 4)), cupy.empty(0):
+        assert pool(features, none).shape == (0, 9, 2, 3)
     with pytest.raises(ValueError, match="one entry per image: expected 2, got 1"):
         pool(features, boxes[:1])
     with pytest.raises(ValueError, match=r"rois\[1\] must have the shape \(K, 4\)"):
         pool(features, [boxes[0], boxes[1][:, :3]])
+    with pytest.raises(ValueError, match=r"rois\[0\] .* got \(1, 5\): the place in the list"):
+        pool(features, [cupy.zeros((1, 5)), []])
 
 
 def test_boxes_of_the_host_are_validated():
@@ -261,7 +264,7 @@ def test_runs_on_the_current_stream():
     [
         ({"features": np.ones((2, 9, 7, 6), np.int32)}, TypeError, r"\.astype\(np\.float32\)"),
         ({"features": np.ones((9, 7, 6))}, ValueError, "features must have four axes"),
-        ({"rois": np.ones((3, 4))}, ValueError, r"rois must have the shape \(K, 5\)"),
+        ({"rois": np.ones((3, 4))}, ValueError, r"rois must have the shape \(K, 5\), .* in a list"),
         ({"rois": np.ones((3, 5), bool)}, TypeError, "rois must be floats or integers"),
         ({"out": np.ones((1, 9, 2, 3), np.float32)}, ValueError, "out must have the shape"),
         ({"out": np.ones((16, 9, 2, 3))}, ValueError, "out must have the dtype float32"),

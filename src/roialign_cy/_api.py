@@ -37,7 +37,7 @@ def roi_align(
     rois : array_like of shape (K, 5), or list of N array_like of shape (K_i, 4)
         Boxes ``[batch_index, x1, y1, x2, y2]`` in input units (those of the image, say), x to the
         right, y **down**; or for each image its boxes ``[x1, y1, x2, y2]``. Any float or integer
-        dtype. See `roialign_cy.boxes` for other formats.
+        dtype. See `roialign_cy.boxes` for other formats, and for what looks like a mistake.
     output_size : int or (int, int)
         Sections per box along (rows, columns).
     convention : str or Convention, default "document"
@@ -45,7 +45,7 @@ def roi_align(
     spatial_scale : float, default 1.0
         Cells per input unit: 1/16 where the map has a cell for every 16 pixels.
     sampling_ratio : int or (int, int), optional
-        Samples per section along (rows, columns), at most 4096. 0 is the convention's own
+        Samples per section along (rows, columns), at most 4096. 0 (or -1) is the convention's own
         sampling's count: ``ceil(extent / sections)`` if it is centered, ``sections - 1`` (at
         least 1) if interior. By default the convention's ratio.
     mode : {"avg", "max", "max_weighted"}, optional
@@ -106,7 +106,7 @@ def roi_align(
     )
     chosen = resolve(backend, features)
     _require_runnable(chosen, spec, "roi_align")
-    features = _plain(features)
+    features = _plain(features, "features")
     _arrays.check_features(features, layout)
     if out is not None:
         require_kind(out, "out", features, chosen)
@@ -268,7 +268,7 @@ def roi_align_backward(
     """
     operations = make_wrt(wrt)
     chosen = resolve(backend, grad_output, "grad_output")
-    grad_output = _plain(grad_output)
+    grad_output = _plain(grad_output, "grad_output")
     _arrays.check_features(grad_output, layout, "grad_output")
     sections = _sections(grad_output, layout)
     spec = make_spec(sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads)
@@ -284,7 +284,7 @@ def roi_align_backward(
     maps: Any = None
     if features is not None:
         require_kind(features, "features", grad_output, chosen)
-        features = _plain(features)
+        features = _plain(features, "features")
         maps = (_arrays.as_nchw(features, spec),)
     target: Any = None
     if out is not None:
@@ -320,9 +320,9 @@ def _new_output(shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec) ->
         ) from None
 
 
-def _plain(array: Any) -> Any:
+def _plain(array: Any, name: str) -> Any:
     """No subclasses of NumPy's array: a matrix would index its own way."""
-    return np.asarray(array) if isinstance(array, np.ndarray) else array
+    return _arrays.as_ndarray(array, name) if isinstance(array, np.ndarray) else array
 
 
 def _sections(grad_output: Any, layout: str) -> tuple[int, int]:

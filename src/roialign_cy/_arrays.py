@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._core import boxcheck
-from .boxes import normalise_rois
+from ._rois import is_list_per_image, normalise_rois, require_bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,35 +96,58 @@ def check_features(features: Any, layout: str, name: str = "features") -> None:
         raise ValueError(f"{name} must have four axes ({layout}), got shape {features.shape}")
 
 
+def as_ndarray(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """A NumPy array as one of NumPy's own class: a matrix would index its own way."""
+    require_bare(type(array), name)
+    return np.asarray(array)
+
+
 def check_rois(rois: Any, num_images: int, spec: CallSpec) -> NDArray[np.floating]:
     """``rois`` as a (K, 5) array whose every box can be pooled."""
     boxes = normalise_rois(rois, num_images)
-    fault = find_fault(boxes, num_images, spec)
-    if fault is not None:
-        raise ValueError(fault[1])
+    require_poolable(boxes, num_images, spec, "rois", is_list_per_image(rois))
     return boxes
 
 
+def require_poolable(
+    boxes: NDArray[np.floating], num_images: int, spec: CallSpec, name: str, is_per_image: bool
+) -> None:
+    """Raise for the first of the (K, 5) ``boxes`` that cannot be pooled."""
+    fault = find_fault(boxes, num_images, spec, name, is_per_image)
+    if fault is not None:
+        raise ValueError(fault[1])
+
+
 def find_fault(
-    boxes: NDArray[np.floating], num_images: int, spec: CallSpec
+    boxes: NDArray[np.floating],
+    num_images: int,
+    spec: CallSpec,
+    name: str = "rois",
+    is_per_image: bool = False,
 ) -> tuple[int, str] | None:
-    """The first of the (K, 5) ``boxes`` that cannot be pooled, and why; None if all can."""
+    """The first of the (K, 5) ``boxes`` that cannot be pooled, and why; None if all can.
+
+    The text calls it by its place in ``name``, which has an entry per image or a row per box.
+    """
     row, fault = boxcheck.find_fault(boxes, num_images, spec)
     if fault is None:
         return None
-    return row, _FAULTS[fault].format(row=row, box=boxes[row], images=num_images)
+    place, box = f"{name}[{row}]", boxes[row]
+    if is_per_image:
+        image = int(box[0])
+        place = f"{name}[{image}][{row - np.searchsorted(boxes[:, 0], image)}]"
+        box = box[1:]
+    return row, _FAULTS[fault].format(name=name, row=row, place=place, box=box, images=num_images)
 
 
 _FAULTS = {
-    "not finite": "rois[{row}] must be finite, got {box}",
+    "not finite": "{place} must be finite, got {box}",
     "bad batch index": (
-        "rois[{row}, 0] must be the index of an image, an integer in 0 .. {images} - 1, got {box}"
+        "{name}[{row}, 0] must be the index of an image, an integer in 0 .. {images} - 1, got {box}"
     ),
-    "extent overflows": (
-        "rois[{row}] must have a finite extent after scaling in its dtype, got {box}"
-    ),
+    "extent overflows": "{place} must have a finite extent after scaling in its dtype, got {box}",
     "too many samples": (
-        "rois[{row}] must have an extent whose adaptive sample count is exact, got {box}; "
+        "{place} must have an extent whose adaptive sample count is exact, got {box}; "
         "give a sampling_ratio for boxes as large as this"
     ),
 }
@@ -176,6 +199,7 @@ def check_gradient(
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec) -> None:
     """Raise unless ``out`` has the shape (maps: NCHW) and the dtype, in native byte order."""
+    require_bare(type(out), "out")
     if out.shape != shape:
         expected, got = given_shape(shape, spec), given_shape(out.shape, spec)
         raise ValueError(f"out must have the shape {expected}, got {got}")

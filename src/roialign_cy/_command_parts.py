@@ -94,7 +94,7 @@ _JOB_OPTIONS = (
         type=pair,
         metavar="N|ROWSxCOLS",
         show_default="the convention's",
-        help="Samples per section; 0 is the convention's own count.",
+        help="Samples per section; 0 or -1 is the convention's own count.",
     ),
     click.option("--mode", type=click.Choice(MODES), show_default="the convention's"),
     click.option(

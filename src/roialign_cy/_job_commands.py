@@ -57,6 +57,15 @@ def pool(
             raise
         shape = " x ".join(map(str, job.output_shape))
         click.echo(f"{output}: {shape}, {job.dtype}")
+        spec = job.spec
+        found = ra.boxes.check(
+            job.boxes.rois,
+            job.features.shape,
+            spec.spatial_scales[0],
+            layout="NHWC" if spec.channels_last else "NCHW",
+        )
+        if found.hints:
+            click.echo(f"{rois}: {found.hints[0]}", err=True)
 
 
 @click.command("compare")

@@ -87,21 +87,30 @@ def make_wrt(wrt: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(WRT[name] for name in names)
 
 
-def make_shape(input_shape: tuple[int, ...], itemsize: int) -> tuple[int, int, int, int]:
-    """Check the shape of the features that a gradient is for."""
+def make_output_size(output_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Check the numbers of sections; always a pair comes back."""
+    sections = int_pair(output_size, "output_size")
+    if min(sections) < 1:
+        raise ValueError(f"output_size must be at least 1 x 1, got {sections}")
+    if max(sections) > sys.maxsize:
+        raise ValueError(f"output_size must be the size of an array, got {sections}")
+    return sections
+
+
+def make_shape(
+    shape: tuple[int, ...], itemsize: int, name: str = "input_shape"
+) -> tuple[int, int, int, int]:
+    """Check the shape of features that are not there themselves."""
     try:
-        n, c, h, w = (operator.index(size) for size in input_shape)
-    except TypeError:
-        raise TypeError(f"input_shape must be four integers, got {input_shape!r}") from None
-    except ValueError:
-        raise ValueError(f"input_shape must be four integers, got {input_shape!r}") from None
-    shape = n, c, h, w
-    if min(shape) < 0:
-        raise ValueError(f"input_shape must not be negative, got {shape}")
+        n, c, h, w = (operator.index(size) for size in shape)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be four integers, got {shape!r}") from None
+    if min(n, c, h, w) < 0:
+        raise ValueError(f"{name} must not be negative, got {(n, c, h, w)}")
     # NumPy leaves out sizes of 0 when it asks whether an array can exist.
-    if math.prod(size for size in shape if size) * itemsize > sys.maxsize:
-        raise ValueError(f"input_shape must be the shape of an array that can exist, got {shape}")
-    return shape
+    if math.prod(size for size in (n, c, h, w) if size) * itemsize > sys.maxsize:
+        raise ValueError(f"{name} must be the shape of an array that can exist, got {shape}")
+    return n, c, h, w
 
 
 def require_gradient(spec: CallSpec, operations: tuple[str, ...]) -> None:
@@ -130,7 +139,7 @@ def make_spec(
     """Check the options of a call and fill in what its convention leaves open."""
     # Pairs become tuples of ints before the cache sees them: 2, 2.0 and True are one key to it.
     options = (
-        int_pair(output_size, "output_size"),
+        make_output_size(output_size),
         convention,
         spatial_scale,
         None if sampling_ratio is None else ratio_pair(sampling_ratio),
@@ -156,10 +165,6 @@ def _build_spec(
     num_threads: int | None,
 ) -> CallSpec:
     chosen = find_convention(convention)
-    if min(output_size) < 1:
-        raise ValueError(f"output_size must be at least 1 x 1, got {output_size}")
-    if max(output_size) > sys.maxsize:
-        raise ValueError(f"output_size must be the size of an array, got {output_size}")
     ratio = ratio_pair(chosen.sampling_ratio) if sampling_ratio is None else sampling_ratio
     if chosen.sampling in MODE_OF_SAMPLING:
         if ratio != (0, 0):
@@ -181,7 +186,7 @@ def _build_spec(
     require_choice("layout", layout, LAYOUTS)
     return CallSpec(
         output_size=output_size,
-        spatial_scales=(_scale(spatial_scale),),
+        spatial_scales=(make_scale(spatial_scale),),
         pixel_offset=chosen.pixel_offset,
         min_size=chosen.min_size,
         sampling=chosen.sampling,
@@ -208,7 +213,8 @@ def _mode(mode: str | None, convention: Convention) -> str:
     return convention.max_rule if mode == "max" else mode
 
 
-def _scale(spatial_scale: float) -> float:
+def make_scale(spatial_scale: float) -> float:
+    """Check a scale."""
     scale = finite_number("spatial_scale", spatial_scale)
     if scale <= 0:
         raise ValueError(f"spatial_scale must be > 0, got {spatial_scale!r}")

@@ -1,25 +1,39 @@
-"""Box formats: from what people have to ``(K, 5)`` rows of ``[batch_index, x1, y1, x2, y2]``."""
+"""Box formats: from what people have to ``(K, 5)`` rows of ``[batch_index, x1, y1, x2, y2]``.
+
+The converters take ``(K, 4)`` boxes and give ``(K, 4)`` corners, which can be an element of a list
+with an entry per image; or ``(K, 5)`` rows, where they are told of which image each box is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._box_check import BoxCheck, check
+from ._rois import columns, is_list_per_image, join, with_images
 from .conventions import finite_number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["from_document", "from_list", "from_xywh"]
+__all__ = [
+    "BoxCheck",
+    "check",
+    "from_coco",
+    "from_cxcywh",
+    "from_document",
+    "from_list",
+    "from_normalised",
+    "from_xywh",
+    "from_xyxy",
+]
+
+Columns = tuple["NDArray[np.floating]", ...]
 
 
-# A sum beyond the dtype is infinite, which the call that gets the box refuses by its row.
-_INFINITE_WHERE_TOO_LARGE = np.errstate(over="ignore", invalid="ignore")
-
-
-@_INFINITE_WHERE_TOO_LARGE
 def from_document(boxes: ArrayLike, height: float) -> NDArray[np.floating]:
     """Boxes of the document, with y up, as rows of ``[0, x1, y1, x2, y2]`` with y down.
 
@@ -47,38 +61,10 @@ def from_document(boxes: ArrayLike, height: float) -> NDArray[np.floating]:
     >>> boxes.from_document([[296, 320, 200, 145]], height=512)
     array([[  0., 296., 192., 496., 337.]])
     """
-    x, y, width, extent = _columns(boxes).T
-    height = finite_number("height", height)  # a Python float leaves the boxes' dtype as it is
-    return _rows(x, height - y, x + width, height - y + extent)
-
-
-@_INFINITE_WHERE_TOO_LARGE
-def from_xywh(boxes: ArrayLike) -> NDArray[np.floating]:
-    """Boxes given by a corner and a size as rows of ``[0, x1, y1, x2, y2]``.
-
-    Parameters
-    ----------
-    boxes : array_like of shape (K, 4)
-        Rows of ``[x, y, width, height]``; (x, y) is the top left corner, y grows downwards.
-
-    Returns
-    -------
-    ndarray of shape (K, 5)
-        The boxes, of image 0, in their own dtype (float64 for integers).
-
-    Raises
-    ------
-    ValueError, TypeError
-        If ``boxes`` is not of that shape or not numeric.
-
-    Examples
-    --------
-    >>> from roialign_cy import boxes
-    >>> boxes.from_xywh([[10, 20, 30, 40]])
-    array([[ 0., 10., 20., 40., 60.]])
-    """
-    x, y, width, height = _columns(boxes).T
-    return _rows(x, y, x + width, y + height)
+    given = columns(boxes, "boxes")
+    plane = finite_number("height", height)  # a Python float leaves the boxes' dtype as it is
+    corners = _corners(lambda x, y, w, h: (x, plane - y, x + w, plane - y + h), given)
+    return with_images(corners, 0, 1)
 
 
 def from_list(boxes: Sequence[ArrayLike]) -> NDArray[np.floating]:
@@ -110,93 +96,309 @@ def from_list(boxes: Sequence[ArrayLike]) -> NDArray[np.floating]:
     return join(boxes, "boxes")
 
 
-def join(boxes: Sequence[ArrayLike], name: str) -> NDArray[np.floating]:
-    """`from_list` of what the caller knows as ``name``."""
-    if not isinstance(boxes, Iterable) or isinstance(boxes, str | bytes | Mapping | Set):
-        raise TypeError(f"{name} must be a sequence of arrays, got {boxes!r}")
-    entries = [_columns(entry, f"{name}[{index}]") for index, entry in enumerate(boxes)]
-    filled = [entry for entry in entries if entry.size] or entries or [np.empty((0, 4))]
-    dtype = np.result_type(*filled)
-    if len(entries) > 2 ** (np.finfo(dtype).nmant + 1):
-        dtype = np.dtype(np.float64)
-    rows = np.empty((sum(map(len, entries)), 5), dtype)
-    rows[:, 0] = np.repeat(np.arange(len(entries)), [len(entry) for entry in entries])
-    rows[:, 1:] = np.concatenate(filled)
-    return rows
-
-
-def normalise_rois(rois: Any, num_images: int) -> NDArray[np.floating]:
-    """What a caller passes as ``rois``, as a (K, 5) array of native float16, 32 or 64.
-
-    A list or tuple whose elements are 2-D (or all empty) is one entry per image; any other is
-    rows of five numbers. Values are not looked at.
-    """
-    if isinstance(rois, list | tuple):
-        dimensions = {_number_of_dimensions(element) for element in rois}
-        if 2 in dimensions or dimensions == {0}:
-            if len(rois) != num_images:
-                raise ValueError(
-                    f"rois must have one entry per image: expected {num_images}, got {len(rois)}"
-                )
-            return join(rois, "rois")
-        if not rois:
-            return np.empty((0, 5))
-    array = _numeric(rois, "rois")
-    if array.ndim != 2 or array.shape[1] != 5:
-        raise ValueError(f"rois must have the shape (K, 5), got {array.shape}")
-    # Always a copy: another thread that changes the caller's boxes after they were checked must
-    # not reach the core, which trusts them.
-    return np.array(array, order="C")
-
-
-def _number_of_dimensions(element: Any) -> int:
-    """Axes of one element of a list of boxes; 0 for what is empty and could be either."""
-    if hasattr(element, "ndim"):
-        return int(element.ndim) if element.ndim == 2 or element.shape != (0,) else 0
-    if not isinstance(element, list | tuple):
-        return -1
-    if not element:
-        return 0
-    inner = element[0]
-    return 1 + int(getattr(inner, "ndim", isinstance(inner, list | tuple)))
-
-
-def _columns(boxes: ArrayLike, name: str = "boxes") -> NDArray[np.floating]:
-    array = _numeric(boxes, name)
-    if array.size == 0 and array.ndim <= 2:
-        return array.reshape(0, 4)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise ValueError(f"{name} must have the shape (K, 4), got {array.shape}")
-    return array
-
-
-def _rows(
-    x1: NDArray[np.floating],
-    y1: NDArray[np.floating],
-    x2: NDArray[np.floating],
-    y2: NDArray[np.floating],
+def from_xyxy(
+    boxes: ArrayLike | Sequence[ArrayLike],
+    *,
+    images: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
 ) -> NDArray[np.floating]:
-    return np.stack([np.zeros_like(x1), x1, y1, x2, y2], axis=1)
+    """Boxes given by two corners, with their images beside them, as rows of five.
+
+    Parameters
+    ----------
+    boxes : array_like of shape (K, 4), or list of N array_like of shape (K_i, 4)
+        Rows of ``[x1, y1, x2, y2]``, y down; or such rows for each image.
+    images : int or array_like of K int, optional
+        Index of the image of all boxes, or of each: ONNX's ``batch_indices``.
+    counts : array_like of N int, optional
+        Instead: how many of the boxes, in their order, each image has. Paddle's ``boxes_num``.
+
+    Returns
+    -------
+    ndarray of shape (K, 4) or (K, 5)
+        Rows of ``[x1, y1, x2, y2]``; of ``[batch_index, x1, y1, x2, y2]`` where their images are
+        given, by a list or otherwise. In the dtype of the boxes (float64 for integers, and where
+        a narrower type could not count the images exactly).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> from roialign_cy import boxes
+    >>> boxes.from_xyxy([[0, 0, 4, 4], [1, 1, 3, 3], [2, 2, 5, 5]], counts=[1, 0, 2])
+    array([[0., 0., 0., 4., 4.],
+           [2., 1., 1., 3., 3.],
+           [2., 2., 2., 5., 5.]])
+    """
+    return _convert(lambda *corners: corners, boxes, images, counts)
 
 
-def _numeric(values: Any, name: str) -> NDArray[np.floating]:
-    """``values`` as a native, aligned array of float16, float32 or float64."""
-    if type(values) is np.ndarray and is_plain(values):
-        return values
+def from_xywh(
+    boxes: ArrayLike | Sequence[ArrayLike],
+    *,
+    images: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
+) -> NDArray[np.floating]:
+    """Boxes given by their top left corner and their size as corners.
+
+    Parameters
+    ----------
+    boxes : array_like of shape (K, 4), or list of N array_like of shape (K_i, 4)
+        Rows of ``[x, y, width, height]``; (x, y) is the top left corner, y grows downwards.
+    images, counts
+        Of which image each box is, as for `from_xyxy`.
+
+    Returns
+    -------
+    ndarray of shape (K, 4) or (K, 5)
+        Corners, as `from_xyxy` gives them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> from roialign_cy import boxes
+    >>> boxes.from_xywh([[10, 20, 30, 40]])
+    array([[10., 20., 40., 60.]])
+    >>> boxes.from_xywh([[10, 20, 30, 40]], images=2)
+    array([[ 2., 10., 20., 40., 60.]])
+    """
+    return _convert(lambda x, y, w, h: (x, y, x + w, y + h), boxes, images, counts)
+
+
+def from_cxcywh(
+    boxes: ArrayLike | Sequence[ArrayLike],
+    *,
+    images: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
+) -> NDArray[np.floating]:
+    """Boxes given by their centre and their size, as YOLO and DETR have them, as corners.
+
+    Parameters
+    ----------
+    boxes : array_like of shape (K, 4), or list of N array_like of shape (K_i, 4)
+        Rows of ``[x, y, width, height]``; (x, y) is the centre, y grows downwards.
+    images, counts
+        Of which image each box is, as for `from_xyxy`.
+
+    Returns
+    -------
+    ndarray of shape (K, 4) or (K, 5)
+        Corners, as `from_xyxy` gives them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    Those two give shares of the width and height, of an image of 480 x 640 pixels here:
+
+    >>> from roialign_cy import boxes
+    >>> boxes.from_normalised(boxes.from_cxcywh([[0.5, 0.5, 0.25, 0.5]]), (480, 640))
+    array([[240., 120., 400., 360.]])
+    """
+    return _convert(
+        lambda x, y, w, h: (x - w / 2, y - h / 2, x + w / 2, y + h / 2), boxes, images, counts
+    )
+
+
+def from_normalised(
+    boxes: ArrayLike | Sequence[ArrayLike],
+    size: tuple[float, float],
+    *,
+    images: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
+) -> NDArray[np.floating]:
+    """Boxes given in shares of the width and height, from 0 to 1, in units of ``size``.
+
+    Parameters
+    ----------
+    boxes : array_like of shape (K, 4), or list of N array_like of shape (K_i, 4)
+        Rows of ``[x1, y1, x2, y2]``, y down. TensorFlow's, ``[y1, x1, y2, x2]``, become such by
+        ``boxes[:, [1, 0, 3, 2]]``.
+    size : (float, float)
+        (height, width) of the image; or of the map, where ``spatial_scale`` is to be 1.
+    images, counts
+        Of which image each box is, as for `from_xyxy`.
+
+    Returns
+    -------
+    ndarray of shape (K, 4) or (K, 5)
+        Corners, as `from_xyxy` gives them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> from roialign_cy import boxes
+    >>> boxes.from_normalised([[0.25, 0.5, 0.75, 1.0]], (480, 640))
+    array([[160., 240., 480., 480.]])
+    """
+    try:
+        height, width = (finite_number("size", side) for side in size)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"size must be (height, width), two numbers, got {size!r}") from None
+    return _convert(
+        lambda x1, y1, x2, y2: (x1 * width, y1 * height, x2 * width, y2 * height),
+        boxes,
+        images,
+        counts,
+    )
+
+
+def from_coco(
+    annotations: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    images: Iterable[Any] | None = None,
+) -> NDArray[np.floating]:
+    """Boxes of COCO's annotations or of its detection results as corners.
+
+    Parameters
+    ----------
+    annotations : mapping, or sequence of mapping
+        What a file of annotations holds, with ``"images"`` and ``"annotations"``; or a list of
+        annotations or of results, which have a ``"bbox"`` and an ``"image_id"`` each.
+    images : sequence, optional
+        The ids of the images, or COCO's entries for them, in the order of the maps. By default
+        those that the file lists.
+
+    Returns
+    -------
+    ndarray of shape (K, 4) or (K, 5)
+        A row for each annotation, in their order: ``[batch_index, x1, y1, x2, y2]``, or without
+        the index where nothing says what images there are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a box is not four numbers, or its image not among ``images``; the text says which.
+
+    Examples
+    --------
+    >>> from roialign_cy import boxes
+    >>> results = [{"image_id": 139, "category_id": 1, "bbox": [10, 20, 30, 40], "score": 0.9}]
+    >>> boxes.from_coco(results)
+    array([[10., 20., 40., 60.]])
+    >>> boxes.from_coco(results, images=[724, 139])
+    array([[ 1., 10., 20., 40., 60.]])
+    """
+    listed: Any = annotations
+    if isinstance(annotations, Mapping):
+        try:
+            listed = annotations["annotations"]
+            images = annotations["images"] if images is None else images
+        except KeyError as error:
+            raise ValueError(f"annotations must have {error}, as COCO's files do") from None
+    if isinstance(listed, str | bytes) or not isinstance(listed, Iterable):
+        raise TypeError(f"annotations must be a sequence or a mapping, got {annotations!r:.80}")
+    entries: list[Any] = list(listed)
+    boxes = [_coco_box(entry, f"annotations[{row}]") for row, entry in enumerate(entries)]
+    corners = from_xywh(np.array(boxes, np.float64).reshape(-1, 4))
+    if images is None:
+        return corners
+    places = _coco_places(images)
+    indices = np.empty(len(entries), np.intp)
+    for row, entry in enumerate(entries):
+        try:
+            indices[row] = places[entry["image_id"]]
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"annotations[{row}] must have an image_id that is among images, "
+                f"got {entry.get('image_id')!r}"
+            ) from None
+    return with_images(corners, indices, len(places))
+
+
+def _coco_places(images: Iterable[Any]) -> dict[Any, int]:
+    """Where in the order of the maps the image of each id is."""
+    places: dict[Any, int] = {}
+    for index, image in enumerate(images):
+        try:
+            image_id = image["id"] if isinstance(image, Mapping) else image
+            first = places.setdefault(image_id, index)
+        except (KeyError, TypeError):
+            raise TypeError(f"images[{index}] must be an id or have one, got {image!r}") from None
+        if first != index:
+            raise ValueError(f"images[{index}] must have an id of its own, got {image_id!r} again")
+    return places
+
+
+def _coco_box(entry: Any, name: str) -> Any:
+    box = entry.get("bbox") if isinstance(entry, Mapping) else None
+    is_box = (
+        isinstance(box, list | tuple | np.ndarray)
+        and len(box) == 4
+        and all(isinstance(side, Real) and not isinstance(side, bool | np.bool) for side in box)
+    )
+    if not is_box:
+        raise ValueError(f"{name} must have a bbox of four numbers, got {entry!r:.80}")
+    return box
+
+
+def _convert(
+    corners: Callable[..., Columns],
+    boxes: ArrayLike | Sequence[ArrayLike],
+    images: ArrayLike | None,
+    counts: ArrayLike | None,
+) -> NDArray[np.floating]:
+    """What a converter gives: ``corners`` of the columns of boxes, and of which image each is."""
+    if images is not None and counts is not None:
+        raise ValueError("counts must be left out where images are given")
+    if is_list_per_image(boxes):
+        if images is not None or counts is not None:
+            name = "counts" if images is None else "images"
+            raise ValueError(f"{name} must be left out where boxes are a list with one per image")
+        rows = join(boxes, "boxes")  # type: ignore[arg-type]
+        rows[:, 1:] = _corners(corners, rows[:, 1:])
+        return rows
+    converted = _corners(corners, columns(boxes, "boxes"))
+    if images is None and counts is None:
+        return converted
+    indices = _images(images, len(converted)) if counts is None else _counted(counts, converted)
+    return with_images(converted, indices, int(indices.max(initial=0)) + 1)
+
+
+# A sum beyond the dtype is infinite, which the call that gets the box refuses by its row.
+@np.errstate(over="ignore", invalid="ignore")
+def _corners(corners: Callable[..., Columns], boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.stack(corners(*boxes.T), axis=1)
+
+
+def _images(images: ArrayLike | None, count: int) -> NDArray[np.integer]:
+    indices = _whole_numbers(images, "images")
+    if indices.shape not in ((), (count,)):
+        raise ValueError(
+            f"images must be an index, or one for each of {count} boxes, got shape {indices.shape}"
+        )
+    return indices
+
+
+def _counted(counts: ArrayLike, boxes: NDArray[np.floating]) -> NDArray[np.integer]:
+    numbers = _whole_numbers(counts, "counts")
+    if numbers.ndim != 1 or numbers.sum() != len(boxes):
+        raise ValueError(
+            f"counts must be a number of boxes for each image, {len(boxes)} in all, got {counts!r}"
+        )
+    return np.repeat(np.arange(len(numbers)), numbers)
+
+
+def _whole_numbers(values: ArrayLike | None, name: str) -> NDArray[np.integer]:
     try:
         array = np.asarray(values)
-    except (TypeError, ValueError) as error:  # ragged, or of another library
-        raise type(error)(f"{name} must be an array of numbers: {error}") from None
-    if array.size == 0 and array.dtype == object:
-        array = array.astype(np.float64)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be floats or integers, got dtype {array.dtype}")
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        with np.errstate(over="ignore"):  # a long double beyond every float64 is infinite
-            return array.astype(np.float64)
-    return array if is_plain(array) else array.astype(array.dtype.newbyteorder("="))
-
-
-def is_plain(array: NDArray[Any]) -> bool:
-    """Whether compiled code can read the array as it lies: native floats, aligned."""
-    return array.dtype.char in "efd" and array.dtype.isnative and array.flags.aligned
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be integers: {error}") from None
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    if array.size and array.min() < 0:
+        raise ValueError(f"{name} must not be negative, got {array.min()}")
+    return array.astype(np.intp)

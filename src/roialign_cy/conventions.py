@@ -35,9 +35,9 @@ class Convention:
         all cells that it touches after its box was rounded to whole cells (RoI Pooling), and
         ``"integral"`` is the integral of the interpolated map (PrRoI Pooling).
     sampling_ratio : int or (int, int), default 0
-        Samples per section along (rows, columns), at most 4096. 0 is the sampling's own count:
-        ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior. Cells and
-        integrals have no other.
+        Samples per section along (rows, columns), at most 4096. 0 (or -1) is the sampling's own
+        count: ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior. Cells
+        and integrals have no other.
     mode : {"avg", "max", "max_weighted"}, default "avg"
         How the samples of a section become one value.
     max_rule : {"max", "max_weighted"}, default "max"
@@ -118,11 +118,13 @@ with it; this one is far above any use (others default to 2) and still answers w
 
 
 def ratio_pair(ratio: int | tuple[int, int], name: str = "sampling_ratio") -> tuple[int, int]:
-    """``ratio`` as (rows, columns), each within 0 .. MAX_SAMPLING_RATIO."""
+    """``ratio`` as (rows, columns), each within 0 .. MAX_SAMPLING_RATIO; -1 becomes 0."""
     pair = int_pair(ratio, name)
-    if not all(0 <= n <= MAX_SAMPLING_RATIO for n in pair):
-        raise ValueError(f"{name} must be in 0 .. {MAX_SAMPLING_RATIO}, got {ratio!r}")
-    return pair
+    if not all(-1 <= n <= MAX_SAMPLING_RATIO for n in pair):
+        raise ValueError(
+            f"{name} must be in 0 .. {MAX_SAMPLING_RATIO}, or -1 for the same as 0, got {ratio!r}"
+        )
+    return max(pair[0], 0), max(pair[1], 0)
 
 
 def int_pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:

@@ -19,7 +19,15 @@ from dask.system import CPU_COUNT
 
 import roialign_cy as ra
 
-from . import _arrays, boxes
+from . import _arrays
+from ._rois import (
+    is_list_per_image,
+    join,
+    normalise_rois,
+    require_bare,
+    require_entry_per_image,
+    wrong_entry_shape,
+)
 from ._spec import make_spec
 
 if TYPE_CHECKING:
@@ -51,9 +59,10 @@ def roi_align(
     features : dask.array.Array of shape (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``
         The maps. Every chunk is a task; those that divide H or W are joined, so that a task has
         whole maps of some images and channels.
-    rois_per_image : list or tuple of N array_like of shape (K_i, 4)
+    rois_per_image : list of N array_like of shape (K_i, 4), or array_like of shape (K, 5)
         For each image its boxes ``[x1, y1, x2, y2]``. They may be lazy, too: Dask arrays, or
-        anything that Dask computes to such an array.
+        anything that Dask computes to such an array. Or rows of
+        ``[batch_index, x1, y1, x2, y2]``, which may not; sorted by their images they cost least.
     output_size, convention, spatial_scale, sampling_ratio, mode, layout, backend
         As for `roialign_cy.roi_align`.
     num_threads : int, optional
@@ -63,14 +72,16 @@ def roi_align(
     Returns
     -------
     dask.array.Array of shape (K, C, rows, cols), or (K, rows, cols, C) with ``layout="NHWC"``
-        Chunked like the images and channels of ``features``; the same bits as one call of
-        `roialign_cy.roi_align` gives. K and the chunks along it are NaN if the number of boxes of
-        an image is only known when it is computed.
+        Chunked like the images and channels of ``features``, along K only where rows are sorted
+        by their images; the same bits as one call of `roialign_cy.roi_align` gives. K and the
+        chunks along it are NaN if the number of boxes of an image is only known when it is
+        computed.
 
     Raises
     ------
     ValueError, TypeError
-        As `roialign_cy.roi_align`; for lazy boxes, when they are computed.
+        As `roialign_cy.roi_align`; for lazy boxes, and blocks of another shape or dtype than
+        Dask was told, when they are computed.
 
     Examples
     --------
@@ -97,10 +108,11 @@ def roi_align(
     spec = make_spec(**options)  # type: ignore[arg-type]
     if not isinstance(features, da.Array):
         raise TypeError(f"features must be a Dask array, got {type(features).__name__}")
+    require_bare(type(features._meta), "features")
     _arrays.check_features(features, layout)
-    if not isinstance(rois_per_image, list | tuple):
+    if is_dask_collection(rois_per_image):
         raise TypeError(
-            "rois_per_image must be a list or tuple with the boxes of each image, "
+            f"{_ROIS} must be known, or a list with the lazy boxes of each image, "
             f"got {type(rois_per_image).__name__}"
         )
     num_images, _, *size = _arrays.nchw_shape(features.shape, spec)
@@ -108,20 +120,23 @@ def roi_align(
         raise ValueError("features must have a known number of images: call compute_chunk_sizes()")
     if any(map(math.isnan, size)):
         raise ValueError("features must have maps of a known size: call compute_chunk_sizes()")
-    if len(rois_per_image) != num_images:
-        raise ValueError(
-            f"rois_per_image must have one entry per image: expected {num_images}, "
-            f"got {len(rois_per_image)}"
-        )
     # Boxes are few beside the maps, so every task gets them all: the dtype of each, which decides
     # its adaptive counts, depends on the others.
-    if any(map(is_dask_collection, rois_per_image)):
-        rois = dask.delayed(_checked, pure=True)(rois_per_image, spec)
+    order = None
+    if _is_lazy(rois_per_image):
+        require_entry_per_image(rois_per_image, num_images, _ROIS)
         counts = [_count(entry, index) for index, entry in enumerate(rois_per_image)]
+        rois = dask.delayed(_computed, pure=True)(rois_per_image, counts, spec)
     else:
-        checked = _checked(rois_per_image, spec)
+        checked = normalise_rois(rois_per_image, num_images, _ROIS)
+        is_per_image = is_list_per_image(rois_per_image)
+        _arrays.require_poolable(checked, num_images, spec, _ROIS, is_per_image)
+        images = checked[:, 0].astype(np.intp)
+        if (np.diff(images) < 0).any():
+            order = np.argsort(images, kind="stable")
+            checked = checked[order]
         rois = dask.delayed(checked, pure=True)
-        counts = np.bincount(checked[:, 0].astype(np.intp), minlength=num_images).tolist()
+        counts = np.bincount(images, minlength=num_images).tolist()
 
     is_nchw = layout == "NCHW"
     maps = features.rechunk({2: -1, 3: -1} if is_nchw else {1: -1, 2: -1})
@@ -134,7 +149,7 @@ def roi_align(
     if not is_nchw:
         chunks = (boxes_per_chunk, *sections, maps.chunks[3])
     dtype = features.dtype.newbyteorder("=")
-    return maps.map_blocks(
+    pooled = maps.map_blocks(
         _pool_chunk,
         rois,
         {**options, "backend": backend},
@@ -142,18 +157,37 @@ def roi_align(
         dtype=dtype,
         meta=np.empty((0, 0, 0, 0), dtype),
     )
+    return pooled if order is None else pooled[np.argsort(order)]
 
 
-def _checked(rois_per_image: Sequence[Any], spec: CallSpec) -> NDArray[np.floating]:
-    """All boxes as rows, image by image."""
-    rois = boxes.join(rois_per_image, "rois_per_image")
-    return _arrays.check_rois(rois, len(rois_per_image), spec)
+_ROIS = "rois_per_image"
+
+
+def _is_lazy(rois_per_image: Any) -> bool:
+    return isinstance(rois_per_image, list | tuple) and any(map(is_dask_collection, rois_per_image))
+
+
+def _computed(
+    rois_per_image: Sequence[Any], counts: Sequence[float], spec: CallSpec
+) -> NDArray[np.floating]:
+    """All boxes as rows, image by image, once they are known."""
+    rows = join(rois_per_image, _ROIS)
+    _arrays.require_poolable(rows, len(counts), spec, _ROIS, is_per_image=True)
+    found = np.bincount(rows[:, 0].astype(np.intp), minlength=len(counts))
+    for index, (expected, number) in enumerate(zip(counts, found, strict=True)):
+        if number != expected and not math.isnan(expected):
+            raise ValueError(
+                f"{_ROIS}[{index}] must have as many boxes as its Dask array says: "
+                f"{expected}, got {number}"
+            )
+    return rows
 
 
 def _pool_chunk(
     maps: Any, rois: NDArray[np.floating], options: dict[str, Any], block_info: Any = None
 ) -> Any:
     """Pool the boxes of the images in one chunk."""
+    _require_as_told(maps, block_info)
     first, last = block_info[0]["array-location"][0]
     chosen = slice(*np.searchsorted(rois[:, 0], (first, last)))
     mine = rois[chosen].copy()
@@ -161,6 +195,23 @@ def _pool_chunk(
     if options["num_threads"] is None:
         options = {**options, "num_threads": share_of_threads()}
     return ra.roi_align(maps, mine, **options)
+
+
+def _require_as_told(maps: Any, block_info: Any) -> None:
+    """Raise unless a block is what Dask was told: the result's chunks and dtype rest on that."""
+    place = block_info[0]["array-location"]
+    told = tuple(stop - start for start, stop in place)
+    if len(told) != maps.ndim or any(
+        size != expected and not math.isnan(expected)
+        for size, expected in zip(maps.shape, told, strict=True)
+    ):
+        raise ValueError(
+            f"features must have blocks of the shapes that their chunks say: {told} at {place}, "
+            f"got {maps.shape}"
+        )
+    dtype = block_info[None]["dtype"]
+    if maps.dtype.newbyteorder("=") != dtype:
+        raise ValueError(f"features must have blocks of their own dtype, {dtype}, got {maps.dtype}")
 
 
 def share_of_threads() -> int:
@@ -187,5 +238,5 @@ def _count(entry: Any, index: int) -> float:
     if not isinstance(shape, tuple):  # a Delayed answers with another one
         return math.nan
     if not shape:
-        raise ValueError(f"rois_per_image[{index}] must have the shape (K, 4), got ()")
+        raise ValueError(wrong_entry_shape(f"{_ROIS}[{index}]", ()))
     return float(shape[0]) if math.isnan(shape[0]) else int(shape[0])

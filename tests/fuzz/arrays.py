@@ -22,7 +22,7 @@ KINDS = (
     "broadcast",
     "overlapping",
     "subclass",
-    "masked",
+    "memmap",
 )
 WRITEABLE_KINDS = tuple(
     kind for kind in KINDS if kind not in ("read-only", "broadcast", "overlapping")
@@ -152,8 +152,8 @@ def placed(values: np.ndarray, kind: str) -> Made:
         array.flags.writeable = False
     elif kind == "subclass":
         array = array.view(Subclass)
-    elif kind == "masked":
-        array = np.ma.masked_array(array)
+    elif kind == "memmap":
+        array = array.view(np.memmap)
     return Made(array, memory)
 
 

@@ -62,8 +62,8 @@ BAD_SIZES = _odd(
     (True, (2**45, 1), (1, 2**45), 2**50, [3, 2], np.int8(2), np.float64(2), np.array([1, 2, 3])),
 )
 BAD_RATIOS = _odd(
-    (*JUNK[1:], -1, 4097, (1, 4097), (-1, 2), 2.0, (1, 2, 3), 10**30, NAN),
-    (True, [1, 2], np.uint8(3), np.array(2)),
+    (*JUNK[1:], -2, 4097, (1, 4097), (-2, 2), 2.0, (1, 2, 3), 10**30, NAN),
+    (True, [1, 2], np.uint8(3), np.array(2), -1, (-1, 2)),
 )
 BAD_THREADS = _odd(
     (*JUNK[1:], 0, -1, 1.5, NAN, (2,)), (True, 2**31, 2**63, 10**30, np.int64(2), np.array(1))
@@ -77,7 +77,7 @@ BAD_ARRAYS = _odd(
     (
         *(value for value in JUNK if not isinstance(value, tuple | list)),
         *(1.5, np.float32(1), [[1, 2], [3]], [["0", "1"]], NESTED, memoryview(b"a")),
-        *([[0, 0, 0, 10**400, 1.5]], [[0, 0, None, 1, 1]]),
+        *([[0, 0, 0, 10**400, 1.5]], [[0, 0, None, 1, 1]], np.ma.zeros((1, 5))),
     )
 )
 BAD_DTYPES = ("<c16", "|b1", "|O", "<U3", "<M8[s]", "|V8")
@@ -191,7 +191,10 @@ def _compare(source: Source) -> Call:
 
 
 def _from_xywh(source: Source) -> Call:
-    return Call("boxes.from_xywh", {"boxes": _four_columns(source)})
+    boxes = _four_columns(source)
+    if source.chance(50):
+        return Call("boxes.from_cxcywh", {"boxes": boxes, "images": source.below(1000)})
+    return Call("boxes.from_xywh", {"boxes": boxes})
 
 
 def _from_document(source: Source) -> Call:
@@ -387,6 +390,7 @@ def _odd_value(source: Source, call: Call, name: str) -> tuple[Any, bool]:
 
 
 _ODD: dict[str, tuple[tuple[Any, bool], ...]] = {
+    "images": _odd((*JUNK[1:], -1, 0.5, NAN, (1, 2, 3, 4, 5, 6, 7))),
     "output_size": BAD_SIZES,
     "convention": BAD_NAMES,
     "conventions": _odd(((), "document", None, ("x",), [1], Opaque())),

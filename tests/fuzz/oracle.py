@@ -159,7 +159,7 @@ def _corners(arguments: dict[str, Any]) -> np.ndarray:
 
 
 def _assert_rows(got: np.ndarray, columns: list[np.ndarray], dtype: Any) -> None:
-    wanted = np.array(columns, dtype).T.reshape(-1, 5)
+    wanted = np.array(columns, dtype).T.reshape(-1, len(columns))
     if (got.dtype, got.shape) != (wanted.dtype, wanted.shape):
         raise FailureError(f"gave {got.dtype} {got.shape}, not {wanted.dtype} {wanted.shape}")
     _assert_close(got, wanted, 0.0, "arithmetic")
@@ -167,9 +167,23 @@ def _assert_rows(got: np.ndarray, columns: list[np.ndarray], dtype: Any) -> None
 
 @np.errstate(all="ignore")
 def _check_xywh(arguments: dict[str, Any], result: Any) -> None:
+    given = arguments["boxes"]
+    if isinstance(given, list | tuple) and any(np.ndim(e) == 2 or not np.size(e) for e in given):
+        rows = ra.boxes.from_list([ra.boxes.from_xywh(entry) for entry in given])
+        _assert_close(result, rows, 0.0, "entry by entry")
+        return
     boxes = _corners(arguments)
     x, y, w, h = boxes.T
-    _assert_rows(result, [0 * np.ones_like(x), x, y, x + w, y + h], boxes.dtype)
+    _assert_rows(result, [x, y, x + w, y + h], boxes.dtype)
+
+
+@np.errstate(all="ignore")
+def _check_cxcywh(arguments: dict[str, Any], result: Any) -> None:
+    boxes = _corners(arguments)
+    x, y, w, h = boxes.T
+    indices = np.broadcast_to(arguments["images"], len(boxes)).astype(boxes.dtype)
+    corners = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+    _assert_rows(result, [indices, *corners], boxes.dtype)
 
 
 @np.errstate(all="ignore")
@@ -232,6 +246,7 @@ def _anything(arguments: dict[str, Any], result: Any) -> None:
 
 _HELPERS = {
     "boxes.from_xywh": _check_xywh,
+    "boxes.from_cxcywh": _check_cxcywh,
     "boxes.from_document": _check_document,
     "boxes.from_list": _check_list,
     "explain": _check_explanation,

@@ -47,8 +47,10 @@ def check_rois(rois: Any, num_images: int, spec: CallSpec) -> Any:
         # Numbers of the host: looking at them costs nothing, so they are checked as always.
         return cupy.asarray(kit.check_rois(rois, num_images, spec))
     require_device("rois", rois)
+    if kit.is_no_boxes(rois.shape):
+        rois = rois.reshape(0, 5)
     if rois.ndim != 2 or rois.shape[1] != 5:
-        raise ValueError(f"rois must have the shape (K, 5), got {rois.shape}")
+        raise ValueError(kit.wrong_shape("rois", rois.shape, num_images))
     rois = _floating("rois", rois)
     if any(stride % rois.itemsize for stride in rois.strides):
         rois = cupy.ascontiguousarray(rois)
@@ -59,17 +61,14 @@ def check_rois(rois: Any, num_images: int, spec: CallSpec) -> Any:
 
 def _from_list(entries: Any, num_images: int) -> Any:
     """One (K_i, 4) array per image as one (K, 5) array, by the rules of `boxes.from_list`."""
-    if len(entries) != num_images:
-        raise ValueError(
-            f"rois must have one entry per image: expected {num_images}, got {len(entries)}"
-        )
+    kit.require_entry_per_image(entries, num_images, "rois")
     arrays = []
     for index, entry in enumerate(entries):
         array = cupy.asarray(entry)
         if array.size == 0 and array.ndim <= 2:
             continue
         if array.ndim != 2 or array.shape[1] != 4:
-            raise ValueError(f"rois[{index}] must have the shape (K, 4), got {array.shape}")
+            raise ValueError(kit.wrong_entry_shape(f"rois[{index}]", array.shape))
         require_device(f"rois[{index}]", array)
         arrays.append((index, _floating(f"rois[{index}]", array)))
     if not arrays:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..boxes import normalise_rois
+from .._rois import normalise_rois
 from ..conventions import CONVENTIONS, MODE_OF_SAMPLING, Convention, find_convention
 from .explanation import Explanation
 from .numbers import explain

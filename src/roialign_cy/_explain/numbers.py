@@ -99,7 +99,7 @@ def explain(
             f"got {spec.output_size}"
         )
     backend = resolve("reference", features)  # refuses what is no NumPy array
-    features = np.asarray(features)
+    features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(features, layout)
     maps = _arrays.as_nchw(features, spec)
     num_images, channels, height, width = maps.shape

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _arrays
-from ..boxes import is_plain
+from .._rois import is_plain
 from ._errors import FileError, cannot, reason
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _arrays, boxes
+from .._rois import normalise_rois
 from ._errors import FileError, cannot, reason
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _read_npy(path: Path) -> BoxFile:
             raise FileError(f"{str(path)!r}: it is no .npy file, but for its name") from None
         file.seek(0)
         content = np.lib.format.read_array(file, allow_pickle=False)
-    rois = boxes.normalise_rois(content, num_images=0)
+    rois = normalise_rois(content, num_images=0)
     return BoxFile(path, rois, lambda row: f"row {row}")
 
 
@@ -179,8 +180,8 @@ def _read_coco(path: Path) -> BoxFile:
             raise FileError(f"{where}: no image has its image_id, {image_id!r}")
         corners_and_sizes.extend((x, y, width, height))
         images.append(indices[image_id])
-    rois = boxes.from_xywh(np.array(corners_and_sizes, np.float64).reshape(-1, 4))
-    rois[:, 0] = images
+    rows = np.array(corners_and_sizes, np.float64).reshape(-1, 4)
+    rois = boxes.from_xywh(rows, images=np.array(images))
     return BoxFile(path, rois, lambda row: f"annotations[{row}]", len(indices))
 
 

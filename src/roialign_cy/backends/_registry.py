@@ -18,6 +18,7 @@ ENVIRONMENT_VARIABLE = "ROIALIGN_BACKEND"
 
 # What an array gets when no backend is named, whatever else is installed.
 BACKEND_OF_ARRAY = {"numpy:ndarray": "cpu", "cupy:ndarray": "gpu"}
+_MODULE_OF_ARRAY = {"torch:Tensor": "roialign_cy.torch", "dask:Array": "roialign_cy.dask"}
 
 _BUILT_IN = {
     name: EntryPoint(name, f"{__package__}.{name}:BACKEND", ENTRY_POINT_GROUP)
@@ -150,16 +151,24 @@ def _resolve(name: str | None, named_by: str, array_type: type, argument: str) -
         name = next((BACKEND_OF_ARRAY[kind] for kind in kinds if kind in BACKEND_OF_ARRAY), None)
         if name is None:
             raise TypeError(
-                f"{argument} must be a NumPy or CuPy array, got {_full_name(array_type)}; "
-                "other kinds need a backend named that takes them"
+                f"{argument} must be a NumPy or CuPy array, got {_full_name(array_type)}: "
+                + _advice(kinds)
             )
     backend = get(name)
     if not any(kind in backend.array_types for kind in kinds):
         raise TypeError(
             f"{argument} of type {_full_name(array_type)} cannot go to backend {name!r}, "
-            f"which takes {', '.join(backend.array_types)}"
+            f"which takes {', '.join(backend.array_types)}: " + _advice(kinds)
         )
     return backend
+
+
+def _advice(kinds: tuple[str, ...]) -> str:
+    """What a caller with such an array can do."""
+    module = next((_MODULE_OF_ARRAY[kind] for kind in kinds if kind in _MODULE_OF_ARRAY), None)
+    if module is not None:
+        return f"{module} has the functions for it"
+    return "convert it with numpy.asarray, or name a backend that takes it"
 
 
 def _type_names(array_type: type) -> tuple[str, ...]:

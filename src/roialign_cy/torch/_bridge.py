@@ -46,8 +46,8 @@ def on_cuda(
 
     out = empty()
     index = out.device.index
-    stream = torch.cuda.current_stream(index).cuda_stream
-    with cupy.cuda.Device(index), cupy.cuda.ExternalStream(stream, index):
+    stream = torch.cuda.current_stream(index)
+    with cupy.cuda.Device(index), cupy.cuda.Stream.from_external(stream):
         arrays = {name: cupy.from_dlpack(tensor.detach()) for name, tensor in tensors.items()}
         function(**arrays, **options, out=cupy.from_dlpack(out))
     return out

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..conventions import Convention, find_convention, int_pair
-from . import _operators
+from .. import _arrays
+from .._choices import require_choice
+from .._rois import is_no_boxes, require_corners, require_entry_per_image, wrong_entry_shape
+from .._spec import make_output_size, make_scale, make_spec
+from ..conventions import MODES, Convention, find_convention, int_pair, ratio_pair
+from . import _kernels, _operators
 
 
 def roi_align(
@@ -88,22 +92,38 @@ def roi_align(
     elif aligned:
         raise ValueError(f"aligned must be left out where convention is given, got {aligned!r}")
     chosen = find_convention(convention)
-    asked = int_pair(sampling_ratio, "sampling_ratio")
-    own_ratio = int_pair(chosen.sampling_ratio, "sampling_ratio")
+    rows, cols = int_pair(sampling_ratio, "sampling_ratio")
+    asked = ratio_pair((max(rows, -1), max(cols, -1)))
+    own_ratio = ratio_pair(chosen.sampling_ratio)
+    if mode is None:
+        mode = chosen.mode
+    require_choice("mode", mode, MODES)
+    ratio = asked[0] or own_ratio[0], asked[1] or own_ratio[1]
+    sections = make_output_size(output_size)
+    is_traced = torch.compiler.is_compiling() and isinstance(spatial_scale, int | float)
+    scale = spatial_scale if is_traced else make_scale(spatial_scale)  # its value is not known yet
     rois = _to_rois(boxes, input)
     _operators.refuse_tangents(input, rois)
-    return _operators.roi_align(
-        input,
-        rois,
-        int_pair(output_size, "output_size"),
-        spatial_scale,
-        [number if number > 0 else own for number, own in zip(asked, own_ratio, strict=True)],
-        chosen.mode if mode is None else mode,
-        chosen.pixel_offset,
-        chosen.min_size,
-        chosen.sampling,
-        chosen.max_rule,
-    )
+    try:
+        return _operators.roi_align(
+            input,
+            rois,
+            sections,
+            scale,
+            ratio,
+            mode,
+            chosen.pixel_offset,
+            chosen.min_size,
+            chosen.sampling,
+            chosen.max_rule,
+            chosen.border,
+        )
+    except ValueError:
+        if not isinstance(boxes, Tensor):  # whose rows the caller knows by their places in lists
+            spec = make_spec(sections, chosen, scale, ratio, mode, "NCHW", None)
+            rows = _operators.as_computed(rois).detach().numpy()
+            _arrays.require_poolable(rows, input.shape[0], spec, "boxes", is_per_image=True)
+        raise
 
 
 torch.fx.wrap("roi_align")  # one node of a symbolic trace, like torchvision's
@@ -167,13 +187,20 @@ class RoIAlign(torch.nn.Module):
 def _to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
     """The boxes as rows of five numbers, differentiable by those that were given."""
     if not isinstance(input, Tensor):
-        raise TypeError(f"input must be a tensor, got {type(input).__name__}")
+        raise TypeError(
+            f"input must be a tensor, got {type(input).__name__}; roialign_cy.roi_align is for "
+            "arrays"
+        )
+    _kernels.check_axes("input", input)
     if not isinstance(boxes, Tensor):
         if not isinstance(boxes, list | tuple):
             raise TypeError(
                 f"boxes must be a tensor or a list of tensors, got {type(boxes).__name__}"
             )
         boxes = _join(boxes, input)
+    elif boxes.shape[-1:] != (5,) and is_no_boxes(tuple(boxes.shape)):
+        boxes = torch.nn.functional.pad(boxes.reshape(0, 4), (1, 0))
+    require_corners(boxes, "boxes")
     if boxes.device != input.device:
         raise ValueError(
             f"boxes must be on the device of input, {input.device}, got {boxes.device}"
@@ -182,17 +209,27 @@ def _to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
 
 
 def _join(boxes: Sequence[Tensor], input: Tensor) -> Tensor:
-    for index, entry in enumerate(boxes):
-        if not isinstance(entry, Tensor):
-            raise TypeError(f"boxes[{index}] must be a tensor, got {type(entry).__name__}")
-        if entry.ndim != 2 or entry.shape[1] != 4:
-            raise ValueError(f"boxes[{index}] must have the shape (K, 4), got {tuple(entry.shape)}")
     if not boxes:
         return input.new_empty((0, 5))
-    sides = torch.cat(list(boxes))
+    entries = [_entry(entry, f"boxes[{index}]") for index, entry in enumerate(boxes)]
+    require_entry_per_image(boxes, input.shape[0], "boxes")
+    sides = torch.cat(entries)
     if not sides.is_floating_point():
         sides = sides.double()  # as `roialign_cy.roi_align` takes integers
-    elif len(boxes) > 2 / torch.finfo(sides.dtype).eps:
+    elif len(entries) > 2 / torch.finfo(sides.dtype).eps:
         sides = sides.float()  # a half cannot count that many images
-    indices = [sides.new_full((entry.shape[0], 1), index) for index, entry in enumerate(boxes)]
+    indices = [sides.new_full((entry.shape[0], 1), index) for index, entry in enumerate(entries)]
     return torch.cat([torch.cat(indices), sides], dim=1)
+
+
+def _entry(entry: Tensor, name: str) -> Tensor:
+    if not isinstance(entry, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(entry).__name__}")
+    if entry.dtype != torch.bfloat16:  # which autocast widens
+        _kernels.check_numbers(name, entry)
+    require_corners(entry, name)
+    if entry.ndim == 2 and entry.shape[1] == 4:
+        return entry
+    if not is_no_boxes(tuple(entry.shape)):
+        raise ValueError(wrong_entry_shape(name, tuple(entry.shape)))
+    return entry.reshape(0, 4)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import _api
+from .._rois import wrong_shape
 from ..conventions import Convention
 from . import _bridge
 
@@ -20,6 +22,12 @@ BRIDGES: dict[str, Callable[..., Tensor]] = {"cpu": _bridge.on_cpu, "cuda": _bri
 """Device type to the way from its tensors to arrays and back."""
 
 _FLOATS = frozenset({torch.float16, torch.float32, torch.float64})
+_INTEGERS = frozenset(
+    {torch.int8, torch.int16, torch.int32, torch.int64}
+    | {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
+)
+_NAMES_HERE = {"rois": "boxes", "features": "input"}
+"""What the library's errors are about, to what a caller of these functions knows it as."""
 
 
 def pool(
@@ -122,11 +130,11 @@ def _run(
             function, views, {**options, "layout": "NHWC"}, lambda: empty().permute(0, 2, 3, 1)
         )
         return result.permute(0, 3, 1, 2)
-    except ValueError as error:
-        text = str(error)
-        if not text.startswith("rois"):
+    except (TypeError, ValueError) as error:
+        name = re.match(r"\w*", str(error))[0]  # type: ignore[index]
+        if name not in _NAMES_HERE:
             raise
-        raise ValueError("boxes" + text.removeprefix("rois")) from None  # their name here
+        raise type(error)(_NAMES_HERE[name] + str(error).removeprefix(name)) from None
 
 
 def _options(
@@ -137,34 +145,57 @@ def _options(
     min_size: float | None,
     sampling: str,
     max_rule: str,
+    border: str,
 ) -> dict[str, Any]:
     """The same for the library's functions."""
     return {
         "spatial_scale": spatial_scale,
         "sampling_ratio": sampling_ratio,
         "mode": mode,
-        "convention": _convention(pixel_offset, min_size, sampling, max_rule),
+        "convention": _convention(pixel_offset, min_size, sampling, mode, max_rule, border),
     }
 
 
 @lru_cache
 def _convention(
-    pixel_offset: float, min_size: float | None, sampling: str, max_rule: str
+    pixel_offset: float,
+    min_size: float | None,
+    sampling: str,
+    mode: str,
+    max_rule: str,
+    border: str,
 ) -> Convention:
-    return Convention(pixel_offset, min_size, sampling, max_rule=max_rule)
+    return Convention(pixel_offset, min_size, sampling, 0, mode, max_rule, border)
 
 
 def _check(name: str, maps: Tensor, rois: Tensor) -> None:
     """Raise for what the library would name otherwise, and for types that NumPy does not have."""
     if maps.dtype not in _FLOATS:
-        hint = "; autocast does" if maps.dtype == torch.bfloat16 else ""
-        raise TypeError(f"{name} must be float16, float32 or float64, got {maps.dtype}{hint}")
+        raise TypeError(
+            f"{name} must be float16, float32 or float64, got {maps.dtype}{_way_out(maps)}"
+        )
+    check_axes(name, maps)
+    check_numbers("boxes", rois)
+    if rois.ndim != 2 or rois.shape[1] != 5:
+        raise ValueError(wrong_shape("boxes", tuple(rois.shape), maps.shape[0]))
+
+
+def check_axes(name: str, maps: Tensor) -> None:
+    """Raise unless maps have four axes."""
     if maps.ndim != 4:
         raise ValueError(f"{name} must have four axes (NCHW), got shape {tuple(maps.shape)}")
-    if rois.dtype == torch.bfloat16:
-        raise TypeError("boxes must be of a type that NumPy has, got torch.bfloat16")
-    if rois.ndim != 2 or rois.shape[1] != 5:
-        raise ValueError(f"boxes must have the shape (K, 5), got {tuple(rois.shape)}")
+
+
+def check_numbers(name: str, boxes: Tensor) -> None:
+    """Raise unless boxes are of a dtype that the library computes with."""
+    if boxes.dtype not in _FLOATS | _INTEGERS:
+        raise TypeError(f"{name} must be floats or integers, got {boxes.dtype}{_way_out(boxes)}")
+
+
+def _way_out(tensor: Tensor) -> str:
+    if tensor.dtype != torch.bfloat16:
+        return ""
+    return ": convert it with .float(), or call under torch.autocast"
 
 
 def _is_channels_last(maps: Tensor) -> bool:

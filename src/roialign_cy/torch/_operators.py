@@ -18,7 +18,7 @@ from . import _kernels
 _NAMESPACE = "roialign_cy"
 _GEOMETRY = (
     "float spatial_scale, SymInt[2] sampling_ratio, str mode, "
-    "float pixel_offset, float? min_size, str sampling, str max_rule"
+    "float pixel_offset, float? min_size, str sampling, str max_rule, str border"
 )
 _MODE = 2  # its place in there
 # Results follow the strides of the arguments, so those must not change after tracing.
@@ -128,6 +128,11 @@ def _roi_align_under_autocast(device: str) -> Callable[..., Tensor]:
         return pooled.to(input.dtype)
 
     return roi_align_in_float32
+
+
+def as_computed(tensor: Tensor) -> Tensor:
+    """A tensor as the operator takes it where it is called: autocast widens halves."""
+    return _widened(tensor) if torch.is_autocast_enabled(tensor.device.type) else tensor
 
 
 def _widened(tensor: Tensor) -> Tensor:

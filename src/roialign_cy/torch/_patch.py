@@ -135,4 +135,5 @@ def _our_options(
         convention.min_size,
         convention.sampling,
         convention.max_rule,
+        convention.border,
     )

@@ -1,0 +1,179 @@
+"""What callers pass as boxes, as rows of native floats; and what they cannot pass as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from enum import Enum
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+def normalise_rois(rois: Any, num_images: int, name: str = "rois") -> NDArray[np.floating]:
+    """What a caller passes as ``rois``, as a (K, 5) array of native float16, 32 or 64.
+
+    Values are not looked at.
+    """
+    if is_list_per_image(rois):
+        require_entry_per_image(rois, num_images, name)
+        return join(rois, name)
+    array = numeric(rois, name)
+    if is_no_boxes(array.shape):
+        array = array.reshape(0, 5)
+    if array.ndim != 2 or array.shape[1] != 5:
+        raise ValueError(wrong_shape(name, array.shape, num_images))
+    # Always a copy: another thread that changes the caller's boxes after they were checked must
+    # not reach the core, which trusts them.
+    return np.array(array, order="C")
+
+
+def is_list_per_image(rois: Any) -> bool:
+    """Whether it is a list or tuple whose elements are 2-D (or all empty): an entry per image.
+
+    Any other is rows of numbers.
+    """
+    if not isinstance(rois, list | tuple):
+        return False
+    dimensions = {_number_of_dimensions(element) for element in rois}
+    return 2 in dimensions or dimensions == {0}
+
+
+def _number_of_dimensions(element: Any) -> int:
+    """Axes of one element of a list of boxes; 0 for what is empty and could be either."""
+    if hasattr(element, "ndim"):
+        return int(element.ndim) if element.ndim == 2 or element.shape != (0,) else 0
+    if not isinstance(element, list | tuple):
+        return -1
+    if not element:
+        return 0
+    inner = element[0]
+    return 1 + int(getattr(inner, "ndim", isinstance(inner, list | tuple)))
+
+
+def require_entry_per_image(rois: Sequence[Any], num_images: int, name: str) -> None:
+    """Raise unless the list has the length of the batch."""
+    if len(rois) != num_images:
+        raise ValueError(
+            f"{name} must have one entry per image: expected {num_images}, got {len(rois)}"
+        )
+
+
+def is_no_boxes(shape: tuple[int, ...]) -> bool:
+    """Whether an array of that shape is no boxes, of rows of either width."""
+    return shape in ((0,), (0, 4), (0, 5))
+
+
+def wrong_shape(name: str, shape: tuple[int, ...], num_images: int) -> str:
+    """What is wrong with an array of boxes that is not (K, 5), and what would be right."""
+    text = f"{name} must have the shape (K, 5), got {shape}"
+    if len(shape) == 1 and shape[0] in (4, 5):
+        return f"{text}: one box is a row, too: [{name}]"
+    if len(shape) == 2 and shape[1] == 4:
+        text += ": the first of five columns is the index of the image; (K, 4) boxes go in a list"
+        return text + (f": [{name}]" if num_images == 1 else ", an array for each image")
+    return text
+
+
+def wrong_entry_shape(name: str, shape: tuple[int, ...]) -> str:
+    """What is wrong with an entry of a list that is not (K, 4), and what would be right."""
+    text = f"{name} must have the shape (K, 4), got {shape}"
+    if len(shape) == 2 and shape[1] == 5:
+        text += ": the place in the list is the index of the image, without a column for it"
+    return text
+
+
+def join(boxes: Sequence[ArrayLike], name: str) -> NDArray[np.floating]:
+    """Join the (K_i, 4) entries of a list as (K, 5) rows with the index of their image."""
+    if not isinstance(boxes, Iterable) or isinstance(boxes, str | bytes | Mapping | Set):
+        raise TypeError(f"{name} must be a sequence of arrays, got {boxes!r}")
+    entries = [columns(entry, f"{name}[{index}]") for index, entry in enumerate(boxes)]
+    filled = [entry for entry in entries if entry.size] or entries or [np.empty((0, 4))]
+    indices = np.repeat(np.arange(len(entries)), [len(entry) for entry in entries])
+    return with_images(np.concatenate(filled), indices, len(entries))
+
+
+def with_images(
+    boxes: NDArray[np.floating], images: NDArray[np.integer] | int, num_images: int
+) -> NDArray[np.floating]:
+    """(K, 4) boxes as (K, 5) rows, in a dtype that can count so many images."""
+    dtype = boxes.dtype
+    if num_images > 2 ** (np.finfo(dtype).nmant + 1):
+        dtype = np.dtype(np.float64)
+    rows = np.empty((len(boxes), 5), dtype)
+    rows[:, 0] = images
+    rows[:, 1:] = boxes
+    return rows
+
+
+def columns(boxes: Any, name: str) -> NDArray[np.floating]:
+    """``boxes`` as an array of shape (K, 4), of native floats."""
+    array = numeric(boxes, name)
+    if array.size == 0 and array.ndim <= 2:
+        return array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(wrong_entry_shape(name, array.shape))
+    return array
+
+
+def numeric(values: Any, name: str) -> NDArray[np.floating]:
+    """``values`` as a native, aligned array of float16, float32 or float64."""
+    if type(values) is np.ndarray and is_plain(values):
+        return values
+    _refuse_what_gets_lost(values, name)
+    try:
+        array = np.asarray(values)
+    except (RuntimeError, TypeError, ValueError) as error:  # ragged, or of another library
+        kind = TypeError if isinstance(error, RuntimeError) else type(error)
+        raise kind(f"{name} must be an array of numbers: {error}") from None
+    if array.size == 0 and array.dtype == object:
+        array = array.astype(np.float64)
+    if array.dtype.kind not in "fiu":
+        hint = ": is a value missing, or of another type?" if array.dtype == object else ""
+        raise TypeError(f"{name} must be floats or integers, got dtype {array.dtype}{hint}")
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):  # a long double beyond every float64 is infinite
+            return array.astype(np.float64)
+    return array if is_plain(array) else array.astype(array.dtype.newbyteorder("="))
+
+
+def _refuse_what_gets_lost(values: Any, name: str) -> None:
+    require_corners(values, name)
+    kinds = {type(values)}
+    if isinstance(values, list | tuple):  # of rows, or of lists of rows; those may be arrays
+        kinds.update(map(type, values))
+        inner = (row for row in values if isinstance(row, list | tuple))
+        kinds.update(map(type, chain.from_iterable(inner)))
+    for kind in kinds:
+        require_bare(kind, name)
+
+
+def require_bare(kind: type, name: str) -> None:
+    """Raise for NumPy arrays that mean more than the numbers in their memory, by their type."""
+    if issubclass(kind, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must be without a mask, which would be ignored, got a masked array: "
+            "fill it, with .filled(0) say, or leave out what is masked"
+        )
+    if issubclass(kind, np.ndarray) and kind.__array_ufunc__ is not np.ndarray.__array_ufunc__:
+        raise TypeError(
+            f"{name} must be plain numbers, got {kind.__module__}.{kind.__qualname__}, whose own "
+            "arithmetic (of units, say) would be ignored: convert it with .view(numpy.ndarray)"
+        )
+
+
+def require_corners(boxes: Any, name: str) -> None:
+    """Raise for boxes that say of themselves, as torchvision's can, that they are no corners."""
+    form = getattr(boxes, "format", None)
+    if isinstance(form, Enum) and form.name != "XYXY":
+        raise ValueError(
+            f"{name} must be corners x1, y1, x2, y2, got boxes of the format {form.name}"
+        )
+
+
+def is_plain(array: NDArray[Any]) -> bool:
+    """Whether compiled code can read the array as it lies: native floats, aligned."""
+    return array.dtype.char in "efd" and array.dtype.isnative and array.flags.aligned
