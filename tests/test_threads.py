@@ -201,6 +201,131 @@ def test_threads_start_for_large_work_only():
     assert run(COUNT, OMP_NUM_THREADS="1") == ["0", "0"]
 
 
+# Busy machines
+
+TEAMS = (
+    LARGE_CALL
+    + """
+    import hashlib, sys, threading
+    from roialign_cy._core import team
+
+    def is_asleep(thread):
+        return open(f"/proc/self/task/{thread}/stat").read().rpartition(") ")[2][0] == "S"
+
+    def team_size():
+        # Of a thread that had none before, since OpenMP keeps the threads of each, when no other
+        # thread of this process runs: neither the main one nor those of the last team.
+        sizes = []
+        def count():
+            while not is_asleep(os.getpid()):
+                pass
+            before = len(os.listdir("/proc/self/task"))
+            ra.roi_align(features, rois[:9], 7, num_threads=4)  # few boxes: one team
+            sizes.append(len(os.listdir("/proc/self/task")) - before + 1)
+        while len(os.listdir("/proc/self/task")) > idle + len(computing):
+            pass
+        thread = threading.Thread(target=count)
+        thread.start()
+        thread.join()
+        return sizes[0]
+
+    computing = []
+    idle = len(os.listdir("/proc/self/task"))
+
+    def heed(running, online):
+        open("load", "w").write(f"0.12 0.34 0.56 {running}/789 1011")
+        open("online", "w").write(online)
+        team.heed_load("load", "online")
+"""
+)
+needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+@needs_openmp
+@needs_proc
+def test_team_takes_the_cpus_that_no_other_process_wants(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = """
+    # The call's thread is one of those running, and it wants 4.
+    for running, online in [
+        (1, "0-63"), (1, "0-3"), (2, "0-3"), (3, "0-1,8-9"), (4, "0-3"), (99, "0-3"),
+        (61, "0-63"), (62, "0-63"), (1, "0-1"), (1, "0"), (0, "0-3"),
+    ]:
+        heed(running, online)
+        print(team_size())
+    """
+    sizes = [4, 4, 3, 2, 1, 1, 4, 3, 2, 1, 4]
+    assert run(TEAMS + code, OMP_NUM_THREADS="4") == [str(size) for size in sizes]
+
+
+@needs_openmp
+@needs_proc
+def test_team_has_its_size_where_the_load_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = """
+    for texts in ["", "what is this", "0.1 0.2 0.3", "0.1 0.2 0.3 many/789 1"]:
+        heed(99, "0-3")
+        open("load", "w").write(texts)
+        print(team_size())
+    for missing in "load", "online":
+        heed(99, "0-3")
+        os.remove(missing)
+        team.heed_load("load", "online")
+        print(team_size())
+    heed(99, "some")
+    print(team_size())
+    """
+    assert run(TEAMS + code, OMP_NUM_THREADS="4") == ["4"] * 7
+
+
+@needs_openmp
+@needs_proc
+def test_own_threads_that_run_take_nothing_from_a_team(tmp_path, monkeypatch):
+    # As those of other libraries' pools do for a while after their work. Whether one runs at the
+    # moment it is looked at is the system's choice, so that it takes several looks.
+    monkeypatch.chdir(tmp_path)
+    code = """
+    heed(4, "0-3")
+    print(team_size())
+    goes_on, data = True, bytes(1 << 20)
+    def compute():
+        while goes_on:
+            hashlib.sha256(data)  # without the interpreter's lock
+    computing.append(threading.Thread(target=compute))
+    computing[0].start()
+    sizes = set()
+    while len(sizes) < 50 and 2 not in sizes:
+        sizes.add(team_size())
+    goes_on = False
+    print(*sorted(sizes - {1}))
+    """
+    assert run(TEAMS + code, OMP_NUM_THREADS="4") == ["1", "2"]
+
+
+@needs_openmp
+@needs_proc
+def test_no_team_starts_beside_busy_processes():
+    code = """
+    import subprocess
+    busy = [
+        subprocess.Popen([sys.executable, "-uc", "print(1)\\nwhile True: pass"],
+                         stdout=subprocess.PIPE)
+        for _ in range(os.cpu_count() + 1)
+    ]
+    try:
+        for process in busy:
+            process.stdout.readline()  # from here on it is busy
+        sizes = [team_size() for _ in range(5)]
+    finally:
+        for process in busy:
+            process.kill()
+            process.communicate()
+    print(*sizes)
+    """
+    for ignored, size in [("0", "1"), ("1", "4")]:
+        assert run(TEAMS + code, ROIALIGN_IGNORE_LOAD=ignored, OMP_NUM_THREADS="4") == [size] * 5
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_child_forked_after_use_runs_serially_and_gives_the_same_bits():
     code = (
