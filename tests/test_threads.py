@@ -89,6 +89,9 @@ GET = "import roialign_cy as ra; print(ra.get_num_threads())"
         ({"ROIALIGN_NUM_THREADS": "1"}, 1),
         ({"ROIALIGN_NUM_THREADS": "5", "OMP_NUM_THREADS": "8"}, 5),
         ({"ROIALIGN_NUM_THREADS": "8", "OMP_NUM_THREADS": "3"}, 3),  # OpenMP starts no more
+        ({"OMP_NUM_THREADS": "8", "OMP_THREAD_LIMIT": "3"}, 3),
+        ({"OMP_NUM_THREADS": "8", "OMP_THREAD_LIMIT": "1"}, 1),
+        ({"OMP_NUM_THREADS": "8", "OMP_MAX_ACTIVE_LEVELS": "0"}, 1),
         ({"ROIALIGN_NUM_THREADS": "9" * 30, "OMP_NUM_THREADS": "3"}, 3),
         *(({"ROIALIGN_NUM_THREADS": value, "OMP_NUM_THREADS": "3"}, 3) for value in NONSENSE),
     ],
@@ -96,6 +99,13 @@ GET = "import roialign_cy as ra; print(ra.get_num_threads())"
 )
 def test_environment_gives_the_default(environment, number):
     assert run(GET, **environment) == [str(number)]
+
+
+@needs_openmp
+@pytest.mark.parametrize("bound", [{"OMP_PROC_BIND": "true"}, {"OMP_PLACES": "cores"}], ids=str)
+def test_threads_that_openmp_binds_to_cpus_are_as_many(bound):
+    # It binds the main thread when it is loaded, whose affinity is then one place.
+    assert run(GET, **bound) == run(GET)
 
 
 @needs_openmp
@@ -172,7 +182,7 @@ def test_cgroup_quota_is_read_by_version_2_then_1(files, quota, tmp_path):
 
 
 def test_usable_cpus_are_bounded_by_the_quota(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr(cpuinfo, "openmp_cpus", lambda: 6)
     for quota, cpus in [(None, 6), (0.5, 1), (1.5, 1), (4, 4), (100, 6)]:
         monkeypatch.setattr(threads, "_cgroup_quota", lambda quota=quota: quota)
         assert threads.usable_cpus() == cpus
