@@ -5,8 +5,18 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+from threadpoolctl import threadpool_info
+
+import roialign_cy._core.cpuinfo  # noqa: F401  # which loads its OpenMP, for the next to see
+
 IS_SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 """Whether AddressSanitizer runs, which reserves terabytes of addresses and keeps what is freed."""
+
+needs_libgomp = pytest.mark.skipif(
+    any(library["prefix"] == "libomp" for library in threadpool_info()),
+    reason="promised for GNU's OpenMP alone: LLVM's ends the process, or warns",
+)
 
 LARGE_CALL = """
     import os, signal, zlib, numpy as np, roialign_cy as ra

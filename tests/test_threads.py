@@ -118,6 +118,7 @@ def test_number_of_threads_beyond_every_machine_is_bounded():
     assert run(code, OMP_NUM_THREADS="1000000") == ["True"]
 
 
+@needs_libgomp
 @pytest.mark.parametrize("value", NONSENSE)
 def test_nonsense_in_the_environment_leaves_the_usable_cpus(value):
     code = """
