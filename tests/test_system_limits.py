@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from fresh_process import ALL_CALLS, IS_SANITIZED, run
+from fresh_process import ALL_CALLS, IS_SANITIZED, needs_libgomp, run
 
 from roialign_cy._core import cpuinfo
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fresh_process import LARGE_CALL, run
+from fresh_process import LARGE_CALL, needs_libgomp, run
 from threadpoolctl import threadpool_limits
 
 import roialign_cy as ra
