@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 import tempfile
 import warnings
@@ -20,6 +21,7 @@ from setuptools.modified import newer
 
 CORE = Path("src/roialign_cy/_core")
 KERNELS = "roialign_cy._core.kernels."
+OWN_INLINE = re.compile(r"^static CYTHON_INLINE(?=.* __pyx_f_)", re.MULTILINE)
 # What a change of rebuilds all; the sdist takes its files from here too.
 DEPENDS = sorted(str(path) for ending in ("pxd", "pxi", "h") for path in CORE.rglob(f"*.{ending}"))
 
@@ -144,12 +146,15 @@ class BuildExt(build_ext):
 
 
 def renamed(path: Path, name: str) -> str:
-    """Copy a module's C beside it, to become the module ``name``."""
+    """Copy a module's C beside it, to become the module ``name``, its own functions inlined."""
     copy = path.with_stem(name)
     if newer(path, copy):
         text = path.read_text(encoding="utf-8")
         for what in "PyInit_{}", f'"{KERNELS}{{}}"':
             text = text.replace(what.format(path.stem), what.format(name))
+        text, count = OWN_INLINE.subn("static KERNEL_INLINE", text)  # lanes.h says what that is
+        if count == 0:
+            raise RuntimeError("this Cython writes inline functions in another way")
         copy.write_text(text, encoding="utf-8")
     return str(copy)
 

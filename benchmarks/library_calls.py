@@ -14,7 +14,7 @@ from .workloads import Workload
 
 
 def forward(
-    workload: Workload, mode: str, num_threads: int, backend: str | None = None
+    workload: Workload, mode: str, num_threads: int | None, backend: str | None = None
 ) -> PreparedCall:
     """Prepare `roialign_cy.roi_align`."""
     options = workload.options(mode, num_threads)

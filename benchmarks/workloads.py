@@ -91,7 +91,7 @@ class Workload:
         boxes = self.boxes.draw(self, self._rng("boxes"))
         return boxes.astype("float64" if self.dtype == "float64" else "float32")
 
-    def options(self, mode: str, num_threads: int) -> dict[str, Any]:
+    def options(self, mode: str, num_threads: int | None) -> dict[str, Any]:
         """Everything that `roialign_cy.roi_align` is given besides arrays and a backend."""
         return {
             "output_size": self.output_size,
@@ -193,6 +193,16 @@ _ALL = (
     replace(_FPN_P4, name="fpn-p5", height=25, width=38, spatial_scale=1 / 32),
     replace(_FPN_BOX, name="large-ratio2", boxes=RandomBoxes(32, 50, 200)),
     replace(_FPN_BOX, name="one-roi", boxes=RandomBoxes(1, 7, 28)),
+    replace(_FPN_P4, name="p4-2-boxes", batch=1, boxes=RandomBoxes(2, 7, 28)),
+    replace(_FPN_P4, name="p4-16-boxes", batch=1, boxes=RandomBoxes(16, 7, 28)),
+    replace(
+        _FPN_BOX,
+        name="p3-100-boxes",
+        height=100,
+        width=152,
+        boxes=RandomBoxes(100, 7, 28),
+        spatial_scale=1 / 8,
+    ),
     _PHOTO_CROPS,
     replace(_PHOTO_CROPS, name="photo-crops-nhwc", layout="NHWC"),
     replace(_FPN_BOX, name="nhwc", layout="NHWC"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Read at import, here and in processes that tests start: teams have the size that tests ask for.
+os.environ["ROIALIGN_IGNORE_LOAD"] = "1"
 
 import roialign_cy as ra
 from roialign_cy.backends import _registry

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from fresh_process import ALL_CALLS, IS_SANITIZED, run
+from fresh_process import ALL_CALLS, IS_SANITIZED, needs_libgomp, run
 
 from roialign_cy._core import cpuinfo
 
@@ -16,6 +16,7 @@ needs_openmp = pytest.mark.skipif(
 
 
 @needs_openmp
+@needs_libgomp
 @pytest.mark.parametrize("team", [1, 2, 5])
 def test_refused_threads_make_a_call_serial(team):
     # OpenMP itself ends the process where it may start fewer threads than a team has. It keeps
@@ -35,6 +36,7 @@ def test_refused_threads_make_a_call_serial(team):
 
 
 @needs_openmp
+@needs_libgomp
 def test_threads_come_back_when_they_are_granted_again():
     code = """
     import resource
@@ -50,6 +52,7 @@ def test_threads_come_back_when_they_are_granted_again():
     assert run(ALL_CALLS + code, OMP_NUM_THREADS="8") == ["0", "7"]
 
 
+@needs_libgomp
 @pytest.mark.skipif(IS_SANITIZED, reason="the sanitizer itself needs terabytes of addresses")
 def test_refused_memory_is_a_memory_error_and_nothing_else():
     # From none to enough: the result, the tables, the scratch memory and the stacks of threads

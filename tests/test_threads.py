@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fresh_process import LARGE_CALL, run
+from fresh_process import LARGE_CALL, needs_libgomp, run
 from threadpoolctl import threadpool_limits
 
 import roialign_cy as ra
@@ -89,6 +89,9 @@ GET = "import roialign_cy as ra; print(ra.get_num_threads())"
         ({"ROIALIGN_NUM_THREADS": "1"}, 1),
         ({"ROIALIGN_NUM_THREADS": "5", "OMP_NUM_THREADS": "8"}, 5),
         ({"ROIALIGN_NUM_THREADS": "8", "OMP_NUM_THREADS": "3"}, 3),  # OpenMP starts no more
+        ({"OMP_NUM_THREADS": "8", "OMP_THREAD_LIMIT": "3"}, 3),
+        ({"OMP_NUM_THREADS": "8", "OMP_THREAD_LIMIT": "1"}, 1),
+        ({"OMP_NUM_THREADS": "8", "OMP_MAX_ACTIVE_LEVELS": "0"}, 1),
         ({"ROIALIGN_NUM_THREADS": "9" * 30, "OMP_NUM_THREADS": "3"}, 3),
         *(({"ROIALIGN_NUM_THREADS": value, "OMP_NUM_THREADS": "3"}, 3) for value in NONSENSE),
     ],
@@ -96,6 +99,13 @@ GET = "import roialign_cy as ra; print(ra.get_num_threads())"
 )
 def test_environment_gives_the_default(environment, number):
     assert run(GET, **environment) == [str(number)]
+
+
+@needs_openmp
+@pytest.mark.parametrize("bound", [{"OMP_PROC_BIND": "true"}, {"OMP_PLACES": "cores"}], ids=str)
+def test_threads_that_openmp_binds_to_cpus_are_as_many(bound):
+    # It binds the main thread when it is loaded, whose affinity is then one place.
+    assert run(GET, **bound) == run(GET)
 
 
 @needs_openmp
@@ -108,6 +118,7 @@ def test_number_of_threads_beyond_every_machine_is_bounded():
     assert run(code, OMP_NUM_THREADS="1000000") == ["True"]
 
 
+@needs_libgomp
 @pytest.mark.parametrize("value", NONSENSE)
 def test_nonsense_in_the_environment_leaves_the_usable_cpus(value):
     code = """
@@ -172,7 +183,7 @@ def test_cgroup_quota_is_read_by_version_2_then_1(files, quota, tmp_path):
 
 
 def test_usable_cpus_are_bounded_by_the_quota(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr(cpuinfo, "openmp_cpus", lambda: 6)
     for quota, cpus in [(None, 6), (0.5, 1), (1.5, 1), (4, 4), (100, 6)]:
         monkeypatch.setattr(threads, "_cgroup_quota", lambda quota=quota: quota)
         assert threads.usable_cpus() == cpus
@@ -199,6 +210,131 @@ COUNT = """
 def test_threads_start_for_large_work_only():
     assert run(COUNT, OMP_NUM_THREADS="8") == ["0", "7"]
     assert run(COUNT, OMP_NUM_THREADS="1") == ["0", "0"]
+
+
+# Busy machines
+
+TEAMS = (
+    LARGE_CALL
+    + """
+    import hashlib, sys, threading
+    from roialign_cy._core import team
+
+    def is_asleep(thread):
+        return open(f"/proc/self/task/{thread}/stat").read().rpartition(") ")[2][0] == "S"
+
+    def team_size():
+        # Of a thread that had none before, since OpenMP keeps the threads of each, when no other
+        # thread of this process runs: neither the main one nor those of the last team.
+        sizes = []
+        def count():
+            while not is_asleep(os.getpid()):
+                pass
+            before = len(os.listdir("/proc/self/task"))
+            ra.roi_align(features, rois[:9], 7, num_threads=4)  # few boxes: one team
+            sizes.append(len(os.listdir("/proc/self/task")) - before + 1)
+        while len(os.listdir("/proc/self/task")) > idle + len(computing):
+            pass
+        thread = threading.Thread(target=count)
+        thread.start()
+        thread.join()
+        return sizes[0]
+
+    computing = []
+    idle = len(os.listdir("/proc/self/task"))
+
+    def heed(running, online):
+        open("load", "w").write(f"0.12 0.34 0.56 {running}/789 1011")
+        open("online", "w").write(online)
+        team.heed_load("load", "online")
+"""
+)
+needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+@needs_openmp
+@needs_proc
+def test_team_takes_the_cpus_that_no_other_process_wants(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = """
+    # The call's thread is one of those running, and it wants 4.
+    for running, online in [
+        (1, "0-63"), (1, "0-3"), (2, "0-3"), (3, "0-1,8-9"), (4, "0-3"), (99, "0-3"),
+        (61, "0-63"), (62, "0-63"), (1, "0-1"), (1, "0"), (0, "0-3"),
+    ]:
+        heed(running, online)
+        print(team_size())
+    """
+    sizes = [4, 4, 3, 2, 1, 1, 4, 3, 2, 1, 4]
+    assert run(TEAMS + code, OMP_NUM_THREADS="4") == [str(size) for size in sizes]
+
+
+@needs_openmp
+@needs_proc
+def test_team_has_its_size_where_the_load_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = """
+    for texts in ["", "what is this", "0.1 0.2 0.3", "0.1 0.2 0.3 many/789 1"]:
+        heed(99, "0-3")
+        open("load", "w").write(texts)
+        print(team_size())
+    for missing in "load", "online":
+        heed(99, "0-3")
+        os.remove(missing)
+        team.heed_load("load", "online")
+        print(team_size())
+    heed(99, "some")
+    print(team_size())
+    """
+    assert run(TEAMS + code, OMP_NUM_THREADS="4") == ["4"] * 7
+
+
+@needs_openmp
+@needs_proc
+def test_own_threads_that_run_take_nothing_from_a_team(tmp_path, monkeypatch):
+    # As those of other libraries' pools do for a while after their work. Whether one runs at the
+    # moment it is looked at is the system's choice, so that it takes several looks.
+    monkeypatch.chdir(tmp_path)
+    code = """
+    heed(4, "0-3")
+    print(team_size())
+    goes_on, data = True, bytes(1 << 20)
+    def compute():
+        while goes_on:
+            hashlib.sha256(data)  # without the interpreter's lock
+    computing.append(threading.Thread(target=compute))
+    computing[0].start()
+    sizes = set()
+    while len(sizes) < 50 and 2 not in sizes:
+        sizes.add(team_size())
+    goes_on = False
+    print(*sorted(sizes - {1}))
+    """
+    assert run(TEAMS + code, OMP_NUM_THREADS="4") == ["1", "2"]
+
+
+@needs_openmp
+@needs_proc
+def test_no_team_starts_beside_busy_processes():
+    code = """
+    import subprocess
+    busy = [
+        subprocess.Popen([sys.executable, "-uc", "print(1)\\nwhile True: pass"],
+                         stdout=subprocess.PIPE)
+        for _ in range(os.cpu_count() + 1)
+    ]
+    try:
+        for process in busy:
+            process.stdout.readline()  # from here on it is busy
+        sizes = [team_size() for _ in range(5)]
+    finally:
+        for process in busy:
+            process.kill()
+            process.communicate()
+    print(*sizes)
+    """
+    for ignored, size in [("0", "1"), ("1", "4")]:
+        assert run(TEAMS + code, ROIALIGN_IGNORE_LOAD=ignored, OMP_NUM_THREADS="4") == [size] * 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -8,6 +8,9 @@ cdef extern from *:
     #else
     #define HAS_OPENMP 0
     static int omp_get_max_threads(void) { return 1; }
+    static int omp_get_thread_limit(void) { return 1; }
+    static int omp_get_max_active_levels(void) { return 1; }
+    static int omp_get_num_procs(void) { return 1; }
     static int omp_in_parallel(void) { return 0; }
     #endif
 
@@ -60,6 +63,9 @@ cdef extern from *:
     const char *ROIALIGN_VARIANTS
     bint HAS_OPENMP
     int omp_get_max_threads() nogil
+    int omp_get_thread_limit() nogil
+    int omp_get_max_active_levels() nogil
+    int omp_get_num_procs() nogil
     int omp_in_parallel() nogil
     int psabi_level() nogil
 
@@ -97,4 +103,11 @@ def openmp_max_threads():
 
     One inside a parallel region of OpenMP: a nested team would oversubscribe the machine.
     """
-    return 1 if omp_in_parallel() else omp_get_max_threads()
+    if omp_in_parallel() or omp_get_max_active_levels() < 1:
+        return 1
+    return min(omp_get_max_threads(), omp_get_thread_limit())
+
+
+def openmp_cpus():
+    """CPUs that a team may use: the affinity of the thread that asks, before OpenMP bound it."""
+    return omp_get_num_procs()

@@ -17,6 +17,7 @@ cdef extern from *:
     #include <dirent.h>
     #include <sched.h>
     #include <stdio.h>
+    #include <sys/stat.h>
     #include <sys/syscall.h>
     #include <time.h>
     #include <unistd.h>
@@ -82,13 +83,16 @@ cdef extern from *:
         return time.tv_sec * 1000000000LL + time.tv_nsec;
     }
 
-    /* Other threads of this process that are on a CPU: their clocks go on. `most` are enough. */
-    static int own_running(int most) {
+    /* Other threads of this process that are on a CPU: their clocks go on. `most` are enough, and
+       if there cannot be as many as `least`, none matter. */
+    static int own_running(int least, int most) {
         const int self = (int)syscall(SYS_gettid);
         int running = 0;
         struct dirent *entry;
-        DIR *threads = opendir("/proc/self/task");
-        if (!threads) return 0;
+        struct stat folder; /* whose links are ".", "..", this thread and the others */
+        DIR *threads;
+        if (stat("/proc/self/task", &folder) || (int)folder.st_nlink - 3 < least) return 0;
+        if (!(threads = opendir("/proc/self/task"))) return 0;
         while (running < most && (entry = readdir(threads))) {
             int thread = atoi(entry->d_name);
             long long before = cpu_time(thread);
@@ -107,8 +111,11 @@ cdef extern from *:
         if (length <= 0) return wanted;
         text[length] = 0;
         if (sscanf(text, "%*s %*s %*s %d/", &running) != 1) return wanted;
-        too_many = wanted + running - 1 - cpus_online; /* this thread is one of those running */
-        if (too_many > 0) too_many -= own_running(too_many);
+        running--; /* this thread */
+        too_many = wanted + running - cpus_online;
+        if (too_many > 0) {
+            too_many -= own_running(too_many - wanted + 2, too_many < running ? too_many : running);
+        }
         return too_many <= 0 ? wanted : too_many < wanted ? wanted - too_many : 1;
     }
     #else

@@ -24,7 +24,8 @@ def set_num_threads(num_threads: int | None) -> None:
     num_threads : int or None
         At least 1; None returns to the default, which is the first of
         ``ROIALIGN_NUM_THREADS``, ``OMP_NUM_THREADS`` and the CPUs that this process may use.
-        Whatever it is, a call starts no more than OpenMP would, which ``OMP_NUM_THREADS`` limits.
+        Whatever it is, a call starts no more than OpenMP would, which ``OMP_NUM_THREADS`` limits,
+        and on a busy machine no more than there are CPUs that other processes leave free.
 
     Raises
     ------
@@ -62,7 +63,8 @@ def get_num_threads() -> int:
     int
         At least 1, no more than OpenMP would start now (which threadpoolctl can lower), and no
         more than 32 for each CPU of the machine. 1 in a process that was forked: OpenMP's threads
-        do not survive a fork.
+        do not survive a fork. What other processes are doing is not counted in: a call that
+        finds the machine busy starts fewer.
     """
     return effective_num_threads(None)
 
@@ -89,10 +91,7 @@ def _default_num_threads() -> int:
 
 def usable_cpus() -> int:
     """CPUs that this process may use, by its affinity and its cgroup's quota."""
-    try:
-        cpus = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        cpus = os.cpu_count() or 1
+    cpus = cpuinfo.openmp_cpus()
     quota = _cgroup_quota()
     return cpus if quota is None else max(1, min(cpus, int(quota)))
 

@@ -11,11 +11,12 @@
 #define GENERIC_VECTORS 1
 #endif
 
-/* `inline` in the kernels is no advice: constant arguments have to become part of loops. It holds
-   for what Cython itself puts into these modules, too, none of which gcc or clang fail to inline. */
+/* `inline` in the kernels is no advice: constant arguments have to become part of loops. setup.py
+   writes this for it; what Cython itself puts into these modules stays with CYTHON_INLINE. */
 #if defined(__GNUC__)
-#undef CYTHON_INLINE
-#define CYTHON_INLINE inline __attribute__((always_inline))
+#define KERNEL_INLINE inline __attribute__((always_inline))
+#else
+#define KERNEL_INLINE CYTHON_INLINE
 #endif
 
 #if GENERIC_VECTORS
@@ -230,7 +231,8 @@ static inline lanes_mask is_greater(lanes a, lanes b) {
     return m;
 }
 
-/* 0 where an element is less */
+/* 0 where an element is less; the sign of a zero that comes out is unspecified, since compilers
+   may make a maximum of it. */
 static inline lanes not_negative(lanes a) {
     EACH_PIECE a.v[j] = chosen_piece(MASK(a.v[j] < (piece){0}), (piece){0}, a.v[j]);
     return a;
