@@ -1,7 +1,5 @@
 # The samplers of RoI Align: interpolated points, evenly spaced within each bin.
 
-from libc.math cimport floor
-
 from .geometry cimport (
     INTERIOR,
     adaptive_count,
@@ -105,7 +103,9 @@ cdef inline Sample locate(
         # Constant before 0, where it is linear from 0 on.
         sample.stretch = sample.cell if position >= last else -1
         return sample
-    sample.cell = <Py_ssize_t>floor(position)
+    sample.cell = <Py_ssize_t>position
+    if position < 0:  # never before -1
+        sample.cell = -1
     sample.fraction = position - <double>sample.cell
     if sample.fraction < NEGLIGIBLE:
         sample.fraction = 0.0

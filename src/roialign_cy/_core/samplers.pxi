@@ -37,19 +37,35 @@ cdef inline void range_of_bin(
         range_of_points(span, bin, request, g, begin, end)
 
 
-cdef void cells_read(
-    const Span *span, const Request *request, const Geometry *g, Py_ssize_t *first, Py_ssize_t *end
+cdef Py_ssize_t first_cell_read(
+    const Span *span, const Request *request, const Geometry *g
 ) noexcept nogil:
-    """The first cell along the axis that a box reads and the one after its last; else 0 and 0."""
-    cdef Py_ssize_t p, bin, bin_begin, bin_end
-    first[0] = end[0] = 0
+    """The first cell along the axis that a box reads; 0 if it reads none."""
+    cdef Py_ssize_t p, begin, end
     for p in range(request.bins):
-        bin = p if span.bin_size >= 0 else request.bins - 1 - p
-        range_of_bin(span, bin, request, g, &bin_begin, &bin_end)
-        if bin_begin < bin_end:
-            if end[0] == 0:
-                first[0] = bin_begin
-            end[0] = bin_end
+        range_of_bin(span, in_ascending_order(span, p, request), request, g, &begin, &end)
+        if begin < end:
+            return begin
+    return 0
+
+
+cdef Py_ssize_t end_of_cells_read(
+    const Span *span, const Request *request, const Geometry *g
+) noexcept nogil:
+    """The cell after the last that a box reads; 0 if it reads none."""
+    cdef Py_ssize_t p, begin, end
+    for p in range(request.bins - 1, -1, -1):
+        range_of_bin(span, in_ascending_order(span, p, request), request, g, &begin, &end)
+        if begin < end:
+            return end
+    return 0
+
+
+cdef inline Py_ssize_t in_ascending_order(
+    const Span *span, Py_ssize_t p, const Request *request
+) noexcept nogil:
+    """Which bin is the ``p``-th from the low end: a reversed box has its last bin first."""
+    return p if span.bin_size >= 0 else request.bins - 1 - p
 
 
 cdef void fill_axis(
@@ -60,7 +76,7 @@ cdef void fill_axis(
     at.first_distinct = at.distinct
     axis.distinct_begin[box] = at.distinct
     for p in range(request.bins):
-        bin = p if span.bin_size >= 0 else request.bins - 1 - p
+        bin = in_ascending_order(span, p, request)
         bin_index = box * request.bins + bin
         axis.line_begin[bin_index] = at.line
         axis.outside[bin_index] = add_bin(axis, &at, span, bin, request, g)

@@ -59,6 +59,6 @@ cdef class Taps:
     cdef readonly Py_ssize_t first, last
     cdef Tables tables
     cdef const Py_ssize_t *target   # rows of the caller's array that they are from
-    cdef object _order              # whose memory that is
+    cdef Py_buffer _order           # whose memory that is
     cdef void *memory
     cdef int build(self, void *job, Py_ssize_t most, int num_threads) except -1

@@ -1,6 +1,12 @@
 """Boxes to taps: the sparse row and column factors of RoI Align, in float64."""
 
-from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_STRIDES,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from cython.parallel cimport prange
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
@@ -163,39 +169,49 @@ cdef int compare_ranks(const void *a, const void *b) noexcept nogil:
     return -1 if p.box < q.box else 1
 
 
-def sort_boxes(rois, Py_ssize_t height, Py_ssize_t width, spec, Py_ssize_t[::1] order):
+def sort_boxes(rois, Py_ssize_t height, Py_ssize_t width, spec, order):
     """Write into ``order`` the boxes by image, then by the first row they read, then by number.
 
     One sweep down each image meets them so, and a cell of the feature gradient adds its terms so:
-    the order is that of the whole call, and no batch of it may have another.
+    the order is that of the whole call, and no batch of it may have another. ``order`` is a new
+    array of intp.
     """
-    cdef Py_buffer view
+    cdef Py_buffer view, target
     cdef Job job
     cdef Tables unused
-    cdef Span span
-    cdef Py_ssize_t k, end, boxes = order.shape[0]
-    cdef const char *roi
-    cdef Rank *ranks = <Rank *>malloc(max(boxes, 1) * sizeof(Rank))
-    if ranks == NULL:
-        raise MemoryError("no memory for the order of the boxes")
+    cdef Rank *ranks = NULL
+    PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
     try:
-        PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
+        PyObject_GetBuffer(order, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         try:
+            ranks = <Rank *>malloc((view.shape[0] + 1) * sizeof(Rank))
+            if ranks == NULL:
+                raise MemoryError("no memory for the order of the boxes")
             job = make_job(spec, &view, height, width, False, False, &unused)
             with nogil:
-                for k in range(boxes):
-                    roi = job.rois + k * job.stride
-                    span = make_span(roi, &job.y, &job.geometry)
-                    ranks[k].image = image_of(roi, &job.geometry)
-                    cells_read(&span, &job.y, &job.geometry, &ranks[k].row, &end)
-                    ranks[k].box = k
-                qsort(ranks, boxes, sizeof(Rank), compare_ranks)
-                for k in range(boxes):
-                    order[k] = ranks[k].box
+                rank_boxes(&job, view.shape[0], ranks, <Py_ssize_t *>target.buf)
         finally:
-            PyBuffer_Release(&view)
+            free(ranks)
+            PyBuffer_Release(&target)
     finally:
-        free(ranks)
+        PyBuffer_Release(&view)
+
+
+cdef void rank_boxes(
+    const Job *job, Py_ssize_t boxes, Rank *ranks, Py_ssize_t *order
+) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef Span span
+    cdef const char *roi
+    for k in range(boxes):
+        roi = job.rois + k * job.stride
+        span = make_span(roi, &job.y, &job.geometry)
+        ranks[k].image = image_of(roi, &job.geometry)
+        ranks[k].row = first_cell_read(&span, &job.y, &job.geometry)
+        ranks[k].box = k
+    qsort(ranks, boxes, sizeof(Rank), compare_ranks)
+    for k in range(boxes):
+        order[k] = ranks[k].box
 
 
 def rows_read(rois, Py_ssize_t height, Py_ssize_t width, spec, Py_ssize_t[:, ::1] rows):
@@ -214,7 +230,8 @@ def rows_read(rois, Py_ssize_t height, Py_ssize_t width, spec, Py_ssize_t[:, ::1
         with nogil:
             for k in range(rows.shape[0]):
                 span = make_span(job.rois + k * job.stride, &job.y, &job.geometry)
-                cells_read(&span, &job.y, &job.geometry, &rows[k, 0], &rows[k, 1])
+                rows[k, 0] = first_cell_read(&span, &job.y, &job.geometry)
+                rows[k, 1] = end_of_cells_read(&span, &job.y, &job.geometry)
     finally:
         PyBuffer_Release(&view)
 
@@ -227,27 +244,28 @@ cdef class Taps:
     """
 
     def __cinit__(
-        self, rois, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t height,
-        Py_ssize_t width, spec, bint single, int num_threads, bint with_slopes=False,
-        Py_ssize_t first_image=0, size_t most_bytes=0,
+        self, rois, order, Py_ssize_t first, Py_ssize_t height, Py_ssize_t width, spec,
+        bint single, int num_threads, bint with_slopes=False, Py_ssize_t first_image=0,
+        size_t most_bytes=0,
     ):
         cdef Py_buffer view
         cdef Job job
         self.first = first
-        self._order = order.base
-        self.target = &order[first]
+        PyObject_GetBuffer(order, &self._order, PyBUF_C_CONTIGUOUS)
+        self.target = <const Py_ssize_t *>self._order.buf + first
         PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
         try:
             job = make_job(spec, &view, height, width, single, with_slopes, &self.tables)
             job.target = self.target
             job.first_image = first_image
             job.most_bytes = most_bytes or MOST_TABLE_BYTES
-            self.build(&job, min(order.shape[0] - first, MOST_BOXES), num_threads)
+            self.build(&job, min(self._order.len // <Py_ssize_t>sizeof(Py_ssize_t) - first, MOST_BOXES), num_threads)
         finally:
             PyBuffer_Release(&view)
 
     def __dealloc__(self):
         free(self.memory)
+        PyBuffer_Release(&self._order)
 
     cdef int build(self, void *job_pointer, Py_ssize_t most, int num_threads) except -1:
         cdef Job *job = <Job *>job_pointer

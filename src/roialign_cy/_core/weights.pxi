@@ -32,10 +32,11 @@ cdef void round_weights(
             continue
         before = running
         running = before + weight[t]
-        if before >= weight[t]:  # what the sum in double precision loses itself
-            carry += (before - running) + weight[t]
-        else:
-            carry += (weight[t] - running) + before
+        if not single:  # what the sum in double precision loses itself
+            if before >= weight[t]:
+                carry += (before - running) + weight[t]
+            else:
+                carry += (weight[t] - running) + before
         target = most if t == last else min(in_working_type(running + carry, single), most)
         weight[t] = in_working_type(weight[t], single)
         if in_working_type(total + weight[t], single) != target:

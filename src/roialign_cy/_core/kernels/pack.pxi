@@ -53,8 +53,9 @@ cdef extern from "transpose.h" nogil:
     void pack_tile(
         const float *const *planes, Py_ssize_t x, float *cells, Py_ssize_t lanes
     )
-    void unpack_tile(
-        const float *cells, Py_ssize_t lanes, float *const *planes, Py_ssize_t count, Py_ssize_t x
+    void unpack_tiles(
+        const float *cells, Py_ssize_t lanes, float *const *planes, Py_ssize_t channels,
+        Py_ssize_t count
     )
     void FETCH_AHEAD(const void *address)
 
@@ -115,31 +116,20 @@ cdef void unpack_cells(
     Py_ssize_t channel_stride, Py_ssize_t row_stride, Py_ssize_t col_stride, int stored,
 ) noexcept nogil:
     """Write ``rows x cols`` cells into an array of any strides, every NaN as NAN."""
-    cdef Py_ssize_t r, c, i, x = 0, count = rows * cols
+    cdef Py_ssize_t r, c, i, count = rows * cols
     cdef char *address
     cdef float *plane[LANES]
     if row_stride == cols * col_stride and fits_tiles(count, col_stride, stored):
         for i in range(channels):
             plane[i] = <float *>(out + i * channel_stride)
-        i = 0
-        while i < channels:  # outside: fewer places are written to in turn
-            x = 0
-            while x < count:
-                x = min(x, count - FLOAT_TILE)
-                unpack_tile(
-                    <const float *>cells + x * LANES + i, LANES, plane + i, channels - i, x
-                )
-                x += FLOAT_TILE
-            i += FLOAT_TILE
-    elif stored == 0 and channel_stride == <Py_ssize_t>sizeof(real):
+        unpack_tiles(<const float *>cells, LANES, plane, channels, count)
+    elif stored == 0 and channel_stride == <Py_ssize_t>sizeof(real) and channels == LANES:
         for r in range(rows):
             for c in range(cols):
-                address = out + r * row_stride + c * col_stride
-                if channels == LANES:
-                    store_lanes(<real *>address, with_one_nan_in_lanes(load_lanes(cells)))
-                else:
-                    for i in range(channels):
-                        (<real *>address)[i] = with_one_nan(cells[i])
+                store_lanes(
+                    <real *>(out + r * row_stride + c * col_stride),
+                    with_one_nan_in_lanes(load_lanes(cells)),
+                )
                 cells += LANES
     else:
         for i in range(channels):

@@ -26,7 +26,7 @@ cdef void transpose_rows(
             memset(values, 0, size * sizeof(real))
         values += size
     pack_cells(
-        <const char *>work.lines, size * sizeof(real), sizeof(real), sizeof(real), rows, size,
+        <const char *>work.lines, size * sizeof(real), sizeof(real), 0, rows, size,
         work.ring, 0,
     )
 

@@ -30,16 +30,16 @@
 static void pack_tile(const float *const *planes, ptrdiff_t x, float *cells, ptrdiff_t lanes) {
     (void)planes, (void)x, (void)cells, (void)lanes;
 }
-static void unpack_tile(
-    const float *cells, ptrdiff_t lanes, float *const *planes, ptrdiff_t count, ptrdiff_t x
+static void unpack_tiles(
+    const float *cells, ptrdiff_t lanes, float *const *planes, ptrdiff_t channels, ptrdiff_t count
 ) {
-    (void)cells, (void)lanes, (void)planes, (void)count, (void)x;
+    (void)cells, (void)lanes, (void)planes, (void)channels, (void)count;
 }
 #else
 
 typedef float tile_row __attribute__((vector_size(4 * FLOAT_TILE)));
 typedef tile_row loose_row __attribute__((aligned(4), may_alias)); /* wherever it lies */
-typedef int tile_mask __attribute__((vector_size(4 * FLOAT_TILE)));
+typedef int tile_mask __attribute__((vector_size(4 * FLOAT_TILE))); /* all bits set where true */
 #define SHUFFLE __builtin_shufflevector
 
 static inline void transpose(tile_row *r) {
@@ -84,25 +84,49 @@ static inline void pack_tile(
     for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(cells + i * lanes) = r[i];
 }
 
-/* NAN for every NaN: its sign and payload are those of one operand or another, as a compiler has
-   them. */
-static inline tile_row with_one_nan(tile_row r) {
-    tile_mask is_number = r == r;
-    return (tile_row)((is_number & (tile_mask)r) | (~is_number & (tile_mask)(__builtin_nanf("") - (tile_row){0})));
+/* Whether there is a NaN at a place of either. By elements, which gcc knows for one instruction. */
+static inline tile_mask unordered(tile_row a, tile_row b) {
+    tile_mask m;
+    for (int i = 0; i < FLOAT_TILE; i++) m[i] = __builtin_isunordered(a[i], b[i]) ? -1 : 0;
+    return m;
 }
 
-/* planes[i][x + j] = cells[j][i] for the first `count` planes; every NaN is NAN there. */
-static inline void unpack_tile(
+/* planes[i][x + j] = cells[j][i] for the first `count` planes; returns where there are NaN. */
+static inline tile_mask unpack_tile(
     const float *cells, ptrdiff_t lanes, float *const *planes, ptrdiff_t count, ptrdiff_t x
 ) {
     tile_row r[FLOAT_TILE];
+    tile_mask nan = {0};
     for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const loose_row *)(cells + i * lanes);
+    for (int i = 0; i < FLOAT_TILE; i += 2) nan |= unordered(r[i], r[i + 1]);
     transpose(r);
-    for (int i = 0; i < FLOAT_TILE; i++) r[i] = with_one_nan(r[i]);
     if (count >= FLOAT_TILE) {
         for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(planes[i] + x) = r[i];
     } else {
         for (int i = 0; i < count; i++) *(loose_row *)(planes[i] + x) = r[i];
+    }
+    return nan;
+}
+
+/* planes[i][j] = cells[j][i] for at least FLOAT_TILE cells. Every NaN becomes NAN: its sign and
+   payload are else those of one operand or another, as a compiler has them. */
+static void unpack_tiles(
+    const float *cells, ptrdiff_t lanes, float *const *planes, ptrdiff_t channels, ptrdiff_t count
+) {
+    tile_mask nan = {0};
+    int any = 0;
+    for (ptrdiff_t i = 0; i < channels; i += FLOAT_TILE) { /* fewer places are written to in turn */
+        for (ptrdiff_t x = 0; x < count; x += FLOAT_TILE) {
+            if (x > count - FLOAT_TILE) x = count - FLOAT_TILE; /* overlaps the one before */
+            nan |= unpack_tile(cells + x * lanes + i, lanes, planes + i, channels - i, x);
+        }
+    }
+    for (int i = 0; i < FLOAT_TILE; i++) any |= nan[i];
+    if (!any) return;
+    for (ptrdiff_t i = 0; i < channels; i++) {
+        for (ptrdiff_t x = 0; x < count; x++) {
+            if (planes[i][x] != planes[i][x]) planes[i][x] = __builtin_nanf("");
+        }
     }
 }
 #endif
