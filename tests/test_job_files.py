@@ -123,7 +123,7 @@ def test_bad_boxes(run, case):
         ),
         (np.array([[0.5, 1, 1, 2, 2]]), ["'b.npy', row 0", "index of an image"]),
         (np.array([["a"] * 5]), ["'b.npy'", "floats or integers"]),
-        (np.array([[None] * 5]), ["'b.npy'", "pickle"]),
+        (np.array([[None] * 5]), ["'b.npy'", "Python objects"]),
     ],
     ids=["four columns", "inf", "two lines", "half an image", "texts", "objects"],
 )

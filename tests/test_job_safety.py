@@ -255,18 +255,57 @@ def test_the_last_job_that_was_begun_counts(steps):
     np.testing.assert_array_equal(load(Path(steps[3])), expected)
 
 
-@pytest.mark.parametrize("tail", ["9", "9\0\0\0\n", "null\n", "\0\0\0"])
+FACTS = {progress_module.FIRST_FACT: "1", progress_module.STEPS_FACT: 9}
+
+
+def record_of(*steps):
+    Path("out.npy.progress").unlink(missing_ok=True)
+    with progress_module.Progress(Path("out.npy.progress")) as record:
+        record.begin(FACTS)
+        for done in steps:
+            record.record(done)
+    return Path("out.npy.progress").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "tail", [b"9", b"9\0\0\0\n", b"null\n", b"\0\0\0", b"9\n", b"\xff\n", b"\n"]
+)
 def test_a_damaged_end_of_the_record_does_not_count(tail):
-    path = Path("out.npy.progress")
-    with progress_module.Progress(path) as record:
-        record.begin({progress_module.FIRST_FACT: "1"})
-        record.record(3)
-    content = path.read_text()
-    path.write_text(content + tail)
-    with progress_module.Progress(path) as record:
-        assert record.steps == 3
+    content, longer = record_of(3), record_of(3, 4)
+    Path("out.npy.progress").write_bytes(content + tail)
+    with progress_module.Progress(Path("out.npy.progress")) as record:
+        assert (record.steps, record.is_damaged) == (3, True)
         record.record(4)
-    assert path.read_text() == content + "4\n"
+    assert Path("out.npy.progress").read_bytes() == longer
+
+
+@pytest.mark.parametrize(
+    "line", ["3", "2", "0", "-5", "10", "99999999", "Infinity", "NaN", "4.5", "true"]
+)
+def test_a_line_that_cannot_be_does_not_count(line):
+    with progress_module.Progress(Path("out.npy.progress")) as record:
+        record.begin(FACTS)
+        record.record(3)
+        record._write(line)
+    with progress_module.Progress(Path("out.npy.progress")) as record:
+        assert (record.facts, record.steps, record.is_damaged) == (FACTS, 3, True)
+
+
+def test_no_damage_of_a_record_makes_it_say_more():
+    content = record_of(2, 5, 9)
+    ends = np.cumsum([len(line) for line in content.splitlines(keepends=True)])
+    for place in range(len(content)):
+        for change in (1, 32, 128):
+            damaged = bytearray(content)
+            damaged[place] ^= change
+            Path("out.npy.progress").write_bytes(damaged)
+            try:
+                with progress_module.Progress(Path("out.npy.progress")) as record:
+                    assert record.is_damaged
+                    assert record.steps == [0, 0, 2, 5][np.searchsorted(ends, place, "right")]
+            except _jobs.FileError as error:
+                assert "is no record of a run" in str(error)
+                assert place < 20
 
 
 # The order of things, for a crash of the system.
@@ -332,11 +371,20 @@ def test_after_an_error_nothing_is_written_any_more(monkeypatch):
         ended.append(key)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(zarr.storage.LocalStore, "set", fail_one_after_the_other)
     of_a_chunk_each = ("maps.npy", "rois.npy", "-o", "out.zarr", "--output-size", "130")
-    assert_refused(run("pool", *of_a_chunk_each), "cannot write 'out.zarr'")
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.storage.LocalStore, "set", fail_one_after_the_other)
+        result = run("pool", *of_a_chunk_each)
+    assert_refused(result, "cannot write 'out.zarr': No space left on device; --resume goes on")
     assert begun == ended
-    assert names() == set()
+    # All steps were done: only their rows have to be packed again.
+    assert names() == {"out.zarr.partial", "out.zarr.progress"}
+    monkeypatch.setattr(_jobs.Job, "call", failing(AssertionError(), 0))
+    pool(*of_a_chunk_each, "--resume")
+    assert names() == {"out.zarr"}
+    monkeypatch.undo()
+    expected = ra.roi_align(np.load("maps.npy"), ROIS, 130)
+    np.testing.assert_array_equal(load(Path("out.zarr")), expected)
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd", "blosc"])

@@ -55,8 +55,9 @@ def pool(
         except KeyboardInterrupt:
             click.echo("--resume goes on with what is done", err=True)
             raise
-        shape = " x ".join(map(str, job.output_shape))
-        click.echo(f"{output}: {shape}, {job.dtype}")
+    # Where this cannot be printed, the status is no longer that of a file at fault: it is whole.
+    shape = " x ".join(map(str, job.output_shape))
+    click.echo(f"{click.format_filename(output)}: {shape}, {job.dtype}")
 
 
 @click.command("compare")
@@ -125,8 +126,9 @@ def _job(
     **options: Any,
 ) -> Iterator[_jobs.Job]:
     boxes = _jobs.read_boxes(rois)
-    with _jobs.open_features(features, options["layout"], array_name) as maps:
-        yield _jobs.Job(maps, boxes, options, backend, memory_mib * MIB)
+    memory_bytes = memory_mib * MIB
+    with _jobs.open_features(features, options["layout"], array_name, memory_bytes) as maps:
+        yield _jobs.Job(maps, boxes, options, backend, memory_bytes)
 
 
 @contextmanager
