@@ -285,7 +285,7 @@ def test_a_directory_that_is_no_zarr_is_not_overwritten(maps):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
-@pytest.mark.parametrize(("suffix", "stride"), [(".npy", 2), (".zarr", 13)])
+@pytest.mark.parametrize(("suffix", "stride"), [(".npy", 2), (".zarr", 7)])
 def test_kill_at_every_event(tmp_path, suffix, stride):
     if suffix == ".zarr":
         pytest.importorskip("zarr", reason=NEEDS_ZARR)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 """Those of the suffixes. Pillow goes by the content and would run Ghostscript on PostScript."""
-_PIXEL_BYTES = 12
-"""Most that a pixel takes while it is read, by any of the decoders."""
+_PIXEL_BYTES = {"TIFF": 13, "WEBP": 17}
+"""Most that a pixel takes while it is read, by decoders that copy more than the others."""
+_USUAL_PIXEL_BYTES = 9
 _STRIP_PIXELS = 1 << 20
 
 
@@ -45,7 +46,7 @@ def open_image(path: Path, most_bytes: int) -> Iterator[ImageFile]:
         Image.open(path, formats=_FORMATS) as image,
     ):
         width, height = image.size
-        nbytes = width * height * _PIXEL_BYTES
+        nbytes = width * height * _PIXEL_BYTES.get(image.format or "", _USUAL_PIXEL_BYTES)
         check_size(f"its {width} x {height} pixels", nbytes, most_bytes)
         yield image
 
