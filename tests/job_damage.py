@@ -115,7 +115,8 @@ def try_damaged(name: str, seed: int) -> str:
         Path("out.npy").unlink()
         return "answered"
     assert result.exit_code == 2, (name, seed, result.output, result.exc_info)
-    (line,) = result.stderr.splitlines()
+    assert result.stderr.count("\n") == 1, (name, seed, result.stderr)
+    line = result.stderr
     assert victim.name in line, (name, seed, line)
     assert {path.name for path in Path().iterdir()} == before - {victim.name}, (name, seed)
     return line.replace(victim.name, name)

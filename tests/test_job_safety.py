@@ -448,7 +448,7 @@ def doing(act, after):
 def test_maps_that_change_during_a_run(monkeypatch, maps, change):
     if maps == "m.zarr":
         zarr_maps(maps)
-    monkeypatch.setattr(_jobs.Job, "call", doing(change, 2))
+    monkeypatch.setattr(_jobs.Job, "call", doing(change, 1))
     result = run("pool", maps, *STEPS[1:])
     assert_refused(result, f"'{maps}' was changed while it was read: 'out.npy.partial' is left")
     assert names() - {"m.zarr"} == {"out.npy.partial", "out.npy.progress"}
@@ -458,7 +458,7 @@ def test_maps_that_change_during_a_run(monkeypatch, maps, change):
 def test_other_arrays_of_a_group_may_change_during_a_run(monkeypatch, expected):
     group = zarr_maps("m.zarr")
     add = lambda: group.create_array("other", data=np.ones(3))  # noqa: E731
-    monkeypatch.setattr(_jobs.Job, "call", doing(add, 2))
+    monkeypatch.setattr(_jobs.Job, "call", doing(add, 1))
     pool("m.zarr", *STEPS[1:], "--array", "maps")
     np.testing.assert_array_equal(np.load("out.npy"), expected)
 

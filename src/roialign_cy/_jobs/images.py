@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def open_image(path: Path, most_bytes: int) -> Iterator[ImageFile]:
     from PIL import Image
 
     check_file(path)
-    # Pillow warns of sizes that are checked here, and of damage that it can live with.
+    # Pillow warns, and logs, of sizes that are checked here and of damage that it can live with.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     with (
         warnings.catch_warnings(action="ignore"),
         Image.open(path, formats=_FORMATS) as image,
