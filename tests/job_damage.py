@@ -19,7 +19,7 @@ from job_commands import run
 MAPS = ("m.npy", "m.npz", "m.zarr", "m.png", "m.jpg", "m.tif", "m.webp", "m.bmp")
 BOXES = ("b.npy", "b.csv", "b.json")
 FORMATS = (*MAPS, *BOXES)
-MORE_BYTES = 200 << 20
+MORE_BYTES = 80 << 20
 """Most by which a run on a damaged file may raise the memory of the process, with --memory 16."""
 
 
