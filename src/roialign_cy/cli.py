@@ -26,4 +26,4 @@ def main() -> None:
             raise
         # What cannot be printed stays in Python's buffer, and would not go out at the end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(f"Error: cannot write to the standard output: {error}")
+        sys.exit(f"Error: cannot write to the standard output: {getattr(error, 'strerror', error)}")

@@ -232,7 +232,10 @@ def _unpack(path: Path, name: str | None, stack: ExitStack) -> IO[bytes]:
 def _open_zarr(path: Path, name: str | None, most_bytes: int) -> tuple[Callable[[], Any], Path]:
     import zarr
 
-    found = zarr.open(path, mode="r")
+    try:
+        found = zarr.open(path, mode="r")
+    except Exception as error:
+        raise cannot("read", path, error) from error
     if isinstance(found, zarr.Group):
         found = found[_only(path, dict(found.arrays()), name)]
     elif name is not None:

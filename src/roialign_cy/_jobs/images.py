@@ -25,7 +25,7 @@ _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 _PIXEL_BYTES = {"TIFF": 13, "WEBP": 17}
 """Most that a pixel takes while it is read, by decoders that copy more than the others."""
 _USUAL_PIXEL_BYTES = 9
-_STRIP_PIXELS = 1 << 20
+_STRIP_PIXELS = 1 << 18
 
 
 @contextmanager
@@ -48,9 +48,14 @@ def open_image(path: Path, most_bytes: int) -> Iterator[ImageFile]:
         Image.open(path, formats=_FORMATS) as image,
     ):
         width, height = image.size
-        nbytes = width * height * _PIXEL_BYTES.get(image.format or "", _USUAL_PIXEL_BYTES)
-        check_size(f"its {width} x {height} pixels", nbytes, most_bytes)
+        check_size(f"its {width} x {height} pixels", memory_of(image), most_bytes)
         yield image
+
+
+def memory_of(image: ImageFile) -> int:
+    """Give the bytes that it takes at most to load an image."""
+    width, height = image.size
+    return width * height * _PIXEL_BYTES.get(image.format or "", _USUAL_PIXEL_BYTES)
 
 
 def load_pixels(path: Path, most_bytes: int) -> NDArray[np.uint8]:
