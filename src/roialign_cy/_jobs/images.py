@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 """Those of the suffixes. Pillow goes by the content and would run Ghostscript on PostScript."""
-_PIXEL_BYTES = {"TIFF": 13, "WEBP": 17}
+_PIXEL_BYTES = {"TIFF": 13, "WEBP": 21}
 """Most that a pixel takes while it is read, by decoders that copy more than the others."""
 _USUAL_PIXEL_BYTES = 9
 _STRIP_PIXELS = 1 << 18
