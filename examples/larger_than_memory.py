@@ -72,7 +72,7 @@ def in_a_process(function, *arguments) -> None:
 def recorded_steps(progress: Path) -> int:
     """How many steps a run has recorded."""
     try:
-        return int(progress.read_text().split("\n")[1:-1][-1])
+        return int(progress.read_text().split("\n")[1:-1][-1].split()[0])
     except (FileNotFoundError, IndexError):
         return 0
 

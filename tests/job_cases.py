@@ -10,6 +10,7 @@ import pytest
 
 import roialign_cy as ra
 from roialign_cy import _jobs
+from roialign_cy.conventions import MODE_OF_SAMPLING
 
 CONVENTIONS = [*ra.CONVENTIONS]
 NEEDS_ZARR = "needs the extra 'cli'"
@@ -29,15 +30,18 @@ def random_job(seed: int):
     corners = rng.uniform(-0.3, 1.1, (boxes, 2)) * [w, h] / scale
     sizes = rng.choice([0.05, 0.3, 1.5], (boxes, 1)) * rng.uniform(-0.1, 1, (boxes, 2)) * [w, h]
     rois = np.hstack([rng.integers(0, n, (boxes, 1)), corners, corners + sizes / scale])
+    convention = str(rng.choice(CONVENTIONS))
     options = {
         "output_size": tuple(rng.integers(1, 8, 2).tolist()),
-        "convention": str(rng.choice(CONVENTIONS)),
+        "convention": convention,
         "spatial_scale": scale,
         "sampling_ratio": [None, 2, (1, 3)][rng.integers(3)],
         "mode": [None, "avg", "max"][rng.integers(3)],
         "layout": str(layout),
         "num_threads": None,
     }
+    if ra.CONVENTIONS[convention].sampling in MODE_OF_SAMPLING:  # which leave no choice
+        options |= {"sampling_ratio": None, "mode": None}
     return maps, rois.astype(rng.choice(["float32", "float64"])), options
 
 
@@ -65,5 +69,5 @@ def load(path: Path) -> np.ndarray:
 def open_job(maps: Path, rois: Path, options: dict, memory_bytes: int, backend: str | None = None):
     """Open files as a job."""
     boxes = _jobs.read_boxes(rois)
-    with _jobs.open_features(maps, options["layout"]) as features:
+    with _jobs.open_features(maps, options["layout"], None, 1 << 20) as features:
         yield _jobs.Job(features, boxes, options, backend, memory_bytes)

@@ -2,6 +2,7 @@
 
 A program of its own, which forks: ``python job_kills.py FOLDER SUFFIX STRIDE`` kills at every so
 many events and prints at how many. Nothing computes before the forks: threads do not survive one.
+After every second kill the record is damaged: then it may be refused, too, but nothing is lost.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from roialign_cy._jobs import job as job_module
 from roialign_cy._jobs import outputs, progress
 
 MEMORY = 30_000
+REFUSED = 3
 FILE_EVENTS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 OPTIONS = {
     "output_size": (3, 3),
@@ -46,24 +48,41 @@ def main() -> None:
     assert in_a_fork(run, folder, whole) == 0
     before = {path.name for path in folder.iterdir()}
     out = folder / f"out{suffix}"
-    kills = 0
+    record, partial = (folder / f"{out.name}.{kind}" for kind in ("progress", "partial"))
+    kills = refusals = damaged = 0
     while True:
         status = in_a_fork(run, folder, out, kills * stride)
         if status == 0:
             break
         assert status == -signal.SIGKILL, status
-        # A file under the name of the result is the result.
+        # A file under the name of the result is the result, with its rows until they are removed.
         if out.exists():
-            assert content(out) == content(whole), kills
-        # A second kill, two events into the rest, and then to the end.
-        assert in_a_fork(run, folder, out, 2) in (0, -signal.SIGKILL), kills
-        assert in_a_fork(run, folder, out) == 0, kills
+            found = content(out)
+            found.pop("rows.npy", None)
+            assert found == content(whole), kills
+        if kills % 2 and record.exists() and record.stat().st_size:
+            damaged += 1
+            damage(record, rng)
+            before_it = content(partial) if partial.exists() else {}
+            status = in_a_fork(run, folder, out)
+            assert status in (0, REFUSED), (kills, status)
+            if status == REFUSED:
+                refusals += 1
+                assert not partial.exists() or content(partial) == before_it, kills
+                outputs.remove(partial)
+                record.unlink()
+                outputs.remove(out)
+                assert in_a_fork(run, folder, out) == 0, kills
+        else:
+            # A second kill, two events into the rest, and then to the end.
+            assert in_a_fork(run, folder, out, 2) in (0, -signal.SIGKILL), kills
+            assert in_a_fork(run, folder, out) == 0, kills
         assert content(out) == content(whole), kills
         outputs.remove(out)
         left = {path.name for path in folder.iterdir()} - before
         assert not left, (kills, left)
         kills += 1
-    sys.stdout.write(f"{kills}\n")
+    sys.stdout.write(f"{kills} kills, {damaged} damaged records, {refusals} refused\n")
 
 
 def run(folder: Path, out: Path, kill_at: int | None = None) -> None:
@@ -76,6 +95,25 @@ def run(folder: Path, out: Path, kill_at: int | None = None) -> None:
         # What is there already is the finished result: the kill came when nothing was left to do.
         if not (out.exists() and not out.with_name(f"{out.name}.progress").exists()):
             _jobs.pool(job, out, resume=True)
+
+
+def damage(record: Path, rng: np.random.Generator) -> None:
+    """Cut a record, flip a bit of it, put noise over it, or have it say a number of steps."""
+    text = bytearray(record.read_bytes())
+    place = int(rng.integers(len(text)))
+    match rng.integers(4):
+        case 0:
+            del text[place:]
+        case 1:
+            text[place] ^= 1 << int(rng.integers(8))
+        case 2:
+            text[place : place + 8] = rng.bytes(8)
+        case _:
+            steps = str(rng.choice([-5, 0, 1, 2, 7, 99999999, "Infinity"]))
+            lines = text.split(b"\n")
+            lines[-2:-1] = [lines[-2], steps.encode()] if rng.random() < 0.5 else [steps.encode()]
+            text = b"\n".join(lines)
+    record.write_bytes(text)
 
 
 def kill_at_event(number: int) -> None:
@@ -128,6 +166,8 @@ def in_a_fork(function, *arguments) -> int:
     if child == 0:
         try:
             function(*arguments)
+        except _jobs.FileError:
+            os._exit(REFUSED)
         except BaseException:
             traceback.print_exc()
             os._exit(1)

@@ -1,5 +1,6 @@
 """The ``roialign`` command."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -256,3 +257,72 @@ def test_explain_refuses_what_the_worked_example_would_ignore(run, option):
     result = run("explain", option, "1")
     assert result.exit_code == 2
     assert "without FEATURES" in result.stderr
+
+
+# What is printed.
+
+
+def in_a_process(folder, *arguments, **options):
+    """Run the command in a folder, from wherever the library is."""
+    paths = os.pathsep.join(map(os.path.abspath, sys.path))
+    command = [sys.executable, "-m", "roialign_cy", *arguments]
+    environment = os.environ | {"PYTHONPATH": paths}
+    options = {"stderr": subprocess.PIPE, "timeout": 120} | options
+    return subprocess.run(command, cwd=folder, env=environment, **options)
+
+
+COMMANDS = [("info",), ("explain",), ("--help",), ("pool", "map.npy", "rois.npy", "-o", "out.npy")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_a_full_disk_for_what_is_printed(tmp_path, arguments):
+    np.save(tmp_path / "map.npy", np.ones((1, 1, 4, 4)))
+    np.save(tmp_path / "rois.npy", np.ones((2, 5)) * [0, 0, 0, 1, 1])
+    with Path("/dev/full").open("wb") as full:
+        done = in_a_process(tmp_path, *arguments, stdout=full)
+    expected = b"Error: cannot write to the standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+    if arguments[0] == "pool":  # the output is whole: only a file at fault has status 2
+        assert np.load(tmp_path / "out.npy").shape == (2, 1, 7, 7)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of other systems")
+@pytest.mark.parametrize("arguments", COMMANDS[:2])
+def test_a_reader_that_has_enough(tmp_path, arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = in_a_process(tmp_path, *arguments, stdout=writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are texts on other systems")
+def test_names_that_are_no_text(tmp_path):
+    maps, out, missing = (os.fsdecode(name) for name in (b"m\xff.npy", b"o\xff.npy", b"x\xff.npy"))
+    np.save(tmp_path / maps, np.ones((1, 1, 4, 4)))
+    np.save(tmp_path / "rois.npy", np.ones((2, 5)) * [0, 0, 0, 1, 1])
+    done = in_a_process(tmp_path, "pool", maps, "rois.npy", "-o", out, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode() == "o\ufffd.npy: 2 x 1 x 7 x 7, float64\n"
+    assert (tmp_path / out).exists()
+    for command in (("pool", missing, "rois.npy", "-o", "other.npy"), ("explain", missing, "--box"),
+                    ("demo", "--image", missing, "--no-picture")):  # fmt: skip
+        box = ("0", "0", "1", "1") if command[0] == "explain" else ()
+        done = in_a_process(tmp_path, *command, *box, stdout=subprocess.PIPE)
+        assert done.returncode == 2
+        assert done.stderr.count(b"\n") == 1
+        assert rb"x\udcff.npy" in done.stderr
+    picture = os.fsdecode(b"p\xff.png")
+    done = in_a_process(tmp_path, "explain", "--picture", picture, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / picture).exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipes_are_not_waited_for(run):
+    os.mkfifo("pipe.npy")
+    assert_refused(run("explain", "pipe.npy", "--box", *"0011"), "'pipe.npy' is no file")
+    assert_refused(run("demo", "--image", "pipe.npy"), "'pipe.npy' is no file")

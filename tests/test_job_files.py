@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import pickle
 import resource
 import shutil
 import struct
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -71,6 +73,9 @@ BAD_BOXES = {
     "no byte": ("b.csv", "", ["'b.csv': it is empty"]),
     "blank lines only": ("b.csv", "\n  \n", ["'b.csv': it is empty"]),
     "a column twice": ("b.csv", "image,x1,y1,x2,y2,x1\n", ["'b.csv', line 1", "column x1"]),
+    "no number of C": ("b.csv", "0,1,1,5,5\n0,1_0,1,20,5\n", ["line 2", "'0,1_0,1,20,5'"]),
+    "digits of another script": ("b.csv", "0,1,1,5,5\n0,1,1,\u0665,5\n", ["line 2", "numbers"]),
+    "long row": ("b.csv", "image,x1,y1,x2,y2\n0,1,1,5,5\n0,1,1,5,5,9\n", ["line 3", "got 6"]),
     "no text": ("b.csv", b"\xff\xfe\x00", ["'b.csv'", "utf-8"]),
     "huge field": ("b.csv", "1" * 200_000, ["cannot read 'b.csv'", "field larger"]),
     "other suffix": ("b.txt", BOXES, ["'b.txt' must end in one of .csv, .npy, .json"]),
@@ -93,6 +98,17 @@ BAD_BOXES = {
         ["annotations[0]", "four numbers"]),
     "text bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": "abcd"}]),
         ["annotations[0]", "four numbers"]),
+    "bbox of digits": ("b.json", coco(annotations=[{"image_id": 3, "bbox": "1234"}]),
+        ["annotations[0]", "four numbers"]),
+    "bbox of texts": ("b.json", coco(annotations=[{"image_id": 3, "bbox": ["0", "0", "1", "1"]}]),
+        ["annotations[0]", "four numbers"]),
+    "bbox of booleans": ("b.json", coco(annotations=[{"image_id": 3, "bbox": [True, 0, 1, 1]}]),
+        ["annotations[0]", "four numbers"]),
+    "bbox as an object": ("b.json", coco(annotations=[{"image_id": 3, "bbox": {"1": 0, "2": 0}}]),
+        ["annotations[0]", "four numbers"]),
+    "true for an image": ("b.json", coco(images=[{"id": 1}, {"id": 3}],
+        annotations=[{"image_id": True, "bbox": [0, 0, 1, 1]}]), ["annotations[0]", "image_id"]),
+    "an image called true": ("b.json", coco(images=[{"id": True}]), ["'b.json'", "'id'"]),
     "NaN bbox": ("b.json", coco(annotations=[{"image_id": 3, "bbox": [0, float("nan"), 1, 1]}]),
         ["'b.json', annotations[0]", "finite"]),
     "more images": ("b.json", coco(images=[{"id": i} for i in (7, 3, 4)]),
@@ -123,7 +139,7 @@ def test_bad_boxes(run, case):
         ),
         (np.array([[0.5, 1, 1, 2, 2]]), ["'b.npy', row 0", "index of an image"]),
         (np.array([["a"] * 5]), ["'b.npy'", "floats or integers"]),
-        (np.array([[None] * 5]), ["'b.npy'", "pickle"]),
+        (np.array([[None] * 5]), ["'b.npy'", "Python objects"]),
     ],
     ids=["four columns", "inf", "two lines", "half an image", "texts", "objects"],
 )
@@ -170,6 +186,53 @@ def truncated():
 def cut_in_its_header():
     Path("m.npy").write_bytes(Path("maps.npy").read_bytes()[:40])
     return "m.npy"
+
+
+def headed(header, data=bytes(64)):
+    """Write a .npy file of such a header, which is padded as NumPy's are."""
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+
+
+def described(shape="(1, 1, 4, 4)", descr="'<f4'"):
+    return headed(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}")
+
+
+BAD_HEADERS = {
+    "an open bracket": headed("{'descr': ("),
+    "an odd indentation": headed("{'descr': '<f4',\n  'x': 1\n ,}\n  a\n b"),
+    "an open string": headed("{'descr': '''"),
+    "bytes of chance": headed("\x00\x01\x7f"),
+    "deep brackets": headed("(" * 9000),
+    "many signs": headed("-" * 9000 + "1"),
+    "a backslash": headed("{'descr': '\\d'"),  # of which Python warns
+    "no dictionary": headed("[1, 2]"),
+    "a negative size": described("(-1, -1, 4, 4)"),
+    "a shape beyond all": described(f"({10**30}, 1, 4, 4)"),
+    "a shape beyond all, and empty": described(f"({10**30}, 0, 4, 4)"),
+    "a shape beyond the file": described("(1, 1, 100000, 100000)"),
+    "no shape": described("None"),
+    "an odd dtype": described(descr="[('a', '<f4', (1000000000,))]"),
+    "no dtype": described(descr="'<q9'"),
+    "no dtype at all": described(descr="7"),
+    "another version": b"\x93NUMPY\x03\x00" + described()[8:],
+    "a header of 4 GiB": b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(100),
+    "a long header": headed("{" + " " * 20_000),
+    "the magic alone": b"\x93NUMPY",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("content", BAD_HEADERS.values(), ids=BAD_HEADERS)
+def test_bad_headers(run, content):
+    Path("b.npy").write_bytes(content)
+    assert_refused(run("b.npy", "boxes.csv", "-o", "out.npy"), "'b.npy'")
+    assert_refused(run("maps.npy", "b.npy", "-o", "out.npy"), "'b.npy'")
+    explained = CliRunner().invoke(roialign, ["explain", "b.npy", "--box", "0", "0", "1", "1"])
+    assert_refused(explained, "'b.npy'")
+    with zipfile.ZipFile("b.npz", "w") as archive:
+        archive.writestr("maps.npy", content)
+    assert_refused(run("b.npz", "boxes.csv", "-o", "out.npy"), "'b.npz'")
 
 
 def saved(array, name="m.npy"):
@@ -231,6 +294,152 @@ def broken_zip():
     return "m.npz"
 
 
+def packed(method, name="m.npz"):
+    def write():
+        content = Path("maps.npy").read_bytes()
+        with zipfile.ZipFile(name, "w", method) as archive:
+            archive.writestr("maps.npy", content)
+        return name
+
+    return write
+
+
+def patched(offset_in_entry, value):
+    """Put a value into the record of the member, both where it lies and in the directory."""
+
+    def write():
+        content = bytearray(Path(packed(zipfile.ZIP_DEFLATED)()).read_bytes())
+        for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            place = content.index(signature) + offset + offset_in_entry
+            content[place : place + 2] = struct.pack("<H", value)
+        Path("m.npz").write_bytes(content)
+        return "m.npz"
+
+    return write
+
+
+def corrupt_lzma():
+    content = bytearray(Path(packed(zipfile.ZIP_LZMA)()).read_bytes())
+    content[60:90] = b"\xff" * 30
+    Path("m.npz").write_bytes(content)
+    return "m.npz"
+
+
+def more_than_its_header_says():
+    """Write 64 MiB behind an array of 1 x 1 x 8 x 8, which pack to some KiB."""
+    with zipfile.ZipFile("m.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("maps.npy", described("(1, 1, 8, 8)") + bytes(64 << 20))
+    return "m.npz"
+
+
+def less_than_its_header_says():
+    with zipfile.ZipFile("m.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("maps.npy", described("(1, 1, 8, 8)"))
+    return "m.npz"
+
+
+def more_than_the_disk_has():
+    with zipfile.ZipFile("m.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("maps.npy", described(f"(1, 1, {1 << 24}, {1 << 24})"))
+    return "m.npz"
+
+
+def image_of(width, height, name="m.png"):
+    """Write the beginning of a PNG that says it has so many pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    crc = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    return written(name, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + header + crc + b"\0\0\0\x10IDAT")
+
+
+OTHER_FORMATS = {
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 9\n%%EndComments\nshowpage\n",
+    "GIF": b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x01\x00"
+    b"\x01\x00\x00\x02\x02D\x01\x00;",
+    "PPM": b"P6 1 1 255\n\0\0\0",
+}
+
+
+@pytest.mark.parametrize("content", OTHER_FORMATS.values(), ids=OTHER_FORMATS)
+def test_images_of_other_formats_are_not_opened(run, content):
+    from PIL import Image
+
+    Path("m.png").write_bytes(content)
+    with Image.open("m.png") as image:
+        assert image.format in ("EPS", "GIF", "PPM")
+    assert_refused(run("m.png", "boxes.csv", "-o", "out.npy"), "cannot identify", "m.png")
+    shown = CliRunner().invoke(roialign, ["demo", "--image", "m.png", "--no-picture"])
+    assert_refused(shown, "cannot identify", "m.png")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_what_reading_an_image_takes(run):
+    """At most what it is refused for."""
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 150, 3), np.uint8)
+    image = Image.fromarray(pixels).resize((1500, 2000))
+    turned = Image.Exif()
+    turned[0x112] = 6
+    image.save("a.png", exif=turned, compress_level=1)
+    image.convert("RGBA").save("b.png", exif=turned, compress_level=1)
+    image.convert("P").save("c.png")
+    image.save("d.bmp")
+    image.save("e.jpg", progressive=True, exif=turned)
+    image.convert("CMYK").save("f.jpg")
+    image.convert("RGBA").save("g.webp", lossless=True, method=0)
+    one_strip = {278: 2000, 274: 6}
+    image.convert("CMYK").save("h.tif", compression="tiff_adobe_deflate", tiffinfo=one_strip)
+    program = """
+import pathlib, sys
+from PIL import Image
+from roialign_cy._jobs import images
+
+def peak():
+    status = pathlib.Path("/proc/self/status").read_text().split()
+    return int(status[status.index("VmHWM:") + 1]) << 10
+
+Image.init()
+path, before = pathlib.Path(sys.argv[1]), peak()
+with images.open_image(path, 1 << 30) as image:
+    allowed = images.memory_of(image)
+del image
+images.load_pixels(path, allowed)
+print(peak() - before - allowed)
+"""
+    for path in sorted(Path().glob("?.[bpjwt]*")):
+        # A shell between, so that the peak does not begin at that of pytest.
+        command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", program, path]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout) <= 4 << 20, path  # decoders have some memory of their own
+
+
+def large_chunk():
+    zarr = pytest.importorskip("zarr", reason=NEEDS_ZARR)
+    zarr.create_array("m.zarr", shape=(1, 1, 9000, 9000), chunks=(1, 1, 9000, 9000), dtype="f4")
+    return "m.zarr"
+
+
+@pytest.mark.parametrize("image", [image_of(20_000, 8000), large_chunk])
+def test_what_would_take_more_than_the_memory(run, image):
+    name = image()
+    arguments = (name, "boxes.csv", "-o", "out.npy", "--memory", "64")
+    assert_refused(
+        run(*arguments), f"'{name}'", "MiB to read, more than 64 MiB: --memory allows more"
+    )
+
+
+def test_zarr_runs_no_code(run):
+    zarr = pytest.importorskip("zarr", reason=NEEDS_ZARR)
+    zarr.create_array("m.zarr", data=np.load("maps.npy"), zarr_format=2, compressors=None)
+    metadata = json.loads(Path("m.zarr/.zarray").read_text())
+    metadata["compressor"] = {"id": "pickle"}
+    Path("m.zarr/.zarray").write_text(json.dumps(metadata))
+    for chunk in Path("m.zarr").glob("[0-9]*"):
+        chunk.write_bytes(pickle.dumps(Path("out.pickle").touch))
+    assert_refused(run("m.zarr", "boxes.csv", "-o", "out.npy"), "'m.zarr'")
+
+
 @pytest.mark.parametrize(
     ("make", "texts"),
     [
@@ -248,6 +457,13 @@ def broken_zip():
         (two_arrays, ["'m.npz' holds the arrays 'first', 'second': name one", "--array"]),
         (written("m.npz"), ["cannot read 'm.npz'"]),
         (broken_zip, ["cannot read 'm.npz'"]),
+        (corrupt_lzma, ["'m.npz': 'maps.npy' in it is packed as NumPy does not"]),
+        (packed(zipfile.ZIP_BZIP2), ["'m.npz': 'maps.npy' in it is packed as NumPy does not"]),
+        (patched(0, 1), ["cannot read 'm.npz'", "encrypted"]),
+        (patched(2, 77), ["'m.npz': 'maps.npy' in it is packed as NumPy does not"]),
+        (more_than_its_header_says, ["'m.npz': 'maps.npy' in it goes on after its array"]),
+        (less_than_its_header_says, ["'m.npz': it is truncated: 64 of 256 bytes"]),
+        (more_than_the_disk_has, ["cannot unpack into", "'m.npz'"]),
         (written("m.png"), ["cannot read 'm.png'"]),
         (sixteen_bits, ["'m.png': its values (I;16) are not of 8 bits"]),
         (sixteen_bits_a_colour, ["'m.png': its values are of 16 bits"]),

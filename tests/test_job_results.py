@@ -48,6 +48,21 @@ def plan_of(maps, rois, options, memory, copies):
     return Plan(rois, nchw_shape(maps.shape, spec), maps.dtype.itemsize, spec, memory, copies)
 
 
+@pytest.mark.parametrize("kind", [".npy", ".zarr"])
+@pytest.mark.parametrize("dtype", [">f8", "<f8"])
+def test_a_box_so_large_that_its_samples_are_rounded(tmp_path, kind, dtype):
+    """Which rows it reads is what the core says: an estimate beside it went wrong by several."""
+    maps = np.random.default_rng(1).standard_normal((1, 1, 40, 4)).astype(dtype)
+    rois = np.array([[0, 0, -6.276489656797912e16, 4, 28.741201858061704]])
+    np.save(tmp_path / "rois.npy", rois)
+    options = {"output_size": (64, 1), "convention": "mmcv", "mode": "max", "layout": "NCHW"}
+    options |= {"spatial_scale": 1.0, "sampling_ratio": None, "num_threads": None}
+    path = save(tmp_path / f"maps{kind}", maps)
+    with open_job(path, tmp_path / "rois.npy", options, 1 << 20) as job:
+        _jobs.pool(job, tmp_path / "out.npy")
+    np.testing.assert_array_equal(load(tmp_path / "out.npy"), ra.roi_align(maps, rois, **options))
+
+
 @pytest.mark.parametrize("copies", [False, True])
 @pytest.mark.parametrize("seed", range(30))
 def test_every_box_and_channel_is_in_one_step(seed, copies):

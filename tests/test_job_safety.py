@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from job_commands import (
 
 import roialign_cy as ra
 from roialign_cy import _jobs
+from roialign_cy._jobs import job as job_module
 from roialign_cy._jobs import outputs
 from roialign_cy._jobs import progress as progress_module
 
@@ -255,18 +257,240 @@ def test_the_last_job_that_was_begun_counts(steps):
     np.testing.assert_array_equal(load(Path(steps[3])), expected)
 
 
-@pytest.mark.parametrize("tail", ["9", "9\0\0\0\n", "null\n", "\0\0\0"])
+FACTS = {progress_module.FIRST_FACT: "1", progress_module.STEPS_FACT: 9}
+
+
+def record_of(*steps):
+    Path("out.npy.progress").unlink(missing_ok=True)
+    with progress_module.Progress(Path("out.npy.progress")) as record:
+        record.begin(FACTS)
+        for done in steps:
+            record.record(done)
+    return Path("out.npy.progress").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "tail", [b"9", b"9\0\0\0\n", b"null\n", b"\0\0\0", b"9\n", b"\xff\n", b"\n"]
+)
 def test_a_damaged_end_of_the_record_does_not_count(tail):
-    path = Path("out.npy.progress")
-    with progress_module.Progress(path) as record:
-        record.begin({progress_module.FIRST_FACT: "1"})
-        record.record(3)
-    content = path.read_text()
-    path.write_text(content + tail)
-    with progress_module.Progress(path) as record:
-        assert record.steps == 3
+    content, longer = record_of(3), record_of(3, 4)
+    Path("out.npy.progress").write_bytes(content + tail)
+    with progress_module.Progress(Path("out.npy.progress")) as record:
+        assert (record.steps, record.is_damaged) == (3, True)
         record.record(4)
-    assert path.read_text() == content + "4\n"
+    assert Path("out.npy.progress").read_bytes() == longer
+
+
+@pytest.mark.parametrize(
+    "line", ["3", "2", "0", "-5", "10", "99999999", "Infinity", "NaN", "4.5", "true"]
+)
+def test_a_line_that_cannot_be_does_not_count(line):
+    with progress_module.Progress(Path("out.npy.progress")) as record:
+        record.begin(FACTS)
+        record.record(3)
+        record._write(line)
+    with progress_module.Progress(Path("out.npy.progress")) as record:
+        assert (record.facts, record.steps, record.is_damaged) == (FACTS, 3, True)
+
+
+def test_no_damage_of_a_record_makes_it_say_more():
+    content = record_of(2, 5, 9)
+    ends = np.cumsum([len(line) for line in content.splitlines(keepends=True)])
+    for place in range(len(content)):
+        for change in (1, 32, 128):
+            damaged = bytearray(content)
+            damaged[place] ^= change
+            Path("out.npy.progress").write_bytes(damaged)
+            if place < len(progress_module._BEGINNING):
+                with pytest.raises(_jobs.FileError, match="is no record of a run"):
+                    progress_module.Progress(Path("out.npy.progress"))
+                continue
+            with progress_module.Progress(Path("out.npy.progress")) as record:
+                assert record.is_damaged
+                assert record.steps == [0, 0, 2, 5][np.searchsorted(ends, place, "right")]
+
+
+def damage_all_lines(lines):
+    return [lines[0], b"99999999\n"]
+
+
+def damage_the_last_line(lines):
+    return [*lines[:-1], lines[-1].replace(b" ", b"0 ")]
+
+
+def say_that_all_is_done(lines):
+    return [*lines, b"6 00000000\n"]
+
+
+@pytest.mark.parametrize("damage", [damage_the_last_line, say_that_all_is_done])
+@pytest.mark.parametrize("steps", [STEPS, ZARR_STEPS], ids=["npy", "zarr"])
+def test_a_damaged_record_costs_the_steps_that_it_does_not_say(
+    expected, damage, steps, monkeypatch
+):
+    if steps is ZARR_STEPS:
+        pytest.importorskip("zarr", reason=NEEDS_ZARR)
+    monkeypatch.setattr(job_module, "CHECKPOINT_SHARE", 1e9)  # a checkpoint after every step
+    interrupted(*steps, after=3)
+    record = Path(f"{steps[3]}.progress")
+    record.write_bytes(b"".join(damage(record.read_bytes().splitlines(keepends=True))))
+    pool(*steps, "--resume")
+    np.testing.assert_array_equal(load(Path(steps[3])), expected)
+    assert names() == {steps[3]}
+
+
+def damage_what_the_job_is(lines):
+    return [lines[0].replace(b"document", b"documend").replace(b"0.5", b"0.6"), *lines[1:]]
+
+
+@pytest.mark.parametrize("damage", [damage_all_lines, damage_what_the_job_is])
+@pytest.mark.parametrize("manner", [("--resume",), ("--resume", "--overwrite"), ()])
+def test_a_damaged_record_removes_no_work(expected, damage, manner):
+    interrupted(*STEPS, after=3)
+    record = Path("out.npy.progress")
+    before = Path("out.npy.partial").read_bytes()
+    damaged = b"".join(damage(record.read_bytes().splitlines(keepends=True)))
+    record.write_bytes(damaged)
+    text = "is damaged and does not say" if manner else "--overwrite"
+    assert_refused(run("pool", *STEPS, *manner), text)
+    assert Path("out.npy.partial").read_bytes() == before
+    assert record.read_bytes() == damaged
+    pool(*STEPS, "--overwrite")
+    np.testing.assert_array_equal(np.load("out.npy"), expected)
+
+
+# Links and permissions.
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+@pytest.mark.parametrize("suffix", ["progress", "partial"])
+def test_a_link_in_the_place_of_a_file_of_the_run(manner, suffix):
+    begun = b'{"roialign_cy": "a text that begins as a record does"'
+    Path("victim").write_bytes(begun)
+    if suffix == "partial":
+        interrupted(*STEPS)
+        Path("out.npy.partial").unlink()
+    Path(f"out.npy.{suffix}").symlink_to("victim")
+    assert_refused(run("pool", *STEPS, *manner), f"'out.npy.{suffix}' is in the way")
+    assert Path("victim").read_bytes() == begun
+    assert Path(f"out.npy.{suffix}").is_symlink()
+
+
+def test_a_link_that_comes_after_the_look_is_not_followed(monkeypatch):
+    interrupted(*STEPS)
+    Path("out.npy.progress").rename("victim")
+    Path("out.npy.progress").symlink_to("victim")
+    monkeypatch.setattr(Path, "is_symlink", lambda self: False)
+    assert_refused(run("pool", *STEPS, "--resume"), "cannot write 'out.npy'")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+@pytest.mark.parametrize("steps", [STEPS, ZARR_STEPS], ids=["npy", "zarr"])
+def test_overwrite_keeps_the_permissions(mode, steps):
+    if steps is ZARR_STEPS:
+        pytest.importorskip("zarr", reason=NEEDS_ZARR)
+        mode |= (mode & 0o444) >> 2
+    out, partial = Path(steps[3]), Path(f"{steps[3]}.partial")
+    pool(*steps)
+    out.chmod(mode)
+    interrupted(*steps, "--overwrite")
+    assert partial.stat().st_mode & 0o077 == mode & 0o077
+    pool(*steps, "--resume", "--overwrite")
+    assert out.stat().st_mode & 0o777 == mode
+
+
+# Inputs that change.
+
+
+def change_maps(name="maps.npy"):
+    """Write other numbers, and set the time stamp back."""
+    status = os.stat(name)
+    with Path(name).open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"abcd")
+    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def change_chunk():
+    change_maps(next(str(path) for path in Path("m.zarr/maps/c").rglob("*") if path.is_file()))
+
+
+def zarr_maps(folder):
+    group = pytest.importorskip("zarr", reason=NEEDS_ZARR).create_group(folder)
+    chunks = (1, 8, 90, 90)
+    group.create_array("maps", data=np.load("maps.npy"), chunks=chunks, compressors=None)
+    return group
+
+
+@pytest.mark.parametrize(("maps", "change"), [("maps.npy", change_maps), ("m.zarr", change_chunk)])
+def test_maps_that_change_before_they_are_resumed(maps, change):
+    if maps == "m.zarr":
+        zarr_maps(maps)
+    interrupted(maps, *STEPS[1:])
+    change()
+    assert_refused(run("pool", maps, *STEPS[1:], "--resume"), "differs in features")
+    assert names() - {"m.zarr"} == {"out.npy.partial", "out.npy.progress"}
+
+
+def doing(act, after):
+    """Do something when so many steps are done."""
+    call, count = _jobs.Job.call, iter(range(1000))
+
+    def wrapped(self, features, rois):
+        if len(rois) and next(count) == after:
+            act()
+        return call(self, features, rois)
+
+    return wrapped
+
+
+@pytest.mark.parametrize(("maps", "change"), [("maps.npy", change_maps), ("m.zarr", change_chunk)])
+def test_maps_that_change_during_a_run(monkeypatch, maps, change):
+    if maps == "m.zarr":
+        zarr_maps(maps)
+    monkeypatch.setattr(_jobs.Job, "call", doing(change, 1))
+    result = run("pool", maps, *STEPS[1:])
+    assert_refused(result, f"'{maps}' was changed while it was read: 'out.npy.partial' is left")
+    assert names() - {"m.zarr"} == {"out.npy.partial", "out.npy.progress"}
+    assert_refused(run("pool", maps, *STEPS[1:], "--resume"), "differs in features")
+
+
+def test_other_arrays_of_a_group_may_change_during_a_run(monkeypatch, expected):
+    group = zarr_maps("m.zarr")
+    add = lambda: group.create_array("other", data=np.ones(3))  # noqa: E731
+    monkeypatch.setattr(_jobs.Job, "call", doing(add, 1))
+    pool("m.zarr", *STEPS[1:], "--array", "maps")
+    np.testing.assert_array_equal(np.load("out.npy"), expected)
+
+
+CUTTING = """
+import os
+from roialign_cy import _jobs
+from roialign_cy._jobs import job as job_module
+from roialign_cy.cli import main
+
+job_module.CHECKPOINT_SHARE = 1e9
+call, calls = _jobs.Job.call, iter(range(1000))
+
+def cut(self, features, rois):
+    if len(rois) and next(calls) == 2:
+        os.truncate("maps.npy", 4096)
+    return call(self, features, rois)
+
+_jobs.Job.call = cut
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systems differ in what becomes of the map")
+def test_a_file_that_is_cut_while_it_is_read_ends_the_process():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    command = [sys.executable, "-c", CUTTING, "pool", *STEPS]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGBUS
+    assert names() == {"out.npy.partial", "out.npy.progress"}
+    assert_refused(run("pool", *STEPS, "--resume"), "'maps.npy': it is truncated")
+    assert names() == {"out.npy.partial", "out.npy.progress"}
 
 
 # The order of things, for a crash of the system.
@@ -332,11 +556,20 @@ def test_after_an_error_nothing_is_written_any_more(monkeypatch):
         ended.append(key)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(zarr.storage.LocalStore, "set", fail_one_after_the_other)
     of_a_chunk_each = ("maps.npy", "rois.npy", "-o", "out.zarr", "--output-size", "130")
-    assert_refused(run("pool", *of_a_chunk_each), "cannot write 'out.zarr'")
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.storage.LocalStore, "set", fail_one_after_the_other)
+        result = run("pool", *of_a_chunk_each)
+    assert_refused(result, "cannot write 'out.zarr': No space left on device; --resume goes on")
     assert begun == ended
-    assert names() == set()
+    # All steps were done: only their rows have to be packed again.
+    assert names() == {"out.zarr.partial", "out.zarr.progress"}
+    with monkeypatch.context() as patch:
+        patch.setattr(_jobs.Job, "call", failing(AssertionError(), 0))
+        pool(*of_a_chunk_each, "--resume")
+    assert names() == {"out.zarr"}
+    expected = ra.roi_align(np.load("maps.npy"), ROIS, 130)
+    np.testing.assert_array_equal(load(Path("out.zarr")), expected)
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd", "blosc"])

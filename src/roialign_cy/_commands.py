@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ._command_parts import BadFileError, make_console, make_table
 from ._config import config
 from ._explain.numbers import COORDINATES
 from ._job_commands import compare, pool
+from ._jobs import read_npy, reason
 from ._worked_example import WorkedNumber, document_map, worked_numbers
 from .conventions import MODES
 
@@ -68,11 +70,8 @@ def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
         return
     from ._demo_picture import save_picture  # here: Matplotlib takes a second to import
 
-    try:
-        save_picture(output, photograph, demo.explain_box(features, demo.CHANNELS.index("red")))
-    except (OSError, ValueError) as error:  # ValueError: a format unknown to Matplotlib
-        raise BadFileError(f"cannot write {str(output)!r}: {error}") from error
-    click.echo(f"picture: {output}")
+    explanation = demo.explain_box(features, demo.CHANNELS.index("red"))
+    _save(output, lambda: save_picture(output, photograph, explanation))
 
 
 @roialign.command("explain")
@@ -124,25 +123,26 @@ def run_explain(
     if features is None and (image is not None or scale is not None):
         raise click.UsageError("--image and --scale are of no use without FEATURES")
     try:
-        maps = document_map() if features is None else np.load(features)
+        maps = document_map() if features is None else read_npy(features)
         if box is None:
             rois, scale = ra.boxes.from_document([demo.BOX], demo.IMAGE_SIZE), 1 / demo.SUB_SAMPLING
         else:
             rois, scale = np.array([[image or 0, *box]]), 1.0 if scale is None else scale
         explanation = ra.explain(maps, rois, spatial_scale=scale, **options)
         chosen = section or explanation.number(0, 0)
-        console = make_console()
-        console.print(explanation.table(chosen))
-        for point in np.ndindex(*explanation.grid(*explanation.section_index(chosen))):
-            click.echo(explanation.formula(chosen, explanation.number(*point)) + "\n")
-        click.echo(explanation.formula(chosen))
-        if picture is not None:
-            explanation.plot(chosen).savefig(picture)
-            click.echo(f"picture: {picture}")
-    except EOFError as error:  # of NumPy, for a file without a byte
-        raise BadFileError(f"cannot read {str(features)!r}: {error}") from error
-    except (OSError, TypeError, ValueError) as error:
-        raise BadFileError(str(error)) from error
+        table = explanation.table(chosen)
+        formulas = [
+            explanation.formula(chosen, explanation.number(*point)) + "\n"
+            for point in np.ndindex(*explanation.grid(*explanation.section_index(chosen)))
+        ]
+        formulas.append(explanation.formula(chosen))
+    except (MemoryError, TypeError, ValueError) as error:
+        raise BadFileError(reason(error)) from error
+    make_console().print(table)
+    for formula in formulas:
+        click.echo(formula)
+    if picture is not None:
+        _save(picture, lambda: explanation.plot(chosen).savefig(picture))
 
 
 @roialign.command("info")
@@ -162,9 +162,17 @@ def show_info() -> None:
         ("threads", str(found["threads"])),
     ):
         table.add_row(what, value)
-    for name, reason in found["backends"].items():
-        table.add_row(f"backend {name}", f"unavailable: {reason}" if reason else "available")
+    for name, why in found["backends"].items():
+        table.add_row(f"backend {name}", f"unavailable: {why}" if why else "available")
     make_console().print(table)
+
+
+def _save(picture: Path, draw: Callable[[], None]) -> None:
+    try:
+        draw()
+    except (OSError, ValueError) as error:  # ValueError: a format unknown to Matplotlib
+        raise BadFileError(f"cannot write {str(picture)!r}: {reason(error)}") from error
+    click.echo(f"picture: {click.format_filename(picture)}")
 
 
 def _pool_everywhere(

@@ -55,17 +55,17 @@ def pool(
         except KeyboardInterrupt:
             click.echo("--resume goes on with what is done", err=True)
             raise
-        shape = " x ".join(map(str, job.output_shape))
-        click.echo(f"{output}: {shape}, {job.dtype}")
-        spec = job.spec
-        found = ra.boxes.check(
-            job.boxes.rois,
-            job.features.shape,
-            spec.spatial_scales[0],
-            layout="NHWC" if spec.channels_last else "NCHW",
-        )
-        if found.hints:
-            click.echo(f"{rois}: {found.hints[0]}", err=True)
+    # Where this cannot be printed, the status is no longer that of a file at fault: it is whole.
+    shape = " x ".join(map(str, job.output_shape))
+    click.echo(f"{click.format_filename(output)}: {shape}, {job.dtype}")
+    found = ra.boxes.check(
+        job.boxes.rois,
+        job.features.shape,
+        job.spec.spatial_scales[0],
+        layout="NHWC" if job.spec.channels_last else "NCHW",
+    )
+    if found.hints:
+        click.echo(f"{click.format_filename(rois)}: {found.hints[0]}", err=True)
 
 
 @click.command("compare")
@@ -134,8 +134,9 @@ def _job(
     **options: Any,
 ) -> Iterator[_jobs.Job]:
     boxes = _jobs.read_boxes(rois)
-    with _jobs.open_features(features, options["layout"], array_name) as maps:
-        yield _jobs.Job(maps, boxes, options, backend, memory_mib * MIB)
+    memory_bytes = memory_mib * MIB
+    with _jobs.open_features(features, options["layout"], array_name, memory_bytes) as maps:
+        yield _jobs.Job(maps, boxes, options, backend, memory_bytes)
 
 
 @contextmanager

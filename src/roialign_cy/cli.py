@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 _EXTRAS = {"PIL": "cli", "click": "cli", "matplotlib": "demo", "rich": "cli", "zarr": "cli"}
@@ -20,3 +21,9 @@ def main() -> None:
         if package not in _EXTRAS:
             raise
         sys.exit(f'roialign needs {package}: pip install "roialign_cy[{_EXTRAS[package]}]"')
+    except (OSError, UnicodeEncodeError) as error:
+        if getattr(error, "filename", None) is not None:
+            raise
+        # What cannot be printed stays in Python's buffer, and would not go out at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(f"Error: cannot write to the standard output: {getattr(error, 'strerror', error)}")

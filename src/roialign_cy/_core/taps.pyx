@@ -250,16 +250,18 @@ cdef class Taps:
     ):
         cdef Py_buffer view
         cdef Job job
+        cdef Py_ssize_t boxes
         self.first = first
         PyObject_GetBuffer(order, &self._order, PyBUF_C_CONTIGUOUS)
         self.target = <const Py_ssize_t *>self._order.buf + first
+        boxes = self._order.len // <Py_ssize_t>sizeof(Py_ssize_t)
         PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
         try:
             job = make_job(spec, &view, height, width, single, with_slopes, &self.tables)
             job.target = self.target
             job.first_image = first_image
             job.most_bytes = most_bytes or MOST_TABLE_BYTES
-            self.build(&job, min(self._order.len // <Py_ssize_t>sizeof(Py_ssize_t) - first, MOST_BOXES), num_threads)
+            self.build(&job, min(boxes - first, MOST_BOXES), num_threads)
         finally:
             PyBuffer_Release(&view)
 

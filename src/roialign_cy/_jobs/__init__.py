@@ -3,7 +3,9 @@
 from ._errors import FileError, reason
 from .compare import Comparison, compare, largest_step
 from .features import open_features
+from .images import open_image
 from .job import Job, pool
+from .npy import read_npy
 from .rois import read_boxes
 
 __all__ = [
@@ -13,7 +15,9 @@ __all__ = [
     "compare",
     "largest_step",
     "open_features",
+    "open_image",
     "pool",
     "read_boxes",
+    "read_npy",
     "reason",
 ]

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+MIB = 1 << 20
+
 
 class FileError(ValueError):
     """A file cannot be used as it was asked for; one line that names it, and the row if any."""
+
+
+class TooLargeError(ValueError):
+    """What is in a file takes more memory than it may."""
 
 
 def reason(error: Exception) -> str:
@@ -18,6 +24,20 @@ def reason(error: Exception) -> str:
 def cannot(verb: str, path: Path, error: Exception) -> FileError:
     """Say that a file cannot be read, written or pooled, and why."""
     return FileError(f"cannot {verb} {str(path)!r}: {reason(error)}")
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is there and is no ordinary file: reading a pipe would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise FileError(f"{str(path)!r} is no file")
+
+
+def check_size(what: str, nbytes: int, most_bytes: int) -> None:
+    """Refuse what a file says it takes, before it does."""
+    if nbytes > most_bytes:
+        raise TooLargeError(
+            f"{what} take {-(-nbytes // MIB)} MiB to read, more than {most_bytes // MIB} MiB"
+        )
 
 
 def may_pass(error: Exception) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import mmap
 import os
-import re
-import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,14 +19,17 @@ import numpy as np
 
 from .. import _arrays
 from .._rois import is_plain
-from ._errors import FileError, cannot, reason
+from ._errors import FileError, TooLargeError, cannot, check_file, check_size, reason
+from .images import SUFFIXES as IMAGE_SUFFIXES
+from .images import load_pixels
+from .npy import HEADER_BYTES, map_array, parse_header
+from .outputs import reserve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .plan import Step
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 COPIED_BYTES = 1 << 20
 """Of a packed array, at a time."""
 
@@ -44,13 +46,17 @@ class FeatureFile:
     shape : (int, int, int, int)
         In the job's layout.
     dtype : dtype
-        As it lies in the file.
+        As it lies in the file; float32 for an image.
     layout : {"NCHW", "NHWC"}
     renew : callable
         Gives the array. A memory map is a new one each time: the pages that an old one has read
         count as memory of the process until it is gone.
     copies : bool
         Whether windows are copies of the rows that are read, and not the array itself.
+    source : Path
+        The file, or the directory of the Zarr array alone.
+    fingerprint : str
+        Of the source, before it was read.
     """
 
     path: Path
@@ -60,6 +66,8 @@ class FeatureFile:
     layout: str
     renew: Callable[[], Any]
     copies: bool
+    source: Path
+    fingerprint: str
 
     def window(self, step: Step) -> NDArray[Any]:
         """Images and channels of a step, of which the rows that its boxes read are filled."""
@@ -79,6 +87,15 @@ class FeatureFile:
             )
         return window
 
+    def check_unchanged(self) -> None:
+        """Raise FileError if the source is not what it was when it was opened."""
+        try:
+            is_changed = _fingerprint(self.source) != self.fingerprint
+        except OSError as error:
+            raise cannot("read", self.path, error) from error
+        if is_changed:
+            raise FileError(f"{str(self.path)!r} was changed while it was read")
+
     def _read(self, index: tuple[Any, ...]) -> Any:
         try:
             return self.renew()[index]
@@ -89,8 +106,25 @@ class FeatureFile:
         return (images, channels, rows) if self.layout == "NCHW" else (images, rows, ..., channels)
 
 
+class _Pixels:
+    """Values of 8 bits, of which those that are read become float32."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self._pixels = pixels
+        self.shape = pixels.shape
+        self.ndim = pixels.ndim
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = self._pixels[index].astype(self.dtype)
+        return values
+
+
 @contextmanager
-def open_features(path: Path, layout: str, array_name: str | None = None) -> Iterator[FeatureFile]:
+def open_features(
+    path: Path, layout: str, array_name: str | None, most_bytes: int
+) -> Iterator[FeatureFile]:
     """Open a ``.npy``, ``.npz``, Zarr or image file.
 
     Parameters
@@ -99,8 +133,10 @@ def open_features(path: Path, layout: str, array_name: str | None = None) -> Ite
         A directory is Zarr, and what ends in ``.zarr``; the rest goes by its suffix.
     layout : {"NCHW", "NHWC"}
         The order of the axes; an image's are put into it.
-    array_name : str, optional
+    array_name : str or None
         The array of a ``.npz`` file or a Zarr group that holds several.
+    most_bytes : int
+        What may be decoded at a time: an image, a chunk of Zarr.
 
     Raises
     ------
@@ -109,14 +145,23 @@ def open_features(path: Path, layout: str, array_name: str | None = None) -> Ite
     """
     with ExitStack() as stack:
         try:
-            renew = _open(path, layout, array_name, stack)
+            if path.is_dir() or path.suffix.lower() == ".zarr":
+                renew, source = _open_zarr(path, array_name, most_bytes)
+                fingerprint = _fingerprint(source)
+            else:
+                source, fingerprint = path, _fingerprint(path)
+                renew = _open_file(path, layout, array_name, most_bytes, stack)
             array = renew()
-            _arrays.check_features(array, layout)
-        except FileError:
+        except (FileError, ImportError):
             raise
-        # Beside OSError: what zipfile, zlib and Pillow raise for broken files.
-        except (EOFError, OSError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+        except TooLargeError as error:
+            raise FileError(f"{str(path)!r}: {error}: --memory allows more") from error
+        except (TypeError, ValueError) as error:
+            raise FileError(f"{str(path)!r}: {reason(error)}") from error
+        except Exception as error:  # whatever zipfile, Pillow, Zarr and those below them raise
             raise cannot("read", path, error) from error
+        try:
+            _arrays.check_features(array, layout)
         except (TypeError, ValueError) as error:
             raise FileError(f"{str(path)!r}: {reason(error)}") from error
         yield FeatureFile(
@@ -127,75 +172,77 @@ def open_features(path: Path, layout: str, array_name: str | None = None) -> Ite
             layout=layout,
             renew=renew,
             copies=not (isinstance(array, np.ndarray) and is_plain(array)),
+            source=source,
+            fingerprint=fingerprint,
         )
 
 
-def _open(path: Path, layout: str, name: str | None, stack: ExitStack) -> Callable[[], Any]:
+def _open_file(
+    path: Path, layout: str, name: str | None, most_bytes: int, stack: ExitStack
+) -> Callable[[], Any]:
     """Find out how to get the array."""
     suffix = path.suffix.lower()
-    if path.is_dir() or suffix == ".zarr":
-        return _open_zarr(path, name)
-    if path.exists() and not path.is_file():
-        raise FileError(f"{str(path)!r} is no file")
+    check_file(path)
     if suffix == ".npz":
-        return _map_npy(_unpack(path, name, stack))
+        return _map_maps(_unpack(path, name, stack))
     if name is not None:
         raise FileError(f"{str(path)!r} holds one array, without a name; {name!r} was asked for")
     if suffix == ".npy":
-        return _map_npy(stack.enter_context(path.open("rb")))
+        return _map_maps(stack.enter_context(path.open("rb")))
     if suffix in IMAGE_SUFFIXES:
-        return _load_image(path, layout)
+        maps = load_pixels(path, most_bytes)[np.newaxis]
+        pixels = _Pixels(maps if layout == "NHWC" else np.moveaxis(maps, -1, 1))
+        return lambda: pixels
     known = ", ".join((".npy", ".npz", ".zarr", *IMAGE_SUFFIXES))
     raise FileError(f"{str(path)!r} must be a directory of Zarr or end in one of {known}")
 
 
-def _map_npy(file: IO[bytes]) -> Callable[[], NDArray[Any]]:
-    """Make memory maps of the array in an open ``.npy`` file."""
-    version = np.lib.format.read_magic(file)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read_header is None:
-        raise ValueError(f"version {version} of the format is none of plain arrays")
-    shape, is_fortran, dtype = read_header(file)
-    if is_fortran and len(shape) > 1:
+def _map_maps(file: IO[bytes]) -> Callable[[], NDArray[Any]]:
+    header, renew = map_array(file)
+    if header.is_fortran:
         raise ValueError("it is in Fortran order, which scatters each map: save a C-ordered copy")
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects")
-    offset = file.tell()
-    nbytes = math.prod(shape) * dtype.itemsize
-    there = os.fstat(file.fileno()).st_size - offset
-    if there < nbytes:
-        raise ValueError(f"it is truncated: {there} of {nbytes} bytes of shape {shape} are there")
-    if nbytes == 0:
-        return lambda: np.empty(shape, dtype)
-    return lambda: np.memmap(file, dtype, "r", offset, shape)
+    return renew
 
 
 def _unpack(path: Path, name: str | None, stack: ExitStack) -> IO[bytes]:
-    """Unpack a member into a file that is gone with this process."""
+    """Unpack a member, as much as its header says, into a file that is gone with this process."""
     unpacked = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # the stack is one
     with zipfile.ZipFile(path) as archive:
         members = {member.removesuffix(".npy"): member for member in archive.namelist()}
-        with archive.open(members[_only(path, members, name)]) as member:
-            shutil.copyfileobj(member, unpacked, COPIED_BYTES)
+        info = archive.getinfo(members[_only(path, members, name)])
+        # LZMA takes what memory the file says.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{info.filename!r} in it is packed as NumPy does not write it")
+        with archive.open(info) as member:
+            begin = member.read(HEADER_BYTES)
+            end = parse_header(begin).end
+            try:
+                reserve(unpacked.fileno(), end)
+                for part in chain([begin], iter(lambda: member.read(COPIED_BYTES), b"")):
+                    if unpacked.tell() + len(part) > end:
+                        raise ValueError(f"{info.filename!r} in it goes on after its array")
+                    unpacked.write(part)
+            except OSError as error:
+                raise cannot(f"unpack into {tempfile.gettempdir()!r}", path, error) from error
+    unpacked.truncate()
     unpacked.seek(0)
     return unpacked
 
 
-def _open_zarr(path: Path, name: str | None) -> Callable[[], Any]:
+def _open_zarr(path: Path, name: str | None, most_bytes: int) -> tuple[Callable[[], Any], Path]:
     import zarr
 
     try:
         found = zarr.open(path, mode="r")
-    except (KeyError, ValueError, FileNotFoundError) as error:
-        raise FileError(f"cannot read {str(path)!r} as Zarr: {reason(error)}") from error
+    except Exception as error:
+        raise cannot("read", path, error) from error
     if isinstance(found, zarr.Group):
         found = found[_only(path, dict(found.arrays()), name)]
     elif name is not None:
         raise FileError(f"{str(path)!r} holds one array only, not {name!r}")
-    return lambda: found
+    chunk_bytes = math.prod(found.chunks) * found.dtype.itemsize
+    check_size(f"its chunks of {found.chunks}", chunk_bytes, most_bytes)
+    return lambda: found, path / found.path
 
 
 def _only(path: Path, names: dict[str, Any], wanted: str | None) -> str:
@@ -208,27 +255,17 @@ def _only(path: Path, names: dict[str, Any], wanted: str | None) -> str:
     raise FileError(f"{str(path)!r} holds the arrays {listed}: name one of them with --array")
 
 
-def _load_image(path: Path, layout: str) -> Callable[[], NDArray[np.float32]]:
-    """Load an image, grey or in colours, as one map of its values in float32."""
-    from PIL import Image, ImageOps
+def _fingerprint(path: Path) -> str:
+    """What tells a file, or a directory's, from others without reading it: names, sizes, times.
 
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("F", "I")):
-                raise ValueError(f"its values ({image.mode}) are not of 8 bits: save them as .npy")
-            # Pillow drops half of the bits of colours; BGR;16 is of 5 or 6 bits each.
-            if re.search(r"(?<!BGR);16", str([tile[3] for tile in image.tile])):
-                raise ValueError("its values are of 16 bits: save them as .npy")
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1 and image.format != "MPO":  # a photograph and its previews
-                raise ValueError(f"it has {frames} frames: save them as .npy")
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(upright.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except Image.DecompressionBombError as error:
-        raise cannot("read", path, error) from error
-    pixels = np.atleast_3d(pixels)[np.newaxis].astype(np.float32)
-    maps = pixels if layout == "NHWC" else np.moveaxis(pixels, -1, 1)
-    return lambda: maps
+    The time of the last change of any kind is one of them: programs set back the other.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        status = file.stat()
+        times = f" {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n"
+        digest.update(os.fsencode(file.relative_to(path)) + times.encode())
+    return digest.hexdigest()
 
 
 def _canvas(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

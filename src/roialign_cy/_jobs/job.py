@@ -23,9 +23,19 @@ from .._spec import CallSpec, make_spec
 from ..backends._registry import resolve
 from ._errors import FileError, cannot, may_pass
 from .features import FeatureFile
-from .outputs import Output, Places, is_zarr, output_kind, remove, replace, sync
+from .outputs import (
+    Output,
+    Places,
+    is_zarr,
+    keep_permissions,
+    output_kind,
+    remove,
+    replace,
+    settle,
+    sync,
+)
 from .plan import Plan, Step
-from .progress import FIRST_FACT, Progress
+from .progress import FIRST_FACT, STEPS_FACT, Progress
 from .rois import BoxFile
 
 if TYPE_CHECKING:
@@ -123,13 +133,14 @@ class Job:
             "features": [
                 str(self.features.path.resolve()),
                 self.features.array_name,
-                _fingerprint(self.features.path),
+                self.features.fingerprint,
             ],
             "boxes": [rois.dtype.str, hashlib.sha256(rois.tobytes()).hexdigest()],
             **options,
             **{name: self.options[name] for name in ("spatial_scale", "layout")},
             "backend": resolve(self.backend, rois).name,
             "memory_bytes": self.memory_bytes,
+            STEPS_FACT: len(self.plan),
         }
         plain: dict[str, Any] = json.loads(json.dumps(facts))
         return plain
@@ -178,11 +189,13 @@ def pool(
         with Progress(places.progress) as record:
             facts = job.facts()
             if _is_finished(job, facts, places, record, resume=resume):
-                remove(places.replaced)
+                settle(places)
                 record.end()
                 return
             _spare_others(places, record, resume=resume, overwrite=overwrite)
             _pool(job, facts, output, places, record, report, resume=resume)
+            replace(places)
+            record.end()
     except OSError as error:
         raise cannot("write", path, error) from error
 
@@ -204,15 +217,15 @@ def _pool(
     try:
         if not done:
             # In this order: what is partial is described by the record, whenever a crash comes.
-            if record.facts != facts or record.steps:
+            if record.facts != facts or record.steps or record.is_damaged:
                 record.begin(facts)
             remove(places.partial)
             output.create()
+            keep_permissions(places, to_write=True)
             sync(places.partial.parent)
         with closing(output):
             _run(job, output, record, done, report)
-        replace(places)
-        record.end()
+            output.finish()
     except Exception as error:
         keeps = record.steps > 0 and may_pass(error)
         if not keeps:
@@ -223,6 +236,12 @@ def _pool(
         elif not isinstance(error, FileError):
             error = cannot("pool", job.features.path, error)
         raise FileError(f"{error}{'; --resume goes on' if keeps else ''}") from error
+    try:
+        job.features.check_unchanged()
+    except FileError as error:  # it may have been a mere change of permissions: nobody knows
+        raise FileError(
+            f"{error}: {str(places.partial)!r} is left, of which no result can be made"
+        ) from error
 
 
 def _spare_inputs(job: Job, places: Places) -> None:
@@ -284,11 +303,19 @@ def _spare_others(places: Places, record: Progress, *, resume: bool, overwrite: 
         raise FileError(f"{str(places.replaced)!r} is in the way: move it")
     if not os.path.lexists(partial):
         return
+    if partial.is_symlink():
+        raise FileError(f"{str(partial)!r} is in the way: it is a symbolic link")
     if not is_ours and partial.is_dir() and not is_zarr(partial):
         raise FileError(f"{str(partial)!r} is in the way: it is a directory and not Zarr")
-    if not is_ours and not overwrite:
+    if resume and record.is_damaged and not record.steps:
         raise FileError(
-            f"{str(partial)!r} is there, without the record of a run: --overwrite removes it"
+            f"{str(places.progress)!r} is damaged and does not say what of {str(partial)!r} is "
+            "done: --overwrite, without --resume, starts over"
+        )
+    if not is_ours and (resume or not overwrite):
+        raise FileError(
+            f"{str(partial)!r} is there, without the record of a run: --overwrite, without "
+            "--resume, removes it"
         )
     if not (resume or overwrite):
         raise FileError(
@@ -321,14 +348,6 @@ def _run(
             record.record(index + 1)
             checked = time.monotonic()
             cost = checked - now
-    output.flush()
-    record.record(len(plan))
-
-
-def _fingerprint(path: Path) -> str:
-    """What tells a file, or a directory's, from others without reading it: names, sizes, times."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        status = file.stat()
-        digest.update(f"{file.relative_to(path)} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+    if record.steps < len(plan):
+        output.flush()
+        record.record(len(plan))

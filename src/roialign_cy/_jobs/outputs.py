@@ -6,22 +6,31 @@ import errno
 import math
 import os
 import shutil
+import stat
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ._errors import FileError, reason
+from .npy import HEADER_BYTES, Header, parse_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ZARR_CHUNK_BYTES = 4 << 20
 """Boxes are put together to chunks of this size."""
-
-
+PACKED_BYTES = 32 << 20
+"""Chunks of this size together are packed at a time; but always one."""
+_ROWS = "rows.npy"
+"""In the directory of a Zarr array, while it is not whole."""
+BINARY = getattr(os, "O_BINARY", 0)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""Flags with which files of a run are opened, where the system has them: others may have put a
+link in the way, to a file that is not to be written."""
 _ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 
@@ -65,6 +74,9 @@ class Output(ABC):
     def flush(self) -> None:
         """Return when everything that was written is on the disk."""
 
+    def finish(self) -> None:  # noqa: B027  # most have nothing to do
+        """Make the array of what was written, when that is all."""
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the files."""
@@ -88,14 +100,14 @@ class NpyOutput(Output):
             "fortran_order": False,
             "shape": self.shape,
         }
-        with self.path.open("wb") as file:
+        with self.path.open("xb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             file.flush()
-            _reserve(file.fileno(), file.tell() + self.box_bytes * self.shape[0])
+            reserve(file.fileno(), file.tell() + self.box_bytes * self.shape[0])
         self.open()
 
     def open(self) -> None:
-        self._file = self.path.open("r+b", buffering=0)
+        self._file = FileIO(os.open(self.path, os.O_RDWR | NO_LINK | BINARY), "r+")
         try:
             self._verify()
         except BaseException:
@@ -104,18 +116,16 @@ class NpyOutput(Output):
 
     def _verify(self) -> None:
         try:
-            version = np.lib.format.read_magic(self._file)
-            header = np.lib.format.read_array_header_1_0(self._file)
+            found = parse_header(self._file.read(HEADER_BYTES))
         except ValueError as error:
             raise self._changed(reason(error)) from error
-        expected = ((1, 0), (self.shape, False, self.dtype))
-        if (version, header) != expected:
-            raise self._changed(f"its header is {version, header}, not {expected}")
-        self._offset = self._file.tell()
+        self._offset = found.offset
+        expected = Header(self.shape, False, self.dtype, found.offset)
+        if found != expected:
+            raise self._changed(f"its header is {found[:3]}, not {expected[:3]}")
         size = os.fstat(self._file.fileno()).st_size
-        expected_size = self._offset + self.shape[0] * self.box_bytes
-        if size != expected_size:
-            raise self._changed(f"it has {size} bytes, not {expected_size}")
+        if size != expected.end:
+            raise self._changed(f"it has {size} bytes, not {expected.end}")
 
     def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
         is_part = pooled.shape[1:] != self.shape[1:]  # then boxes do not lie beside each other
@@ -129,6 +139,12 @@ class NpyOutput(Output):
                 left = left[self._file.write(left) :]
             first = last
 
+    def read(self, first: int, last: int) -> NDArray[Any]:
+        """Give the results of some boxes."""
+        shape = (last - first, *self.shape[1:])
+        offset = self._offset + first * self.box_bytes
+        return np.fromfile(self.path, self.dtype, math.prod(shape), offset=offset).reshape(shape)
+
     def flush(self) -> None:
         os.fsync(self._file.fileno())
 
@@ -137,71 +153,69 @@ class NpyOutput(Output):
 
 
 class ZarrOutput(Output):
-    """A Zarr array in a directory."""
+    """A Zarr array in a directory.
+
+    Boxes come in the order of the maps, which scatters them over the chunks: packed at once, a
+    chunk would be read, unpacked and packed again for nearly every box. So rows go to a file in
+    the directory first, and are packed when all are there.
+    """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         super().__init__(path, shape, dtype)
         import zarr  # here, so that its absence shows before anything is written
 
         self._zarr = zarr
-        self._unflushed: set[int] = set()
+        self._rows = NpyOutput(path / _ROWS, shape, dtype)
+        boxes = max(min(ZARR_CHUNK_BYTES // max(self.box_bytes, 1), shape[0]), 1)
+        self._chunks = (boxes, *(max(size, 1) for size in shape[1:]))
 
     def create(self) -> None:
+        self.path.mkdir()
         self._array = self._zarr.create_array(
             self.path,
             shape=self.shape,
             chunks=self._chunks,
             dtype=self.dtype,
         )
-
-    @property
-    def _chunks(self) -> tuple[int, ...]:
-        boxes = max(min(ZARR_CHUNK_BYTES // max(self.box_bytes, 1), self.shape[0]), 1)
-        return (boxes, *(max(size, 1) for size in self.shape[1:]))
+        self._rows.create()
 
     def open(self) -> None:
         try:
             self._array = self._zarr.open_array(self.path, mode="r+")
-        except (KeyError, OSError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever Zarr raises for what is not its own
             raise self._changed(reason(error)) from error
         found = (self._array.shape, self._array.dtype, self._array.chunks)
         expected = (self.shape, self.dtype, self._chunks)
         if found != expected:
             raise self._changed(f"its shape, dtype and chunks are {found}, not {expected}")
-        for left in self.path.rglob("*.partial"):  # chunks that were just being written
-            left.unlink()
+        if not self._rows.path.exists():
+            raise self._changed(f"{_ROWS!r} is missing in it")
+        self._rows.open()
 
     def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
-        if self.shape[1:] == pooled.shape[1:]:
-            channels = slice(None)
-        chunks, firsts = np.unique(boxes // self._array.chunks[0], return_index=True)
-        parts = map(slice, firsts, [*firsts[1:], len(boxes)])
+        self._rows.write(boxes, channels, pooled)
 
-        def write_chunk(part: slice) -> None:
-            self._array.oindex[boxes[part], channels] = pooled[part]
+    def flush(self) -> None:
+        self._rows.flush()
+
+    def finish(self) -> None:
+        for left in self.path.rglob("*.partial"):  # chunks that a killed run was just writing
+            left.unlink()
+
+        def pack(first: int) -> None:
+            last = min(first + self._chunks[0], self.shape[0])
+            self._array[first:last] = self._rows.read(first, last)
 
         # Zarr writes chunks side by side too, but returns at the first that fails, while the
         # others are still being written, and directories made, where the caller tidies up.
-        with ThreadPoolExecutor() as threads:
-            list(threads.map(write_chunk, parts))
-        self._unflushed.update(chunks.tolist())
-
-    def flush(self) -> None:
-        """Flush the chunks and the directories: Zarr itself leaves that to the system."""
-        keys = [
-            self._array.metadata.encode_chunk_key((chunk, 0, 0, 0)) for chunk in self._unflushed
-        ]
-        folders = {self.path}
-        for path in (self.path / key for key in ("zarr.json", *keys)):
-            if path.exists():  # a chunk of zeros does not
-                sync(path)
-                folders.update(path.parents[: len(path.relative_to(self.path).parts)])
-        for folder in folders:
-            sync(folder)
-        self._unflushed.clear()
+        chunk_bytes = max(self._chunks[0] * self.box_bytes, 1)
+        with ThreadPoolExecutor(max(PACKED_BYTES // chunk_bytes, 1)) as threads:
+            list(threads.map(pack, range(0, self.shape[0], self._chunks[0])))
+        for path in (*self.path.rglob("*"), self.path):  # Zarr leaves that to the system
+            sync(path)
 
     def close(self) -> None:
-        pass
+        self._rows.close()
 
 
 _KINDS: dict[str, type[Output]] = {".npy": NpyOutput, ".zarr": ZarrOutput}
@@ -217,14 +231,39 @@ def output_kind(path: Path) -> type[Output]:
         ) from None
 
 
+def keep_permissions(places: Places, *, to_write: bool = False) -> None:
+    """Give the partial output the permissions of the one that it is to replace, if any.
+
+    ``to_write`` adds those that a run needs until then.
+    """
+    if places.output.exists():
+        is_folder = places.partial.is_dir()
+        mode = stat.S_IMODE(places.output.stat().st_mode)
+        if is_folder and not places.output.is_dir():
+            mode |= (mode & 0o444) >> 2  # who may read it may look into it
+        elif not is_folder:
+            mode &= 0o666
+        if to_write:
+            mode |= 0o700 if is_folder else 0o600
+        places.partial.chmod(mode)
+
+
 def replace(places: Places) -> None:
     """Put the whole output in its place, and in that of what may be there."""
     path, new = places.output, places.partial
+    keep_permissions(places)
     # A directory that is not empty cannot be replaced at once.
     if path.exists() and (new.is_dir() or path.is_dir()):
         path.rename(places.replaced)
     new.replace(path)
     sync(path.parent)
+    settle(places)
+
+
+def settle(places: Places) -> None:
+    """Remove what is of no use when the output is in its place."""
+    if places.output.is_dir():
+        remove(places.output / _ROWS)
     remove(places.replaced)
 
 
@@ -252,7 +291,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _reserve(descriptor: int, nbytes: int) -> None:
+def reserve(descriptor: int, nbytes: int) -> None:
     """Take the room on the disk now: a full disk then shows before hours of work, not after."""
     if hasattr(os, "posix_fallocate"):
         try:

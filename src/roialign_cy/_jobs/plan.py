@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._core import taps
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -45,7 +47,7 @@ class Step:
     channels : slice
         The channels that they are pooled from.
     spans : tuple of Span
-        The rows of the maps that they read, and maybe some more.
+        The rows of the maps that they read, and those between.
     """
 
     boxes: NDArray[np.intp]
@@ -106,17 +108,11 @@ class Plan:
         return (last - first) * len(self._channels[block]) * math.prod(self.spec.output_size)
 
     @cached_property
-    def _rows(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """First and last row (excluded) of the map that each box can read."""
-        height = self.shape[2]
-        near, far = self.rois[:, [2, 4]].astype(np.float64).T * self.spec.spatial_scales[0]
-        near, far = near - self.spec.pixel_offset, far - self.spec.pixel_offset
-        if self.spec.min_size is not None:
-            far = np.maximum(far, near + self.spec.min_size)
-        # One row more on either side: a sample between two rows reads both.
-        top = np.clip(np.floor(np.minimum(near, far)) - 1, 0, max(height - 1, 0))
-        bottom = np.clip(np.ceil(np.maximum(near, far)) + 2, 1, height)
-        return top.astype(np.intp), bottom.astype(np.intp)
+    def _rows(self) -> NDArray[np.intp]:
+        """First and last row (excluded) of the map that each box reads; 0, 0 if it reads none."""
+        rows = np.empty((len(self.rois), 2), np.intp)
+        taps.rows_read(self.rois, *self.shape[2:], self.spec, rows)
+        return rows
 
     @cached_property
     def _images(self) -> NDArray[np.intp]:
@@ -126,12 +122,12 @@ class Plan:
     @cached_property
     def _order(self) -> NDArray[np.intp]:
         """The boxes, image by image and from the top of each to its bottom."""
-        return np.lexsort((self._rows[0], self._images))
+        return np.lexsort((self._rows[:, 0], self._images))
 
     def _in_order(self, first: int, last: int) -> Iterator[Span]:
         """What the boxes of a part of the order read."""
         chosen = self._order[first:last]
-        columns = (self._images, *self._rows)
+        columns = (self._images, *self._rows.T)
         return map(Span, *(column[chosen].tolist() for column in columns))
 
     def _spans(self, first: int, last: int) -> Iterator[Span]:

@@ -1,4 +1,8 @@
-"""How far a job is, in a file beside its unfinished output, which is the lock of the run, too."""
+"""How far a job is, in a file beside its unfinished output, which is the lock of the run, too.
+
+Why the lock is our own: filelock's stays on the disk when it is released, and nothing must be left
+beside an output. Who removes the file has to know what `_open_locked` does, whoever locks it.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,18 @@ import json
 import os
 import stat
 import sys
+import zlib
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from ._errors import FileError
-from .outputs import sync
+from .outputs import BINARY, NO_LINK, sync
 
 FIRST_FACT = "roialign_cy"
 """What the description of a job begins with: its version. It tells our files from others."""
+STEPS_FACT = "steps"
+"""Of how many steps the job is."""
 _BEGINNING = f'{{"{FIRST_FACT}": '.encode()
 
 if sys.platform == "win32":
@@ -36,8 +43,10 @@ class Progress:
     """A file of lines: what the job is, then after each checkpoint how many steps are done.
 
     Lines are only ever added, so that a run which is killed at any moment leaves the lines before
-    whole; a last one without its end does not count. A line that a crash of the system takes away
-    costs the work since the one before. Another job's begin over what was before.
+    whole. A line ends in a checksum of it and of all before it, and counts only with that, and if
+    it says more steps than the one before, but not more than the job has. After the first that
+    does not count none does: what a damaged one takes away is the work since the one before.
+    Another job's begin over what was before.
 
     Who has it open holds the lock of the output: a context, at whose end the lock is released. A
     file in which nothing was written is gone then.
@@ -45,9 +54,11 @@ class Progress:
     Attributes
     ----------
     facts : dict or None
-        What the job is; None if nothing was begun.
+        What the job is, its number of steps among it; None if nothing was begun.
     steps : int
         How many of its steps are done.
+    is_damaged : bool
+        Whether there was more in the file than what counts.
 
     Raises
     ------
@@ -61,7 +72,9 @@ class Progress:
         self.path = path
         self.facts: dict[str, Any] | None = None
         self.steps = 0
-        self._end = 0  # of the last whole line
+        self.is_damaged = False
+        self._end = 0  # of the last line that counts
+        self._checksum = 0  # of everything up to there
         self._file = _open_locked(path)
         try:
             self._read()
@@ -103,28 +116,44 @@ class Progress:
         begins = self._file.read(len(_BEGINNING))
         if not _BEGINNING.startswith(begins):
             raise foreign
-        for line in (begins + self._file.readall()).split(b"\n")[:-1]:
-            try:
-                value = json.loads(line.decode())  # bytes with zeros would pass as UTF-32
-                facts, steps = (value, 0) if isinstance(value, dict) else (self.facts, int(value))
-            except (TypeError, ValueError):  # a crash of the system may leave anything at the end
+        content = begins + self._file.readall()
+        for line in content.splitlines(keepends=True):
+            text = line.rpartition(b" ")[0]
+            if line != self._line(text):
                 break
-            self.facts, self.steps = facts, steps
-            self._end += len(line) + 1
+            value = json.loads(text)
+            if isinstance(value, dict):
+                self.facts, self.steps = value, 0
+            elif self.facts and value in range(self.steps + 1, self.facts[STEPS_FACT] + 1):
+                self.steps = value
+            else:
+                break
+            self._count(line)
+        self.is_damaged = self._end < len(content)
 
-    def _write(self, line: str) -> None:
+    def _line(self, text: bytes) -> bytes:
+        return b"%s %08x\n" % (text, zlib.crc32(text, self._checksum))
+
+    def _count(self, line: bytes) -> None:
+        self._end += len(line)
+        self._checksum = zlib.crc32(line, self._checksum)
+
+    def _write(self, text: str) -> None:
         self._file.seek(self._end)
         self._file.truncate()
-        content = left = memoryview(line.encode() + b"\n")
+        line = self._line(text.encode())
+        left = memoryview(line)
         while left:
             left = left[self._file.write(left) :]
-        self._end += len(content)
+        self._count(line)
 
 
 def _open_locked(path: Path) -> FileIO:
     """Open a file, or make it, as the only one."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        if path.is_symlink():
+            raise FileError(f"{str(path)!r} is in the way: it is a symbolic link")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK | BINARY, 0o666)
         file = FileIO(descriptor, "r+")
         try:
             try:
@@ -133,7 +162,7 @@ def _open_locked(path: Path) -> FileIO:
                 output = str(path.with_suffix(""))
                 raise FileError(f"another run is writing {output!r}") from error
             # Who held it before may have removed it meanwhile.
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return file
         except BaseException:
             file.close()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ import numpy as np
 
 from .. import _arrays, boxes
 from .._rois import normalise_rois
-from ._errors import FileError, cannot, reason
+from ._errors import FileError, cannot, check_file, reason
+from .npy import read_npy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,8 +73,7 @@ def read_boxes(path: Path) -> BoxFile:
     if reader is None:
         raise FileError(f"{str(path)!r} must end in one of {', '.join(readers)}")
     try:
-        if path.exists() and not path.is_file():
-            raise FileError(f"{str(path)!r} is no file")
+        check_file(path)
         return reader(path)
     except FileError:
         raise
@@ -82,46 +84,60 @@ def read_boxes(path: Path) -> BoxFile:
 
 
 def _read_npy(path: Path) -> BoxFile:
-    with path.open("rb") as file:
-        try:
-            np.lib.format.read_magic(file)
-        except ValueError:
-            raise FileError(f"{str(path)!r}: it is no .npy file, but for its name") from None
-        file.seek(0)
-        content = np.lib.format.read_array(file, allow_pickle=False)
-    rois = normalise_rois(content, num_images=0)
+    rois = normalise_rois(read_npy(path), num_images=0)
     return BoxFile(path, rois, lambda row: f"row {row}")
 
 
 def _read_csv(path: Path) -> BoxFile:
     """Read rows of five numbers, or of more under a header that names these five."""
-    # A million boxes as lists of Python's numbers would take more memory than the whole job.
-    values, lines = array("d"), array("q")
+    line, first = next(_rows(path), (0, []))
+    if not first:
+        raise FileError(f"{str(path)!r}: it is empty; where there are no boxes, a header is needed")
+    has_header = not _is_number(first[0])
+    picked, width = tuple(range(len(COLUMNS))), len(COLUMNS)
+    if has_header:
+        picked, width = _columns(first, f"{str(path)!r}, line {line}"), len(first)
+    # Of other columns a letter is kept: that they are there is checked.
+    dtype = [(str(index), "f8" if index in picked else "U1") for index in range(width)]
+    with path.open(encoding="utf-8-sig") as file, warnings.catch_warnings(action="ignore"):
+        lines = (text for text in file if text.strip())  # NumPy warns where there are none
+        try:
+            table = np.loadtxt(
+                lines,
+                dtype,
+                comments=None,
+                delimiter=",",
+                quotechar='"',
+                skiprows=int(has_header),
+                ndmin=1,
+            )
+        except ValueError as error:
+            for line, cells in islice(_rows(path), has_header, None):
+                _check_cells(cells, picked, width, f"{str(path)!r}, line {line}")
+            raise FileError(f"{str(path)!r}: {reason(error)}") from error
+    rois = np.stack([table[str(index)] for index in picked], axis=1)
+
+    def place(row: int) -> str:
+        # Looked for only now: a million numbers of lines take longer than the boxes.
+        return f"line {next(islice(_rows(path), row + has_header, None))[0]}"
+
+    return BoxFile(path, rois, place)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Give the number of the line and the cells of each row, but of blank ones."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
-        picked: tuple[int, ...] = ()
-        width = len(COLUMNS)
         for cells in reader:
-            where = f"{str(path)!r}, line {reader.line_num}"
-            if len(cells) <= 1 and not "".join(cells).strip():
-                continue
-            if not picked:
-                picked = tuple(range(width))
-                if not _is_number(cells[0]):
-                    picked, width = _columns(cells, where), len(cells)
-                    continue
-            if len(cells) != width:
-                raise FileError(f"{where}: a row must have {width} columns, got {len(cells)}")
-            try:
-                values.extend([float(cells[index]) for index in picked])
-            except ValueError:
-                text = ",".join(cells)
-                raise FileError(f"{where}: a box must be of numbers, got {text!r}") from None
-            lines.append(reader.line_num)
-    if not picked:
-        raise FileError(f"{str(path)!r}: it is empty; where there are no boxes, a header is needed")
-    rois = np.array(values, np.float64).reshape(-1, len(COLUMNS))
-    return BoxFile(path, rois, lambda row: f"line {lines[row]}")
+            if len(cells) > 1 or "".join(cells).strip():
+                yield reader.line_num, cells
+
+
+def _check_cells(cells: list[str], picked: tuple[int, ...], width: int, where: str) -> None:
+    if len(cells) != width:
+        raise FileError(f"{where}: a row must have {width} columns, got {len(cells)}")
+    if not all(_is_number(cells[index]) for index in picked):
+        raise FileError(f"{where}: a box must be of numbers, got {','.join(cells)[:80]!r}")
 
 
 def _columns(header: list[str], where: str) -> tuple[int, ...]:
@@ -141,11 +157,12 @@ def _columns(header: list[str], where: str) -> tuple[int, ...]:
 
 
 def _is_number(text: str) -> bool:
+    """Whether NumPy reads it as one: Python's own takes 1_0, too, and the digits of all scripts."""
     try:
         float(text)
     except ValueError:
         return False
-    return True
+    return text.isascii() and "_" not in text
 
 
 def _read_coco(path: Path) -> BoxFile:
@@ -156,7 +173,7 @@ def _read_coco(path: Path) -> BoxFile:
         listed, annotations = content["images"], content["annotations"]
         if not (isinstance(listed, list) and isinstance(annotations, list)):
             raise TypeError
-        indices = {image["id"]: index for index, image in enumerate(listed)}
+        indices = {_as_id(image["id"]): index for index, image in enumerate(listed)}
     except (KeyError, TypeError) as error:
         raise FileError(
             f"{str(path)!r}: it must have lists, 'images', with an 'id' each, and 'annotations'"
@@ -168,21 +185,29 @@ def _read_coco(path: Path) -> BoxFile:
     for row, annotation in enumerate(annotations):
         where = f"{str(path)!r}, annotations[{row}]"
         try:
-            image_id, box = annotation["image_id"], annotation["bbox"]
-            is_known = image_id in indices
+            image_id, box = _as_id(annotation["image_id"]), annotation["bbox"]
+            if not (isinstance(box, list) and all(type(value) in (float, int) for value in box)):
+                raise TypeError
             x, y, width, height = map(float, box)
         except (KeyError, OverflowError, TypeError, ValueError):
             raise FileError(
                 f"{where}: it must have an 'image_id' and a 'bbox' of four numbers, "
                 f"got {json.dumps(annotation)[:80]}"
             ) from None
-        if not is_known:
+        if image_id not in indices:
             raise FileError(f"{where}: no image has its image_id, {image_id!r}")
         corners_and_sizes.extend((x, y, width, height))
         images.append(indices[image_id])
     rows = np.array(corners_and_sizes, np.float64).reshape(-1, 4)
     rois = boxes.from_xywh(rows, images=np.array(images))
     return BoxFile(path, rois, lambda row: f"annotations[{row}]", len(indices))
+
+
+def _as_id(value: Any) -> int | str | float:
+    """Give what may name an image: to Python, true is 1."""
+    if isinstance(value, bool) or not isinstance(value, int | str | float):
+        raise TypeError
+    return value
 
 
 def _without_rest(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
