@@ -68,7 +68,7 @@ def main() -> None:
             assert status in (0, REFUSED), (kills, status)
             if status == REFUSED:
                 refusals += 1
-                assert not partial.exists() or content(partial) == before_it, kills
+                assert (content(partial) if partial.exists() else {}) == before_it, kills
                 outputs.remove(partial)
                 record.unlink()
                 outputs.remove(out)
