@@ -3,12 +3,32 @@
 # and never more than their share where some do not. Rounded addition is monotone, so that means of
 # zeros and ones then stay within [0, 1].
 
-from libc.math cimport nextafter, nextafterf
+from libc.stdint cimport int64_t
+
+from .half cimport FloatBits
+
+
+cdef union DoubleBits:
+    double value
+    int64_t bits
 
 
 cdef inline double in_working_type(double x, bint single) noexcept nogil:
     # A sum of two floats that is rounded to double first still rounds to the same float.
     return <double><float>x if single else x
+
+
+cdef inline double next_below(double x, bint single) noexcept nogil:
+    """The number before a positive one in the working type."""
+    cdef FloatBits of_float
+    cdef DoubleBits of_double
+    if single:
+        of_float.value = <float>x
+        of_float.bits -= 1
+        return <double>of_float.value
+    of_double.value = x
+    of_double.bits -= 1
+    return of_double.value
 
 
 cdef void round_weights(
@@ -21,13 +41,14 @@ cdef void round_weights(
     root mean squared error of 6.6e-8 then in float32 (weights that are rounded one by one have
     1.9e-8, and do not sum to 1).
     """
-    cdef double total = 0.0, running = 0.0, carry = 0.0, target, before, most = share
+    cdef double total = 0.0, running = 0.0, carry = 0.0, target, before, rounded
+    cdef double most = in_working_type(share, single)
     cdef Py_ssize_t t, last = count - 1
-    if in_working_type(most, single) > most:
-        most = nextafterf(<float>most, 0)
+    if most > share:
+        most = next_below(most, single)
     while last > 0 and weight[last] == 0:
         last -= 1
-    for t in range(last + 1):
+    for t in range(last):
         if weight[t] == 0:
             continue
         before = running
@@ -37,18 +58,22 @@ cdef void round_weights(
                 carry += (before - running) + weight[t]
             else:
                 carry += (weight[t] - running) + before
-        target = most if t == last else min(in_working_type(running + carry, single), most)
-        weight[t] = in_working_type(weight[t], single)
-        if in_working_type(total + weight[t], single) != target:
-            weight[t] = step_to(target, total, weight[t], single)
-        total = in_working_type(total + weight[t], single)
+        target = min(in_working_type(running + carry, single), most)
+        rounded = in_working_type(weight[t], single)
+        if in_working_type(total + rounded, single) != target:
+            rounded = step_to(target, total, rounded, single)
+        weight[t] = rounded
+        total = in_working_type(total + rounded, single)
+    if count:
+        rounded = in_working_type(weight[last], single)
+        if in_working_type(total + rounded, single) != most:
+            rounded = step_to(most, total, rounded, single)
+        weight[last] = rounded
 
 
 cdef double step_to(double target, double total, double weight, bint single) noexcept nogil:
     """The positive number next to ``weight`` that takes ``total`` to ``target`` when it rounds."""
-    cdef double spacing = (
-        target - <double>nextafterf(<float>target, 0) if single else target - nextafter(target, 0)
-    )
+    cdef double spacing = target - next_below(target, single)
     cdef double step = in_working_type(target - total, single)
     # Half the spacing is how far a sum may lie from what it rounds to.
     cdef double near = in_working_type(
