@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from allowed import allowed
 
 import roialign_cy as ra
 from roialign_cy import _jobs
-from roialign_cy.conventions import MODE_OF_SAMPLING
 
 CONVENTIONS = [*ra.CONVENTIONS]
 NEEDS_ZARR = "needs the extra 'cli'"
@@ -30,19 +30,16 @@ def random_job(seed: int):
     corners = rng.uniform(-0.3, 1.1, (boxes, 2)) * [w, h] / scale
     sizes = rng.choice([0.05, 0.3, 1.5], (boxes, 1)) * rng.uniform(-0.1, 1, (boxes, 2)) * [w, h]
     rois = np.hstack([rng.integers(0, n, (boxes, 1)), corners, corners + sizes / scale])
-    convention = str(rng.choice(CONVENTIONS))
     options = {
         "output_size": tuple(rng.integers(1, 8, 2).tolist()),
-        "convention": convention,
+        "convention": str(rng.choice(CONVENTIONS)),
         "spatial_scale": scale,
         "sampling_ratio": [None, 2, (1, 3)][rng.integers(3)],
         "mode": [None, "avg", "max"][rng.integers(3)],
         "layout": str(layout),
         "num_threads": None,
     }
-    if ra.CONVENTIONS[convention].sampling in MODE_OF_SAMPLING:  # which leave no choice
-        options |= {"sampling_ratio": None, "mode": None}
-    return maps, rois.astype(rng.choice(["float32", "float64"])), options
+    return maps, rois.astype(rng.choice(["float32", "float64"])), allowed(options)
 
 
 def save(path: Path, maps: np.ndarray) -> Path:

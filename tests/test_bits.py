@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from allowed import allowed
 from threadpoolctl import threadpool_limits
 
 import roialign_cy as ra
@@ -255,7 +256,7 @@ def random_call(seed):
         "sampling_ratio": [None, 0, 1, 2, (3, 1)][rng.integers(5)],
         "spatial_scale": float(rng.choice([1, 0.9])),
     }
-    return features, rois, options
+    return features, rois, allowed(options)
 
 
 @pytest.mark.parametrize("seed", range(100))

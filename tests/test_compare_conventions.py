@@ -37,10 +37,10 @@ def test_outputs_are_those_of_the_calls(layout, coordinates):
         np.testing.assert_allclose(axes.images[0].get_array(), output, rtol=1e-6)
         np.testing.assert_allclose(drawn_values(axes), output, rtol=0, atol=0.0051)
     assert [axes.get_title() for axes in figure.axes[::2]] == [
-        "mmcv: avg of 2 x 3",
-        "offset 0.25, centered: max of 2 x 3",
-        "onnx-10: avg of 2 x 3",
-        "RoI Pooling: 9 x 5 whole cells",
+        "mmcv: avg of 2 x 3 points",
+        "offset 0.25, centered: max of 2 x 3 points",
+        "onnx-10: avg of 2 x 3 points",
+        "roi_pool: max of up to 3 x 3 cells",
     ]
 
 
@@ -49,27 +49,38 @@ def test_boxes_are_where_they_are_given_and_where_they_are_read(coordinates):
     figure = ra.compare_conventions(
         FEATURES, **CALL, conventions=("torchvision", "detectron2"), roi=1, coordinates=coordinates
     )
-    legacy, aligned, _ = ([patch.get_bbox() for patch in axes.patches] for axes in figure.axes[::2])
-    (pooled,) = figure.axes[4].collections
+    legacy, aligned, whole = (
+        [patch.get_bbox() for patch in axes.patches] for axes in figure.axes[::2]
+    )
     *_, box, given = aligned
     np.testing.assert_allclose(box.extents, given.extents, atol=1e-6)
     half = [0.5, -0.5] if coordinates == "document" else [0.5, 0.5]
     *_, box, given = legacy
     np.testing.assert_allclose(box.extents, given.extents + 2 * half, atol=1e-6)
-    # 1.2 .. 8.7 by 1.6 .. 5.55 becomes cells 1 .. 9 by 2 .. 6, and a section has whole ones.
-    corners = np.array([path.vertices for path in pooled.get_paths()])
-    sections = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    whole = np.array([[1, 10], [9 - 7, 9 - 2] if coordinates == "document" else [2, 7]])
-    shift = 0 if coordinates == "document" else 0.5
-    np.testing.assert_allclose(sections[:, 0].min(), whole[0, 0] + 0.08 - shift, atol=1e-6)
-    np.testing.assert_allclose(sections[:, 2].max(), whole[0, 1] - 0.08 - shift, atol=1e-6)
-    np.testing.assert_allclose(sections[:, 1].min(), whole[1, 0] + 0.08 - shift, atol=1e-6)
-    np.testing.assert_allclose(sections[:, 3].max(), whole[1, 1] - 0.08 - shift, atol=1e-6)
+    # 1.2 .. 8.7 by 1.6 .. 5.55 becomes cells 1 .. 9 by 2 .. 6.
+    *_, box, given_again = whole
+    np.testing.assert_array_equal(given_again.extents, given.extents)
+    sides = [[1, 9 - 7], [10, 9 - 2]] if coordinates == "document" else [[0.5, 1.5], [9.5, 6.5]]
+    np.testing.assert_allclose([box.min, box.max], sides, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", ["roi_pool", ra.CONVENTIONS["roi_pool"]])
+def test_roi_pooling_comes_once_and_where_it_is_named(given):
+    figure = ra.compare_conventions(
+        FEATURES, **CALL, conventions=(given, "prroi", "mmcv"), mode="max", sampling_ratio=2
+    )
+    assert [axes.get_title() for axes in figure.axes[::2]] == [
+        "roi_pool: max of up to 2 x 1 cells",
+        "prroi: avg of up to 3 x 3 cells",
+        "mmcv: max of 2 x 2 points",
+    ]
+    expected = ra.roi_align(FEATURES, **CALL, convention="prroi")[0, 0]
+    np.testing.assert_allclose(figure.axes[3].images[0].get_array(), expected, rtol=1e-6)
 
 
 def test_a_convention_that_has_a_name_is_titled_by_it():
     figure = ra.compare_conventions(FEATURES, **CALL, conventions=(ra.CONVENTIONS["torchvision"],))
-    assert figure.axes[0].get_title() == "torchvision: avg of 1 x 1"
+    assert figure.axes[0].get_title() == "torchvision: avg of 1 x 1 points"
 
 
 def test_rois_as_a_list_and_a_figure_of_the_caller():

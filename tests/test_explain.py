@@ -7,6 +7,7 @@ import sys
 import golden
 import numpy as np
 import pytest
+from allowed import allowed
 
 import roialign_cy as ra
 from roialign_cy._explain import numbers
@@ -56,7 +57,7 @@ def random_call(seed):
         "spatial_scale": float(rng.choice([1, 0.5, 0.7])),
         "output_size": tuple(int(n) for n in rng.integers(1, 5, 2)),
     }
-    return features.astype(dtype), rois, options
+    return features.astype(dtype), rois, allowed(options)
 
 
 # The document's numbers
@@ -144,7 +145,7 @@ def test_neighbours_follow_the_documents_rule(x, y):
 @pytest.mark.parametrize("seed", range(30))
 def test_weights_are_bilinear_and_cells_are_the_maps(seed, coordinates):
     features, rois, options = random_call(seed)
-    options["mode"] = "avg"
+    options = allowed(options | {"mode": "avg"})
     k, channel = seed % 3, seed % features.shape[1]
     it = ra.explain(features, rois, roi=k, channel=channel, coordinates=coordinates, **options)
     plane = features[it.image, channel]
@@ -158,6 +159,10 @@ def test_weights_are_bilinear_and_cells_are_the_maps(seed, coordinates):
     )
     for at in np.ndindex(*it.values.shape):
         y, x = to_index(it.points[at])
+        if at[2] >= it.grid(*at[:2])[0] or at[3] >= it.grid(*at[:2])[1]:  # others have more
+            assert np.isnan([y, x]).any()
+            assert np.isnan(it.values[at])
+            continue
         outside = not (-1 - 1e-9 < y < height + 1e-9 and -1 - 1e-9 < x < width + 1e-9)
         if it.is_outside(*at):
             assert outside or min(abs(y + 1), abs(y - height), abs(x + 1), abs(x - width)) < 1e-9
@@ -172,7 +177,8 @@ def test_weights_are_bilinear_and_cells_are_the_maps(seed, coordinates):
         ):
             row, col = to_index((near_x, near_y))
             bilinear = (1 - abs(row - y)) * (1 - abs(col - x))
-            np.testing.assert_allclose(weight, bilinear, rtol=0, atol=1e-12)
+            share = it.weights[at].sum()  # 1, but of a cell's in an integral
+            np.testing.assert_allclose(weight, share * bilinear, rtol=0, atol=1e-12)
             assert (near_x - shift) % 1 == (near_y - shift) % 1 == 0
             if 0 <= row < height and 0 <= col < width:
                 assert cell == plane[int(row), int(col)]
@@ -202,9 +208,11 @@ def test_output_is_the_references_to_the_bit(seed, layout):
             assert it.output.dtype == expected.dtype
             np.testing.assert_array_equal(it.output, expected)
             reduced = np.zeros(it.output.shape)
-            if it.values.size:
-                reduce = np.mean if it.spec.mode == "avg" else np.max
-                reduced = reduce(it.values, axis=(2, 3))
+            reduce = np.mean if it.spec.mode == "avg" else np.max
+            reduce = np.sum if it.spec.sampling == "integral" else reduce
+            for section in np.ndindex(*it.output.shape):
+                if it.values_of(*section).size:
+                    reduced[section] = reduce(it.values_of(*section))
             resolution = np.finfo(expected.dtype).resolution
             np.testing.assert_allclose(
                 reduced.astype(expected.dtype), expected, rtol=resolution, atol=resolution
@@ -256,13 +264,15 @@ def test_features_are_not_modified_nor_kept():
 
 
 @pytest.mark.parametrize("coordinates", ["document", "array"])
-@pytest.mark.parametrize("convention", ["document", "detectron2", "torchvision"])
+@pytest.mark.parametrize(
+    "convention", ["document", "detectron2", "torchvision", ra.Convention(border="zero")]
+)
 @pytest.mark.parametrize("mode", ["avg", "max", "max_weighted"])
 def test_formulas_compute_what_they_say(coordinates, convention, mode):
     features = RNG.random((1, 1, 6, 7))
     options = {"convention": convention, "mode": mode, "sampling_ratio": (2, 3)}
     it = ra.explain(
-        features, [[0, -0.9, 0.8, 6.3, 5.1]], (2, 3), coordinates=coordinates, **options
+        features, [[0, -0.6, 0.8, 6.3, 5.1]], (2, 3), coordinates=coordinates, **options
     )
     for row, col, i, j in np.ndindex(*it.values.shape):
         section, point = it.number(row, col), it.number(i, j)
@@ -278,6 +288,34 @@ def test_formulas_compute_what_they_say(coordinates, convention, mode):
         assert float(printed) == pytest.approx(it.values[row, col, i, j], abs=1e-8)
     right, printed = it.formula(it.number(0, 1), digits=9).split(" = ")[1:]
     assert evaluate(right) == pytest.approx(float(printed), abs=1e-8)
+
+
+@pytest.mark.parametrize("convention", ["roi_pool", "prroi"])
+def test_whole_cells_are_explained_with_their_weights(convention):
+    features = RNG.random((1, 1, 6, 7))
+    it = ra.explain(features, [[0, -0.9, 0.8, 6.3, 5.1]], (2, 3), convention=convention)
+    sections = list(np.ndindex(2, 3))
+    assert len({it.grid(*section) for section in sections}) > 1
+    described = it.to_dict()["sections"]
+    for (row, col), section in zip(sections, described, strict=True):
+        gy, gx = it.grid(row, col)
+        assert len(section["points"]) == gy * gx
+        for i, j in np.ndindex(gy, gx):
+            place, product = it.formula(it.number(row, col), it.number(i, j), 9).splitlines()
+            x, y = re.fullmatch(r".* is the cell at x = (.*), y = (.*)", place).groups()
+            assert (float(x), float(y)) == tuple(it.points[row, col, i, j])
+            _, right, printed = product.split(" = ")
+            assert evaluate(right) == pytest.approx(float(printed), abs=1e-8)
+            weight, cell = map(float, right.split(" × "))
+            assert weight == (1 if convention == "roi_pool" else pytest.approx(weight))
+            assert cell == pytest.approx(features[0, 0, 5 - int(float(y)), int(float(x))], abs=1e-8)
+        _, right, printed = it.formula(it.number(row, col), digits=9).split(" = ")
+        assert evaluate(right) == pytest.approx(float(printed), abs=1e-7)
+    with pytest.raises(ValueError, match="point must be in"):
+        it.formula((1, 1), (it.values.shape[3] + 1, 1))
+    assert it.box == pytest.approx(
+        (-1, 5, 8, 5) if convention == "roi_pool" else (-0.4, 4.7, 7.2, 4.3)
+    )
 
 
 def evaluate(text):

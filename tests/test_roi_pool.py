@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 import roialign_cy as ra
-from roialign_cy.backends import _registry, cpu_roi_pool
 
 FEATURES = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8)  # cell (y, x) is 8 * y + x
 NAN, INF = np.nan, np.inf
 
 
 def pool(box, output_size=1, features=FEATURES, rois_dtype=None, **options):
-    """Pool one box of image 0 on both backends, which must agree."""
+    """Pool one box of image 0 on both backends, which must agree, as a convention too."""
     rois = np.array([[0, *box]], rois_dtype)
     reference = ra.roi_pool(features, rois, output_size, backend="reference", **options)
     cpu = ra.roi_pool(features, rois, output_size, **options)
     np.testing.assert_array_equal(cpu, reference)
+    options["convention"] = "roi_pool"
+    np.testing.assert_array_equal(ra.roi_align(features, rois, output_size, **options), cpu)
     return cpu[0, 0].tolist()
 
 
@@ -77,6 +78,14 @@ def test_negative_values_and_infinities():
     assert pool((0, 0, 1, 1), features=np.full_like(FEATURES, INF)) == [[INF]]
 
 
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_zeros_of_either_sign_become_positive(dtype, name):
+    features = np.full((1, 20, 3, 3), -0.0, dtype)
+    pooled = ra.roi_pool(features, [[0, 0, 0, 2, 2]], 2, backend=name)
+    assert not np.signbit(pooled).any()
+
+
 @pytest.mark.parametrize("at", [(0, 0), (1, 1), (0, 1)])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_nan_in_a_section_makes_it_nan(at, dtype):
@@ -87,14 +96,48 @@ def test_nan_in_a_section_makes_it_nan(at, dtype):
     np.testing.assert_array_equal(pooled.ravel()[1:], 1)
 
 
+# Gradients
+
+
+def gradient(features, rois, output_size, grad_output, **options):
+    """By the features, on both backends, which must agree."""
+    options |= {"features": features, "convention": "roi_pool"}
+    reference, cpu = (
+        ra.roi_align_backward(grad_output, rois, features.shape, backend=name, **options)
+        for name in ("reference", "cpu")
+    )
+    np.testing.assert_allclose(cpu, reference, rtol=1e-12, atol=1e-12)
+    return cpu
+
+
+def test_the_gradient_goes_to_the_first_of_the_largest_cells_in_row_order():
+    features = np.array([[1.0, 3, 3], [3, 2, 0], [NAN, 0, NAN]])[np.newaxis, np.newaxis]
+    grads = np.full((1, 1, 1, 1), 5.0)
+    first = gradient(features, [[0, 0, 0, 2, 1]], 1, grads)
+    assert first[0, 0].tolist() == [[0, 5, 0], [0, 0, 0], [0, 0, 0]]
+    of_nan = gradient(features, [[0, 0, 0, 2, 2]], 1, grads)
+    assert of_nan[0, 0].tolist() == [[0, 0, 0], [0, 0, 0], [5, 0, 0]]
+
+
+def test_sections_without_cells_have_no_gradient_and_shared_cells_sum_theirs():
+    features = np.arange(5.0).reshape(1, 1, 1, 5)
+    grads = np.array([1.0, 10, 100]).reshape(1, 1, 1, 3)
+    shared = gradient(features, [[0, 0, 0, 3, 0]], (1, 3), grads)  # cells 0 1, 1 2, 2 3
+    assert shared.ravel().tolist() == [0, 1, 10, 100, 0]
+    shared = gradient(-features, [[0, 0, 0, 3, 0]], (1, 3), grads)
+    assert shared.ravel().tolist() == [1, 10, 100, 0, 0]
+    both = gradient(-features, [[0, 0, 0, 0, 0]], (1, 3), grads)
+    assert both.ravel().tolist() == [111, 0, 0, 0, 0]
+    beyond = gradient(features, [[0, 4, 0, 6, 0]], (1, 3), grads)
+    assert beyond.ravel().tolist() == [0, 0, 0, 0, 1]
+
+
 # Agreement
 
 
 @pytest.mark.parametrize("rois_dtype", ["float16", "float32", "float64", "int32"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_backends_threads_and_layouts_give_the_same_bits(dtype, rois_dtype, monkeypatch):
-    monkeypatch.setattr(cpu_roi_pool, "CELLS_WORTH_THREADS", 0)
-    monkeypatch.setattr(cpu_roi_pool, "TABLE_BYTES", 5000)  # a few boxes in a batch
+def test_backends_threads_and_layouts_give_the_same_bits(dtype, rois_dtype):
     for seed in range(6):
         rng = np.random.default_rng(seed)
         n, c, h, w = rng.integers(1, [4, 6, 20, 20])
@@ -144,17 +187,6 @@ def test_a_map_that_cannot_be_read_is_copied_one_image_at_a_time():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2 * features[0].nbytes
-
-
-def test_tables_of_many_sections_are_bounded():
-    rois = np.tile([0.0, 0, 0, 7, 7], (1000, 1))
-    out = np.empty((1000, 1, 1, 2000), np.float32)
-    ra.roi_pool(FEATURES, rois[:1], (1, 2000))
-    tracemalloc.start()
-    ra.roi_pool(FEATURES, rois, (1, 2000), out=out)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 2 * cpu_roi_pool.TABLE_BYTES
 
 
 @pytest.mark.parametrize("name", ["cpu", "reference"])
@@ -241,16 +273,49 @@ def test_refusals(changes, error, match, name):
     np.testing.assert_array_equal(call["out"], before)
 
 
-def test_a_backend_without_roi_pooling_is_refused(monkeypatch):
-    monkeypatch.setattr(_registry, "_registered", {})  # gone after this test
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"sampling_ratio": 2}, "sampling_ratio must be None or 0"),
+        ({"sampling_ratio": (0, 1)}, "sampling_ratio must be None or 0"),
+        ({"mode": "avg"}, "mode must be 'max'"),
+        ({"mode": "max_weighted"}, "mode must be 'max'"),
+    ],
+)
+def test_the_convention_has_no_ratio_and_one_mode(changes, match):
+    with pytest.raises(ValueError, match=match):
+        ra.roi_align(FEATURES, [[0, 0, 0, 3, 3]], 2, convention="roi_pool", **changes)
+    for ratio in (None, 0, -1):
+        options = {"convention": "roi_pool", "sampling_ratio": ratio, "mode": "max"}
+        ra.roi_align(FEATURES, [[0, 0, 0, 3, 3]], 2, **options)
 
-    class Plugin:
-        name = "no-roi-pooling"
-        api_version = ra.backends.API_VERSION
-        array_types = ("numpy:ndarray",)
-        unavailable_reason = cannot_run = lambda self, *_: None
-        roi_align = feature_gradient = box_gradient = None
 
-    ra.backends.register(Plugin())
-    with pytest.raises(ra.BackendUnavailableError, match="'no-roi-pooling' has no RoI Pooling"):
-        ra.roi_pool(FEATURES, [[0, 0, 0, 1, 1]], 1, backend="no-roi-pooling")
+@pytest.mark.parametrize("wrt", ["rois", ("features", "rois")])
+def test_rounded_boxes_have_no_gradient(wrt):
+    with pytest.raises(ValueError, match=r"^wrt must be 'features'"):
+        ra.roi_align_backward(
+            np.ones((1, 1, 2, 2), np.float32),
+            [[0, 0, 0, 3, 3]],
+            FEATURES.shape,
+            features=FEATURES,
+            wrt=wrt,
+            convention="roi_pool",
+        )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pixel_offset", 0.5),
+        ("min_size", 1.0),
+        ("sampling_ratio", 2),
+        ("mode", "avg"),
+        ("max_rule", "max_weighted"),
+        ("border", "zero"),
+    ],
+)
+def test_a_convention_of_whole_cells_has_no_other_choices(field, value):
+    whole = {"pixel_offset": 0.0, "sampling": "cells", "mode": "max"}
+    assert ra.Convention(**whole) == ra.CONVENTIONS["roi_pool"]
+    with pytest.raises(ValueError, match=rf"^{field} must be .* with sampling 'cells'"):
+        ra.Convention(**whole | {field: value})

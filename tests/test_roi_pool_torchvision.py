@@ -34,7 +34,39 @@ def test_the_same_bits_as_torchvision(dtype, name):
         np.testing.assert_array_equal(ours, theirs, err_msg=f"seed {seed}")
 
 
-# The two differences
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+def test_the_gradient_is_torchvisions(name):
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        n, c, h, w = rng.integers(1, [4, 5, 30, 30])
+        k = int(rng.integers(1, 12))
+        boxes = rng.uniform(-10, 40, (k, 4))
+        if seed % 2:
+            boxes = np.round(2 * boxes) / 2
+        features = rng.standard_normal((n, c, h, w))
+        if seed % 3 == 0:
+            features = np.round(features)  # many ties
+        rois = np.column_stack([rng.integers(0, n, k), boxes])
+        size = tuple(int(number) for number in rng.integers(1, 9, 2))
+        scale = float(rng.choice([1, 0.5, 0.25, 1 / 16, 0.3, 1.7]))
+        maps = torch.from_numpy(features).requires_grad_()
+        pooled = torchvision.ops.roi_pool(maps, torch.from_numpy(rois), size, scale)
+        grads = rng.standard_normal(pooled.shape)
+        pooled.backward(torch.from_numpy(grads))
+        ours = ra.roi_align_backward(
+            grads,
+            rois,
+            features.shape,
+            features=features,
+            convention="roi_pool",
+            spatial_scale=scale,
+            backend=name,
+        )
+        theirs = maps.grad.numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12, err_msg=f"seed {seed}")
+
+
+# The differences: NaN, -inf, and -0, which becomes +0
 
 
 def lowest(dtype):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from allowed import allowed
 
 import roialign_cy as ra
 from roialign_cy._spec import make_spec
 from roialign_cy.backends import kit
-from roialign_cy.conventions import MODE_OF_SAMPLING
 
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
@@ -27,14 +27,12 @@ def inputs(layout):
 @pytest.mark.parametrize("mode", ["avg", "max"])
 def test_it_runs_every_call_and_agrees_with_the_reference(mode, convention, layout):
     features, rois = inputs(layout)
-    has_samples = ra.CONVENTIONS[convention].sampling not in MODE_OF_SAMPLING
-    ratio, mode = ((2, 0), mode) if has_samples else (None, None)
-    spec = make_spec((3, 2), convention, 0.5, ratio, mode, layout, 1)
+    choices = allowed({"convention": convention, "sampling_ratio": (2, 0), "mode": mode})
+    spec = make_spec((3, 2), spatial_scale=0.5, layout=layout, num_threads=1, **choices)
     assert BACKEND.cannot_run(spec, "roi_align") is None
     result = BACKEND.prepare(features, rois, spec).result()
     expected = ra.roi_align(
-        features, rois, (3, 2), convention=convention, spatial_scale=0.5, sampling_ratio=ratio,
-        mode=mode, layout=layout, backend="reference",
+        features, rois, (3, 2), spatial_scale=0.5, layout=layout, backend="reference", **choices
     )  # fmt: skip
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12)
 

@@ -9,6 +9,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from roialign_cy import Convention
+from roialign_cy._spec import make_spec
 from roialign_cy.backends import API_VERSION, Backend
 from roialign_cy.backends._protocol import MEMBERS
 
@@ -50,6 +52,15 @@ def test_backend_is_complete():
         assert [(p.name, p.kind) for p in own.values()] == [
             (p.name, p.kind) for p in protocol.values()
         ]
+
+
+@pytest.mark.parametrize(
+    ("convention", "reason"),
+    [("roi_pool", "cells"), ("prroi", "integral"), (Convention(border="zero"), "border")],
+)
+def test_what_the_kernels_lack_is_refused(convention, reason):
+    spec = make_spec(7, convention, 1.0, None, None, "NCHW", None)
+    assert reason in roialign_cy_gpu.BACKEND.cannot_run(spec, "roi_align")
 
 
 def test_all_files_are_packaged():

@@ -47,7 +47,8 @@ def roi_align(
     sampling_ratio : int or (int, int), optional
         Samples per section along (rows, columns), at most 4096. 0 (or -1) is the convention's own
         sampling's count: ``ceil(extent / sections)`` if it is centered, ``sections - 1`` (at
-        least 1) if interior. By default the convention's ratio.
+        least 1) if interior. By default the convention's ratio. "roi_pool" and "prroi" have no
+        samples to count, and one mode.
     mode : {"avg", "max", "max_weighted"}, optional
         Mean or maximum over the samples of a section; ``"max_weighted"`` is ONNX's maximum over
         the weighted neighbours of every sample. By default the convention's mode.
@@ -86,6 +87,9 @@ def roi_align(
     ``(i + 1) / (g + 1)`` (interior) of its section. A sample below -1 or above H (W) has the
     value 0; any other is clamped to ``[0, H - 1]`` and interpolated bilinearly between its
     neighbours, of which those with weight zero are not read. A section without samples is 0.
+    Under a border of zeros it is not clamped, and neighbours outside the map count as 0. Of RoI
+    Pooling `roi_pool` says more; PrRoI Pooling is the mean over a section of the map interpolated
+    under a border of zeros, exactly, and 0 for a box that is reversed or without extent.
     The default is the RoI Align of the document that this library implements: half-pixel
     coordinates, the interior grid points of every section, their maximum.
 
@@ -143,7 +147,7 @@ def roi_pool(
     features, rois, output_size
         As for `roi_align`.
     spatial_scale, layout, backend, num_threads, out
-        As for `roi_align`. Backends need not have RoI Pooling: "cpu" and "reference" do.
+        As for `roi_align`.
 
     Returns
     -------
@@ -153,10 +157,13 @@ def roi_pool(
     Raises
     ------
     ValueError, TypeError, BackendUnavailableError
-        As `roi_align`; also if the backend has no RoI Pooling.
+        As `roi_align`.
 
     Notes
     -----
+    A short name for `roi_align` with ``convention="roi_pool"``; `roi_align_backward` has the
+    gradient by the features, under the same convention.
+
     The sides of a box are scaled and rounded to whole cells, halves away from 0, and the cells
     on both ends belong to it: a box from 1 to 3 is three cells wide. Of ``n`` cells (at least
     one), section ``p`` of ``P`` has those from ``floor(p * n / P)`` up to, not including,
@@ -165,7 +172,8 @@ def roi_pool(
     that dtype cannot count them (float16: more than 2048). Cells outside the map do not count,
     and a section without cells is 0. A NaN in a section makes it NaN, and -inf is a value like
     others; torchvision passes over both. For maps without them, and boxes of the maps' dtype, the
-    bits are torchvision's.
+    bits are torchvision's, but that -0 becomes +0. Of equal cells, the first in row order is the
+    largest, which has the gradient.
 
     Examples
     --------
@@ -248,6 +256,8 @@ def roi_align_backward(
     where it is clamped to the border or outside the map. The number of samples, and whether one
     is outside, count as constants; so does the far side of a box that the convention widens.
     Cells in which the derivatives of a mean's samples cancel are not read, were they NaN.
+
+    RoI Pooling has no gradient by the boxes: it rounds them.
 
     Examples
     --------

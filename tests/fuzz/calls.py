@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import roialign_cy as ra
+from roialign_cy.conventions import MODE_OF_SAMPLING, find_convention
 
 from .arrays import WRITEABLE_KINDS, Array, Overlap, Rows, draw_array
 from .coordinates import draw_rows
@@ -31,6 +32,7 @@ OWN_CONVENTIONS = (
     ra.Convention(pixel_offset=-0.3, min_size=2.5, sampling="interior", sampling_ratio=(3, 1)),
     ra.Convention(pixel_offset=1e6, min_size=0.0, mode="max"),
     ra.Convention(min_size=1e5, mode="max_weighted"),
+    ra.Convention(border="zero"),
 )
 CONVENTIONS = (*ra.CONVENTIONS, *OWN_CONVENTIONS)
 SCALES = (1.0, 0.5, 1 / 16, 0.3, 2, np.float32(0.7), Fraction(1, 3), 1e-3, np.array(1.5))
@@ -141,13 +143,15 @@ def _backward(source: Source) -> Call:
     fills = ("noise", "whole", "constant", "tiny", "poison")
     if maps.fill not in fills:
         maps = Array(maps.shape, maps.dtype, fills[maps.seed % len(fills)], maps.seed, maps.kind)
+    names = ("detectron2", "document", "roi_pool", "prroi")
     mode = options["mode"] or "avg"
     if mode == "max_weighted":
         mode = "max"
-    options |= {
-        "mode": mode,
-        "convention": source.pick(("detectron2", "document", *OWN_CONVENTIONS)),
-    }
+    options |= {"mode": mode, "convention": source.pick((*names, *OWN_CONVENTIONS))}
+    _settle(source, options)
+    mode = options["mode"] or find_convention(options["convention"]).mode
+    if options["convention"] == "roi_pool":
+        wrt = "features"
     is_needed = mode == "max" or wrt != "features"
     arguments = {
         "grad_output": grads,
@@ -264,7 +268,18 @@ def _maps_and_options(source: Source, most_cells: int = 9) -> tuple[Array, dict,
         "backend": source.pick(BACKENDS),
         "num_threads": source.pick((None, 1, 2, 3, 10**30)),
     }
+    _settle(source, options)
     return draw_array(source, shape, source.pick(FLOATS)), options, size
+
+
+def _settle(source: Source, options: dict) -> None:
+    """Ask for nothing that the convention has no choice of."""
+    mode = MODE_OF_SAMPLING.get(find_convention(options["convention"]).sampling)
+    if mode is not None:
+        options["mode"], options["sampling_ratio"] = (
+            source.pick((None, mode)),
+            source.pick((None, 0)),
+        )
 
 
 def _rois(source: Source, features: Array, options: dict) -> Any:

@@ -143,7 +143,7 @@ def run(function: str, arguments: dict[str, Any]) -> Any:
     if function == "backends.use":
         with result:
             pass
-    if function == "explain" and result.output.size and result.values.size:
+    if function == "explain" and result.output.size and result.values_of(0, 0).size:
         json.dumps(result.to_dict(), allow_nan=True)
         first = result.number(0, 0)
         return result, result.formula(first), result.formula(first, first)

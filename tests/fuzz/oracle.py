@@ -102,8 +102,7 @@ def has_near_tie(arguments: dict[str, Any], spec: CallSpec) -> bool:
 def spec_of(function: str, arguments: dict[str, Any]) -> CallSpec:
     """Fill in what the options of a plain pooling call leave open."""
     if function == "roi_pool":
-        whole_cells = ra.Convention(pixel_offset=0.0, sampling_ratio=1)
-        arguments = arguments | {"convention": whole_cells}
+        arguments = arguments | {"convention": "roi_pool"}
     size = arguments.get("output_size")
     if size is None:
         shape = arguments["grad_output"].shape
@@ -220,14 +219,19 @@ def _check_explanation(arguments: dict[str, Any], result: Any) -> None:
     if it.values.size == 0 or not np.isfinite(it.map).all():
         return
     # What is listed makes up what is given.
-    largest, count = _largest(it.map), it.values.shape[2] * it.values.shape[3]
+    largest, exists = _largest(it.map), ~np.isnan(it.points).any(axis=-1)
     cells = np.where(it.weights > 0, it.cells, 0).astype(np.float64)
     values = (it.weights * cells).sum(axis=-1)
     if it.spec.mode == "max_weighted":
         values = it.values
     tolerance = FORWARD[it.output.dtype.name] * largest
-    _assert_close(it.values, values, 1e-12 * largest, "weights and cells")
-    reduced = values.sum(axis=(2, 3)) / count if it.spec.mode == "avg" else values.max(axis=(2, 3))
+    _assert_close(it.values[exists], values[exists], 1e-12 * largest, "weights and cells")
+    if it.spec.mode == "avg":
+        count = 1 if it.spec.sampling == "integral" else it.values.shape[2] * it.values.shape[3]
+        reduced = values.sum(axis=(2, 3)) / count
+    else:
+        reduced = values.max(axis=(2, 3), where=exists, initial=-np.inf)
+        reduced[~exists.any(axis=(2, 3))] = 0
     _assert_close(it.output, reduced.astype(it.output.dtype), tolerance, "the listed points")
 
 

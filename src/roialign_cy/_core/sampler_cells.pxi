@@ -2,6 +2,7 @@
 # the boxes, as torchvision computes it: where a product is nearly an integer, another precision
 # would take in another cell.
 
+from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport ceil, floor, round
 
 from .half cimport round_double_to_half, round_to_half
@@ -20,12 +21,15 @@ cdef inline double whole_cell(double side, const Geometry *g) noexcept nogil:
 
 
 cdef inline double in_counting_dtype(double x, Py_ssize_t bins, const Geometry *g) noexcept nogil:
-    """Rounded to the boxes' dtype, or in float64 where that cannot count the bins."""
+    """Rounded to the boxes' dtype, or in float64 where that cannot count the bins.
+
+    The last bin of a box as long as there are may end past the largest number: it ends there.
+    """
     if g.rois_itemsize == 4 and bins <= 1 << 24:
-        return <float>x
+        return min(<float>x, FLT_MAX)
     if g.rois_itemsize == 2 and bins <= 1 << 11:
         return min(round_double_to_half(x), <float>65504.0)
-    return x
+    return min(x, DBL_MAX)
 
 
 cdef Span span_of_cells(const char *roi, const Request *request, const Geometry *g) noexcept nogil:

@@ -94,7 +94,8 @@ def compare_conventions(
             coordinates=coordinates,
             convention=convention,
             spatial_scale=spatial_scale,
-            **({} if _is_settled(convention) else {"sampling_ratio": sampling_ratio, "mode": mode}),
+            sampling_ratio=None if _is_settled(convention) else sampling_ratio,
+            mode=None if _is_settled(convention) else mode,
             layout=layout,
         )
         for convention in conventions

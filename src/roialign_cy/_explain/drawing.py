@@ -170,7 +170,7 @@ def draw_box(
     draw_rectangle(axes, it, (x, y, width, height), BOX, linewidth=2.6, outlined=True)
     if it.values.size > _MOST_POINTS_DRAWN:
         return
-    is_outside = it.is_outside
+    is_outside = it.outside
     in_focus = np.zeros(it.values.shape, bool)
     if section is not None:
         in_focus[section] = True
@@ -323,11 +323,9 @@ def write_value(
 
 def draw_legend(axes: Axes, it: Explanation, type_size: float) -> None:
     """Say below the axes what the marks are."""
-    kinds = [
-        (3.5, "white", INK, "centre of a cell"),
-        (6.5, BOX, INK, it.unit if it.unit == "point" else "cell that is read"),
-    ]
-    if it.is_outside.any():
+    read = "cell that is read" if it.unit == "cell" else "point"
+    kinds = [(3.5, "white", INK, "centre of a cell"), (6.5, BOX, INK, read)]
+    if it.outside.any():
         kinds.append((6.5, "none", INK, "point outside: 0"))
     keys = [
         Line2D([], [], marker="o", linestyle="", markersize=size, color=face, markeredgecolor=edge)

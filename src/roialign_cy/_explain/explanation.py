@@ -258,9 +258,13 @@ class Explanation:
         gy, gx = self.values.shape[2:]
         return f"{'up to ' * (self.unit == 'cell')}{gy} x {gx} {self.unit}s"
 
+    def is_outside(self, row: int, col: int, i: int, j: int) -> bool:
+        """Whether point (i, j) of a section is outside the map, and so reads nothing."""
+        return bool(self.outside[row, col, i, j])
+
     @property
-    def is_outside(self) -> NDArray[np.bool_]:
-        """Which points are outside the map, and so read nothing: (rows, cols, gy, gx)."""
+    def outside(self) -> NDArray[np.bool_]:
+        """Which points are outside the map: (rows, cols, gy, gx)."""
         reads_nothing: NDArray[np.bool_] = np.isnan(self.neighbours[..., 0, 0])
         return reads_nothing & ~np.isnan(self.points).any(axis=-1)
 

@@ -107,7 +107,7 @@ def _sum_of_products(it: Explanation, at: tuple[int, int, int, int], terms_in_li
     """Write a point's value as the sum (ONNX: the largest) of its cells by their weights."""
     if it.unit == "cell":
         return cell_formula(it, *at, digits=4)
-    if it.is_outside[at]:
+    if it.is_outside(*at):
         return "The point is outside the map: 0."
     sign, before = (", ", "largest: ") if it.spec.mode == "max_weighted" else (" + ", "= ")
     products = [

@@ -26,14 +26,13 @@ def point_formula(it: Explanation, row: int, col: int, i: int, j: int, digits: i
     """Say where a point of a section lies, between which cells, and what its value is."""
     label = ",".join(map(str, (*it.number(row, col), *it.number(i, j))))
     if it.unit == "cell":
-        x, y = (number_text(centre, digits) for centre in it.points[row, col, i, j].tolist())
-        product = cell_formula(it, row, col, i, j, digits)
-        return f"P({label}) is the cell at x = {x}, y = {y}\n{product}"
+        at = "x = {}, y = {}".format(*(number_text(n, digits) for n in it.points[row, col, i, j]))
+        return f"P({label}) is the cell at {at}\n{cell_formula(it, row, col, i, j, digits)}"
     lines = [
         f"P_x({label}) = {_position(it, 0, col, j, digits)}",
         f"P_y({label}) = {_position(it, 1, row, i, digits)}",
     ]
-    if it.is_outside[row, col, i, j]:
+    if it.is_outside(row, col, i, j):
         return "\n".join((*lines, "P = 0, outside the map"))
 
     def text(value: float) -> str:
