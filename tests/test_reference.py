@@ -388,7 +388,7 @@ def test_channel_takes_no_gradient_from_a_point_that_is_not_its_maximum():
     features = np.array([[[[1, 2, -np.inf]], [[0, 1, 2]]]])
     box = [[0.0, 0, 0, 2, 0]]
     by_features, by_rois = gradients(
-        [[[[1]], [[1]]]], features, box, 1, mode="max", sampling_ratio=(1, 2)
+        [[[[1.0]], [[1.0]]]], features, box, 1, mode="max", sampling_ratio=(1, 2)
     )
     assert by_features.tolist() == [[[[0.5, 0.5, 0]], [[0, 0.5, 0.5]]]]
     assert by_rois.tolist() == [[0.75 + 0.25, 0, 0.25 + 0.75, 0]]
