@@ -255,8 +255,9 @@ def _room(shape: tuple[int, ...], like: Floats, spec: CallSpec) -> tuple[Floats,
 
 
 def _sorted_boxes(rois: Floats, maps: Floats, spec: CallSpec) -> NDArray[np.intp]:
+    height, width = maps.shape[2:]
     order = np.empty(len(rois), np.intp)
-    sort_boxes(rois, *maps.shape[2:], spec, order)
+    sort_boxes(rois, height, width, spec, order)
     return order
 
 
