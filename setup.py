@@ -21,7 +21,7 @@ from setuptools.modified import newer
 
 CORE = Path("src/roialign_cy/_core")
 KERNELS = "roialign_cy._core.kernels."
-OWN_INLINE = re.compile(r"^static CYTHON_INLINE(?=.* __pyx_f_)", re.MULTILINE)
+OWN_INLINE = re.compile(r"^static CYTHON_INLINE(?=.*\b__pyx_f_)", re.MULTILINE)
 # What a change of rebuilds all; the sdist takes its files from here too.
 DEPENDS = sorted(str(path) for ending in ("pxd", "pxi", "h") for path in CORE.rglob(f"*.{ending}"))
 

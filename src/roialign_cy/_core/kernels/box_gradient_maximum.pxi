@@ -64,7 +64,7 @@ cdef lanes sum_rises(
     cdef const real *next_row = work.row[call.y.cell[call.y.tap_end[y_line] - 1]]
     cdef const XLine *x_line
     cdef real *sums
-    cdef lanes rise = all_lanes(0), grad, a, b
+    cdef lanes rise = all_lanes(0), grad, step
     cdef lanes_mask found, here
     for p in range(call.x.bins):
         x_bin = box * call.x.bins + p
@@ -77,17 +77,15 @@ cdef lanes sum_rises(
             here = equal_numbers(found, <flag>(line * count + k))
             if count <= FEW or is_any(here):
                 if x_line.is_sloped:
-                    a = all_lanes(0)
+                    step = load_lanes(values + x_line.slope_place[1])
                     if x_line.slope_place[0] >= 0:
-                        a = load_lanes(values + x_line.slope_place[0])
-                    b = load_lanes(values + x_line.slope_place[1])
-                    store_lanes(
-                        sums, plus_where(here, load_lanes(sums), product(minus(b, a), grad))
-                    )
+                        step = minus(step, load_lanes(values + x_line.slope_place[0]))
+                    store_lanes(sums, plus_where(here, load_lanes(sums), product(step, grad)))
                 if y_has_slopes:
-                    a = point_on_row(x_line, row) if y_has_two else all_lanes(0)
-                    b = point_on_row(x_line, next_row)
-                    rise = plus_where(here, rise, product(minus(b, a), grad))
+                    step = interpolated_on_row(x_line, next_row)
+                    if y_has_two:
+                        step = minus(step, interpolated_on_row(x_line, row))
+                    rise = plus_where(here, rise, product(step, grad))
             x_line += 1
             sums += LANES
     return rise
@@ -98,7 +96,7 @@ cdef inline lanes plus_where(lanes_mask here, lanes total, lanes value) noexcept
     return plus(total, chosen(here, value, all_lanes(0)))
 
 
-cdef inline lanes point_on_row(const XLine *x_line, const real *row) noexcept nogil:
+cdef inline lanes interpolated_on_row(const XLine *x_line, const real *row) noexcept nogil:
     """What a line along x reads of a row of the map."""
     if x_line.terms == 1:
         return times(row + x_line.column[0], x_line.term[0].weight)
