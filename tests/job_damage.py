@@ -110,7 +110,8 @@ def try_damaged(name: str, seed: int) -> str:
         victim.unlink()
     assert more <= MORE_BYTES, (name, seed, more)
     if result.exit_code == 0:
-        assert result.stderr == "", (name, seed, result.stderr)
+        # Boxes of other numbers may look wrong, which is one line.
+        assert result.stderr.count("\n") <= (name in BOXES), (name, seed, result.stderr)
         assert np.load("out.npy").shape[2:] == (7, 7)
         Path("out.npy").unlink()
         return "answered"

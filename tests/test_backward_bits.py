@@ -135,7 +135,7 @@ def test_random_call_gives_the_same_bits_on_every_variant_and_number_of_threads(
         options["mode"] = "avg"
     shape = (len(rois), features.shape[1], *sizes)
     grads = np.random.default_rng(seed).standard_normal(shape).astype(features.dtype)
-    for wrt in WRT:
+    for wrt in WRT if options["convention"] != "roi_pool" else WRT[:1]:
         arguments = grads, rois, features, wrt
         first = Backwards(Way(overrides=AUTOMATIC)).gradient(*arguments, **options)
         for variant in variants.promised():

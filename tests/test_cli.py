@@ -303,7 +303,7 @@ def test_a_reader_that_has_enough(tmp_path, arguments):
 def test_names_that_are_no_text(tmp_path):
     maps, out, missing = (os.fsdecode(name) for name in (b"m\xff.npy", b"o\xff.npy", b"x\xff.npy"))
     np.save(tmp_path / maps, np.ones((1, 1, 4, 4)))
-    np.save(tmp_path / "rois.npy", np.ones((2, 5)) * [0, 0, 0, 1, 1])
+    np.save(tmp_path / "rois.npy", np.ones((2, 5)) * [0, 0, 0, 3, 2])
     done = in_a_process(tmp_path, "pool", maps, "rois.npy", "-o", out, stdout=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode() == "o\ufffd.npy: 2 x 1 x 7 x 7, float64\n"

@@ -9,10 +9,11 @@ import pytest
 
 import roialign_cy as ra
 from roialign_cy.backends import _registry
-from roialign_cy.conventions import MODE_OF_SAMPLING
 
 FOLDER = Path(__file__).parents[1] / "docs" / "plugin"
-POINTS = [name for name, it in ra.CONVENTIONS.items() if it.sampling not in MODE_OF_SAMPLING]
+READING_POINTS = [
+    name for name, one in ra.CONVENTIONS.items() if one.sampling in ("centered", "interior")
+]
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def plugin(monkeypatch):
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("convention", POINTS)
+@pytest.mark.parametrize("convention", READING_POINTS)
 def test_agrees_with_the_reference(plugin, convention, layout):
     rng = np.random.default_rng(0)
     features = rng.standard_normal((2, 3, 8, 11))
@@ -55,14 +56,17 @@ def test_agrees_with_the_reference(plugin, convention, layout):
 
 def test_refuses_what_it_cannot(plugin):
     features = np.ones((1, 1, 4, 4))
-    calls = [
-        ({}, "it only has the mean"),
-        ({"convention": "prroi"}, "it only reads points"),
-        ({"convention": ra.Convention(border="zero"), "sampling_ratio": 2}, "clamped"),
-    ]
-    for options, reason in calls:
-        with pytest.raises(ra.BackendUnavailableError, match=reason):
-            ra.roi_align(features, [[0, 0, 0, 2, 2]], 2, backend="factors", **options)
+    call = {"rois": [[0, 0, 0, 2, 2]], "output_size": 2, "backend": "factors"}
+    with pytest.raises(ra.BackendUnavailableError, match="it only has the mean"):
+        ra.roi_align(features, **call)
+    for change in ({"convention": "roi_pool"}, {"convention": ra.Convention(border="zero")}):
+        with pytest.raises(ra.BackendUnavailableError, match="it only reads points"):
+            ra.roi_align(features, **call, **change)
+    with pytest.raises(ra.BackendUnavailableError, match="no gradient with respect to the boxes"):
+        ra.roi_align_backward(
+            np.ones((1, 1, 2, 2)), [[0, 0, 0, 2, 2]], features.shape, features=features,
+            wrt="rois", backend="factors",
+        )  # fmt: skip
 
 
 def test_entry_point_names_the_backend(plugin):

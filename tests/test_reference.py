@@ -36,8 +36,11 @@ def pool(features, rois, output_size, convention=PLAIN, *, out=None, **options):
 def gradients(grad_output, features, rois, output_size, convention=PLAIN, **options):
     spec = spec_of(output_size, convention, **options)
     maps = kit.as_nchw(np.asarray(features), spec)
-    grads = kit.as_nchw(np.asarray(grad_output), spec)
-    rois = np.asarray(rois)
+    grad_output, rois = (
+        given if isinstance(given, np.ndarray) else np.asarray(given, dtype=float)
+        for given in (grad_output, rois)
+    )
+    grads = kit.as_nchw(grad_output, spec)
     (by_features,) = BACKEND.feature_gradient(grads, rois, None, (maps.shape,), spec, (maps,), None)
     by_rois = BACKEND.box_gradient(grads, rois, None, (maps,), spec, None)
     return kit.as_given(by_features, spec), by_rois
@@ -386,7 +389,7 @@ def test_point_outside_the_map_takes_the_gradient_of_a_tie_it_leads(box, expecte
 def test_channel_takes_no_gradient_from_a_point_that_is_not_its_maximum():
     # Samples at 0.5 and 1.5. The first channel picks the first one, next to an infinite slope.
     features = np.array([[[[1, 2, -np.inf]], [[0, 1, 2]]]])
-    box = [[0.0, 0, 0, 2, 0]]
+    box = [[0, 0, 0, 2, 0]]
     by_features, by_rois = gradients(
         [[[[1.0]], [[1.0]]]], features, box, 1, mode="max", sampling_ratio=(1, 2)
     )

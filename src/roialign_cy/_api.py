@@ -110,10 +110,10 @@ def roi_align(
     )
     chosen = resolve(backend, features)
     _require_runnable(chosen, spec, "roi_align")
-    features = _plain(features, "features")
-    _arrays.check_features(features, layout)
     if out is not None:
         require_kind(out, "out", features, chosen)
+    features = _plain(features, "features")
+    _arrays.check_features(features, layout)
     maps, target = _arrays.as_nchw(features, spec), _arrays.as_nchw(out, spec)
     boxes = rois
     if isinstance(maps, np.ndarray):
@@ -278,7 +278,12 @@ def roi_align_backward(
     """
     operations = make_wrt(wrt)
     chosen = resolve(backend, grad_output, "grad_output")
+    if features is not None:
+        require_kind(features, "features", grad_output, chosen)
+    if out is not None:
+        require_kind(out, "out", grad_output, chosen)
     grad_output = _plain(grad_output, "grad_output")
+    features = _plain(features, "features")
     _arrays.check_features(grad_output, layout, "grad_output")
     sections = _sections(grad_output, layout)
     spec = make_spec(sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads)
@@ -291,17 +296,10 @@ def roi_align_backward(
         raise ValueError(f"out must be None where wrt names several gradients, got {wrt!r}")
     for operation in operations:
         _require_runnable(chosen, spec, operation)
-    maps: Any = None
-    if features is not None:
-        require_kind(features, "features", grad_output, chosen)
-        features = _plain(features, "features")
-        maps = (_arrays.as_nchw(features, spec),)
-    target: Any = None
-    if out is not None:
-        require_kind(out, "out", grad_output, chosen)
-        target = _arrays.as_nchw(out, spec)
-        if operations == ("feature_gradient",):
-            target = (target,)
+    maps: Any = None if features is None else (_arrays.as_nchw(features, spec),)
+    target = _arrays.as_nchw(out, spec)
+    if out is not None and operations == ("feature_gradient",):
+        target = (target,)
     grads, shapes = _arrays.as_nchw(grad_output, spec), (_arrays.nchw_shape(shape, spec),)
     boxes = rois
     if isinstance(grads, np.ndarray):
@@ -332,7 +330,9 @@ def _new_output(shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec) ->
 
 def _plain(array: Any, name: str) -> Any:
     """No subclasses of NumPy's array: a matrix would index its own way."""
-    return _arrays.as_ndarray(array, name) if isinstance(array, np.ndarray) else array
+    if type(array) is np.ndarray or not isinstance(array, np.ndarray):
+        return array
+    return _arrays.as_ndarray(array, name)
 
 
 def _sections(grad_output: Any, layout: str) -> tuple[int, int]:
