@@ -139,7 +139,7 @@ def make_spec(
     """Check the options of a call and fill in what its convention leaves open."""
     # Pairs become tuples of ints before the cache sees them: 2, 2.0 and True are one key to it.
     options = (
-        make_output_size(output_size),
+        int_pair(output_size, "output_size"),
         convention,
         spatial_scale,
         None if sampling_ratio is None else ratio_pair(sampling_ratio),
@@ -165,6 +165,7 @@ def _build_spec(
     num_threads: int | None,
 ) -> CallSpec:
     chosen = find_convention(convention)
+    output_size = make_output_size(output_size)
     ratio = ratio_pair(chosen.sampling_ratio) if sampling_ratio is None else sampling_ratio
     if chosen.sampling in MODE_OF_SAMPLING:
         if ratio != (0, 0):

@@ -119,12 +119,12 @@ with it; this one is far above any use (others default to 2) and still answers w
 
 def ratio_pair(ratio: int | tuple[int, int], name: str = "sampling_ratio") -> tuple[int, int]:
     """``ratio`` as (rows, columns), each within 0 .. MAX_SAMPLING_RATIO; -1 becomes 0."""
-    pair = int_pair(ratio, name)
-    if not all(-1 <= n <= MAX_SAMPLING_RATIO for n in pair):
+    rows, cols = int_pair(ratio, name)
+    if not (-1 <= rows <= MAX_SAMPLING_RATIO and -1 <= cols <= MAX_SAMPLING_RATIO):
         raise ValueError(
             f"{name} must be in 0 .. {MAX_SAMPLING_RATIO}, or -1 for the same as 0, got {ratio!r}"
         )
-    return max(pair[0], 0), max(pair[1], 0)
+    return (0 if rows == -1 else rows), (0 if cols == -1 else cols)
 
 
 def int_pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:

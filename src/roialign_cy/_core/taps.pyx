@@ -145,7 +145,7 @@ cdef Job make_job(
     job.y.low_column, job.y.high_column = 2, 4
     job.x.low_column, job.x.high_column = 1, 3
     job.tables = tables
-    tables.mode = {"avg": AVG, "max": MAX, "max_weighted": MAX_WEIGHTED}[spec.mode]
+    tables.mode = AVG if spec.mode == "avg" else MAX if spec.mode == "max" else MAX_WEIGHTED
     job.y.mode = job.x.mode = tables.mode
     job.y.single = job.x.single = single
     job.y.with_slopes = job.x.with_slopes = with_slopes
