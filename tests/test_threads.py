@@ -318,9 +318,10 @@ def test_own_threads_that_run_take_nothing_from_a_team(tmp_path, monkeypatch):
 def test_no_team_starts_beside_busy_processes():
     code = """
     import subprocess
+    # Until its parent is gone, whatever ended that.
+    loop = "import os\\nparent = os.getppid()\\nprint(1)\\nwhile os.getppid() == parent: pass"
     busy = [
-        subprocess.Popen([sys.executable, "-uc", "print(1)\\nwhile True: pass"],
-                         stdout=subprocess.PIPE)
+        subprocess.Popen([sys.executable, "-uc", loop], stdout=subprocess.PIPE)
         for _ in range(os.cpu_count() + 1)
     ]
     try:

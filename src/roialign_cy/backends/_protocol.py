@@ -45,21 +45,17 @@ class Backend(Protocol):
     -----
     What the methods are given:
 
-    ``maps``, ``features`` : tuple of arrays of shape (N, C, H, W)
-        One for each level: today one. The axes are in this order whatever the caller's ``layout``:
-        arrays of a call in NHWC come as views.
-    ``rois`` : array of shape (K, 5)
-        Rows ``[batch_index, x1, y1, x2, y2]``.
-    ``levels`` : None
-        Which map each box is for, once there may be several.
-    ``grad_output`` : array of shape (K, C, rows, cols)
-    ``shapes`` : tuple of (int, int, int, int)
-        (N, C, H, W) of each map.
-    ``spec`` : `CallSpec`
-    ``out``
-        What to write to and to return; where it is None, a new result, whose maps lie in memory
-        as ``spec.channels_last`` says (`kit.new_maps` makes such). NumPy's `roi_align` always
-        has it.
+    - ``maps``, ``features``: a tuple of arrays of shape (N, C, H, W), one for each level; today
+      one. The axes are in this order whatever the caller's ``layout``: arrays of a call in NHWC
+      come as views.
+    - ``rois``: an array of shape (K, 5) of rows ``[batch_index, x1, y1, x2, y2]``.
+    - ``levels``: which map each box is for, once there may be several; today None.
+    - ``grad_output``: an array of shape (K, C, rows, cols).
+    - ``shapes``: a tuple with (N, C, H, W) of each map.
+    - ``spec``: the `CallSpec`.
+    - ``out``: what to write to and to return. Where it is None, a new result, whose maps lie in
+      memory as ``spec.channels_last`` says (`kit.new_maps` makes such). NumPy's `roi_align` always
+      has it.
 
     NumPy arrays have been checked: maps and gradients are float16, float32 or float64 of any
     strides, byte order and alignment; ``rois`` are the backend's own, native floats, with finite
