@@ -45,7 +45,7 @@ def arrow(axes, start, end):
 def label(axes, x, y, title, text):
     """What a step makes."""
     axes.text(x, y, title, ha="center", va="top", fontsize=12, color=INK, weight="bold")
-    axes.text(x, y - 0.62, text, ha="center", va="top", fontsize=9.5, color=INK, linespacing=1.35)
+    axes.text(x, y - 0.75, text, ha="center", va="top", fontsize=9.5, color=INK, linespacing=1.35)
 
 
 def blocks(axes, y):
@@ -62,38 +62,47 @@ def blocks(axes, y):
 
 def draw():
     """Draw and save the figure."""
-    figure = Figure(figsize=(12.5, 7.6), dpi=128)
+    figure = Figure(figsize=(9.4, 6.6), dpi=170)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     axes.set_xlim(0, 25)
-    axes.set_ylim(-10.4, 6.1)
+    axes.set_ylim(-11.9, 6.1)
     axes.axis("off")
-    backward = -8.4
+    backward = -9.2
     blocks(axes, 0)
     blocks(axes, backward)
 
     y = -0.3
-    label(axes, MAP, y, "1  map", "16 channels of one image;\nits boxes sorted by first row")
+    label(axes, MAP, y, "1  map", "16 channels of an\nimage; boxes sorted\nby their first row")
     label(
-        axes, RING, y, "2  ring of packed rows",
-        "every row that a box reads is turned\nonce: a cell is 16 channels, side by side",
-    )  # fmt: skip
+        axes,
+        RING,
+        y,
+        "2  ring of its rows",
+        "each packed once:\na cell is 16 channels,\nside by side",
+    )
     label(
-        axes, LINES, y, "3  rows first",
-        "a row of bins is a weighted sum of\nmap rows, at the box's columns only",
-    )  # fmt: skip
-    label(axes, BINS, y, "4  columns", "each bin sums its\ncolumns: 2 x 2 bins")
-    label(axes, OUTPUT, y, "5  output", "turned back, 8 x 8\nvalues at a time")
+        axes,
+        LINES,
+        y,
+        "3  rows first",
+        "a row of bins is a sum of\nmap rows, at the columns\nthat the box reads",
+    )
+    label(axes, BINS, y, "4  columns", "a bin sums\nits columns")
+    label(axes, OUTPUT, y, "5  output", "turned\nback")
 
     y += backward
-    label(axes, MAP, y, "5  gradient of the map", "a row is written when no box\nto come reaches it")
+    label(axes, MAP, y, "5  map's gradient", "a row is written when\nno box to come\nreaches it")
     label(
-        axes, RING, y, "4  rows, into a ring",
-        "a row of the map sums the rows of bins that\nread it; boxes add in their sorted order",
-    )  # fmt: skip
-    label(axes, LINES, y, "3  columns first", "a column of the map sums\nthe bins that read it")
+        axes,
+        RING,
+        y,
+        "4  rows last",
+        "a map row sums the rows\nof bins that read it;\nboxes in sorted order",
+    )
+    label(axes, LINES, y, "3  columns first", "a map column sums the\nbins that read it")
     label(axes, BINS, y, "2  bins", "16 channels,\nside by side")
-    label(axes, OUTPUT, y, "1  gradient", "of the output")
+    label(axes, OUTPUT, y, "1  gradient", "of the\noutput")
 
     for start, end in ((5.3, 6.8), (10.7, 13.0), (16.7, 18.7), (20.2, 22.4)):
         arrow(axes, (start, 2.2), (end, 2.2))

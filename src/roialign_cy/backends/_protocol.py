@@ -53,10 +53,12 @@ class Backend(Protocol):
     ``levels`` : None
         Which map each box is for, once there may be several.
     ``grad_output`` : array of shape (K, C, rows, cols)
+        The gradient with respect to what `roi_align` gives.
     ``shapes`` : tuple of (int, int, int, int)
         (N, C, H, W) of each map.
     ``spec`` : `CallSpec`
-    ``out``
+        The options of the call.
+    ``out`` : array or None
         What to write to and to return; where it is None, a new result, whose maps lie in memory
         as ``spec.channels_last`` says (`kit.new_maps` makes such). NumPy's `roi_align` always
         has it.
