@@ -45,7 +45,7 @@ def backward(
 
 
 def grad_output(workload: Workload) -> np.ndarray:
-    """Draw a gradient by the output, of values in [0, 1)."""
+    """Draw a gradient with respect to the output, of values in [0, 1)."""
     rng = np.random.default_rng(zlib.crc32(f"{workload.name} grad_output".encode()))
     rows, cols = workload.output_size
     count = workload.boxes.count

@@ -46,8 +46,8 @@ for name, values in curves.items():
     print(f"{name:16} {step:.4f}")
 
 # %%
-# So the output of RoI Pooling has no gradient by the box, and what is read from it can be off by
-# half a cell: eight pixels here. Side by side, on one box:
+# So the output of RoI Pooling has no gradient with respect to the box, and what is read from it
+# can be off by half a cell: eight pixels here. Side by side, on one box:
 
 ra.compare_conventions(
     features, rois, 2, roi=40, spatial_scale=SCALE, figure=plt.figure(figsize=(13, 5.9))

@@ -162,7 +162,7 @@ def roi_pool(
     Notes
     -----
     A short name for `roi_align` with ``convention="roi_pool"``; `roi_align_backward` has the
-    gradient by the features, under the same convention.
+    gradient with respect to the features, under the same convention.
 
     The sides of a box are scaled and rounded to whole cells, halves away from 0, and the cells
     on both ends belong to it: a box from 1 to 3 is three cells wide. Of ``n`` cells (at least
@@ -213,20 +213,21 @@ def roi_align_backward(
     num_threads: int | None = None,
     out: Any | None = None,
 ) -> Any:
-    """Gradient of a scalar by the features and by the boxes, from that by `roi_align`'s output.
+    """Gradient of a scalar with respect to the features and boxes, from that of the output.
 
     Parameters
     ----------
     grad_output : ndarray of shape (K, C, rows, cols), or (K, rows, cols, C) with ``layout="NHWC"``
-        The gradient by the output, whose size it gives. Like the features of `roi_align`: NumPy
-        or CuPy, float16, float32 or float64, of any strides, byte order and alignment.
+        The gradient with respect to the output of `roi_align`, whose size it gives. Like the
+        features of that: NumPy or CuPy, float16, float32 or float64, of any strides, byte order
+        and alignment.
     rois : array_like of shape (K, 5), or list of N array_like of shape (K_i, 4)
         The boxes, as for `roi_align`.
     input_shape : (int, int, int, int)
         Shape of the features, in the given layout.
     features : ndarray of shape ``input_shape``, optional
         The maps, in the dtype of ``grad_output``. Needed for the maximum, and for the gradient
-        by the boxes.
+        with respect to the boxes.
     wrt : {"features", "rois"} or tuple of them, default "features"
         Which gradients to give.
     convention, spatial_scale, sampling_ratio, mode, layout, backend, num_threads
@@ -238,9 +239,10 @@ def roi_align_backward(
     Returns
     -------
     ndarray, or tuple of ndarray in the order of a tuple ``wrt``
-        By the features: of shape ``input_shape``, in the dtype of ``grad_output``. By the boxes:
-        of shape (K, 4), by ``[x1, y1, x2, y2]`` per input unit, in the dtype of ``rois``
-        (float64 for integers). Neither depends on the number of threads, in any bit.
+        With respect to the features: of shape ``input_shape``, in the dtype of ``grad_output``.
+        With respect to the boxes, ``[x1, y1, x2, y2]``: of shape (K, 4), per input unit, in the
+        dtype of ``rois`` (float64 for integers). Neither depends on the number of threads, in any
+        bit.
 
     Raises
     ------
@@ -252,12 +254,12 @@ def roi_align_backward(
     The maximum sends its gradient to the first of its largest points, row by row. A point
     outside the map can be that one, and then has none.
 
-    Derivatives by the position of a sample are those to its right (they jump at the cells), 0
-    where it is clamped to the border or outside the map. The number of samples, and whether one
-    is outside, count as constants; so does the far side of a box that the convention widens.
-    Cells in which the derivatives of a mean's samples cancel are not read, were they NaN.
+    Derivatives with respect to the position of a sample are those to its right (they jump at the
+    cells), 0 where it is clamped to the border or outside the map. The number of samples, and
+    whether one is outside, count as constants; so does the far side of a box that the convention
+    widens. Cells in which the derivatives of a mean's samples cancel are not read, were they NaN.
 
-    RoI Pooling has no gradient by the boxes: it rounds them.
+    RoI Pooling has no gradient with respect to the boxes: it rounds them.
 
     Examples
     --------

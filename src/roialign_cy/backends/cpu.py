@@ -157,7 +157,7 @@ class CpuBackend:
         out: Floats,
         update: Update,
     ) -> None:
-        """Gradient by the features, all arrays' axes in the order (N or K, C, rows, cols)."""
+        """Gradient with respect to the features, by the dtype that it is summed in."""
         if grads.size == 0 or out.size == 0:
             out[...] = 0
             return
@@ -196,7 +196,7 @@ class CpuBackend:
     def _box_gradient(
         self, grads: Floats, rois: Floats, features: Floats, spec: CallSpec
     ) -> NDArray[np.float64]:
-        """Gradient by the boxes, arrays' axes in the order (N or K, C, rows, cols)."""
+        """Gradient with respect to the boxes, in float64."""
         out = np.zeros((len(rois), 4))
         if grads.size == 0 or features.size == 0:
             return out

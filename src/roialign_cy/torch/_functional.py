@@ -57,8 +57,8 @@ def roi_align(
     Returns
     -------
     Tensor of shape (K, C, rows, cols)
-        In the dtype of ``input``, channels-last where that is. Differentiable by ``input`` and
-        by ``boxes`` (not in the mode "max_weighted").
+        In the dtype of ``input``, channels-last where that is. Differentiable with respect
+        to ``input`` and ``boxes`` (not in the mode "max_weighted").
 
     Raises
     ------
@@ -74,8 +74,8 @@ def roi_align(
     ``torch.get_num_threads()`` and by `roialign_cy.get_num_threads`. Under autocast, halves are
     computed in float32, and the result has the dtype of ``input``, as in torchvision.
 
-    The gradient of the mean by ``input`` can be differentiated again; those by ``boxes``, and
-    those of the maximum, raise a RuntimeError where that is tried.
+    The gradient of the mean with respect to ``input`` can be differentiated again; those with
+    respect to ``boxes``, and those of the maximum, raise a RuntimeError where that is tried.
 
     Examples
     --------

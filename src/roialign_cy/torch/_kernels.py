@@ -66,7 +66,7 @@ def feature_gradient(
     *geometry: Any,
     channels_last: bool | None = None,
 ) -> Tensor:
-    """Gradient by the features, which only a maximum has to be given."""
+    """Gradient with respect to the features, which only a maximum has to be given."""
     _check("grad_output", grad_output, rois)
     tensors = {"grad_output": grad_output, "rois": rois}
     if features is not None:
@@ -96,7 +96,7 @@ def shape_of_feature_gradient(
 
 
 def box_gradient(grad_output: Tensor, rois: Tensor, features: Tensor, *geometry: Any) -> Tensor:
-    """Gradient by the sides of the boxes, of shape (K, 4)."""
+    """Gradient with respect to the sides of the boxes, of shape (K, 4)."""
     _check("grad_output", grad_output, rois)
     return _run(
         _api.roi_align_backward,

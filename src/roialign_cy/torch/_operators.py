@@ -75,7 +75,7 @@ def _differentiate_pool(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, .
     return by_input, by_rois, None, *_none_for(ctx.geometry)
 
 
-# Its gradient by the features: of the mean, linear in grad_output
+# Its gradient with respect to the features: of the mean, linear in grad_output
 
 
 def _remember_feature_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -98,7 +98,7 @@ def _differentiate_feature_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | No
     return by_grad_output, by_rois, None, None, *_none_for(ctx.geometry)
 
 
-# Its gradient by the boxes
+# Its gradient with respect to the boxes
 
 
 def _remember_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -106,11 +106,13 @@ def _remember_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None
 
 
 def _refuse(ctx: Any, grad: Tensor) -> None:
-    raise RuntimeError("RoI Align's gradient by the boxes cannot be differentiated again")
+    raise RuntimeError(
+        "RoI Align's gradient with respect to the boxes cannot be differentiated again"
+    )
 
 
 def _all_columns(sides: Tensor) -> Tensor:
-    """Gradient by the sides as one by rows of five, of which the first is no coordinate."""
+    """Turn the gradient of sides into one of rows of five: the first is no coordinate."""
     return torch.nn.functional.pad(sides, (1, 0))
 
 

@@ -114,7 +114,7 @@ cdef void find_argmax(
     """For each bin of a row, and each channel, the number of its largest point.
 
     The first such point in the order of the samples, row by row; -1 for one outside the map. The
-    lines of the row are then on the work, if they are no more than the schedule's group.
+    lines of the row are then in the workspace, if they are no more than the schedule's group.
     """
     cdef Py_ssize_t y_bin = box * call.y.bins + row, p, count, met = 0
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]

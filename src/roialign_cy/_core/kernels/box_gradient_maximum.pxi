@@ -52,7 +52,7 @@ cdef lanes sum_rises(
 ) noexcept nogil:
     """Sum by how much the bins' largest points on a line rise to the next row of the map.
 
-    Times the gradient; and in the workspace, for each x_line line, to the next column. Of two
+    Times the gradient; and in the workspace, for each line along x, to the next column. Of two
     neighbours, one may be off the map: under a border of zeros they rise from 0, or to it.
     """
     cdef Py_ssize_t y_line = call.y.line_begin[box * call.y.bins + r] + line

@@ -109,7 +109,7 @@ cdef void lay_out_transposed(
 cdef void write_box_plans(
     const Call *call, const Schedule *schedule, Py_ssize_t k, const Packed *packed
 ) noexcept nogil:
-    """Write the box_plans of the ``k``-th box of the tables."""
+    """Write the box plans of the ``k``-th box of the tables."""
     cdef Py_ssize_t runs = runs_of(call, schedule), run
     cdef BoxPlan *plan = packed.plan + k * runs
     cdef PackedTaps y, x
@@ -132,7 +132,7 @@ cdef void write_box_plans(
 
 
 cdef Py_ssize_t first_row_from(const Axis *axis, Py_ssize_t box, Py_ssize_t y) noexcept nogil:
-    """The first distinct row of a box at ``y`` or below, by bibin."""
+    """The first distinct row of a box at ``y`` or below, by bisection."""
     cdef Py_ssize_t low = axis.distinct_begin[box], high = axis.distinct_end[box], middle
     while low < high:
         middle = low + (high - low) // 2

@@ -5,30 +5,21 @@
 # planar order runs, which never does.
 cdef Py_ssize_t SCRATCH_BUDGET = 32 << 20
 # Of which the interpolated rows and the output rows in the making stay in the second-level cache.
-# With 64 KiB, maxima took 1.0 to 1.14 times as long (v3, one thread), since fewer boxes were worked
-# on as a whole; with 24 KiB 1.1 to 1.2 times.
+# Times of half and of a quarter of it, and what the other choices below were measured by, are in
+# docs/design/decisions.md.
 cdef Py_ssize_t CACHED_BYTES = 128 << 10
 # Packed rows beyond which they do not stay in the second-level cache: boxes are then worked on by
 # fewer of their rows at a time, which need fewer rows of the map.
 cdef Py_ssize_t RING_BYTES = 768 << 10
-# Recipes beyond which runs are not shortened any more, of 128 bytes each: at most twice as many.
+# Box plans beyond which runs are not shortened any more, of 144 bytes each: at most twice as many.
 cdef Py_ssize_t MOST_BOX_PLANS = 1 << 15
-# Channels from which on packing them side by side pays, though it computes LANES of them. Time of
-# the planar order over that of the tiled one (v3, one thread; 512 FPN boxes, 32 large adaptive, 32
-# large of ratio 2 and photographs): with three channels 1.06, 0.44, 0.63 and 0.36 for means, 1.05,
-# 0.64, 0.91 and 0.34 for maxima; with four 1.16, 0.61 and 0.77, and 1.29, 0.97 and 0.82; with six
-# 1.55, 0.76 and 0.94, and 1.67, 1.28 and 1.14. Of channels that lie in one cell (MAX_INTERLEAVED)
-# the planar order interpolates all at once, and the tiled one packs few of them slowly: with three
-# 0.33, 0.40, 0.43 and 0.22, and 0.67, 0.62, 0.47 and 0.26; with six 0.44, 0.66, 0.43 and 0.39, and
-# 0.87, 1.05, 0.60 and 0.38; with eight 0.72, 0.61 and 0.51, and 1.03, 1.18 and 0.58.
+# Channels from which on packing them side by side pays, though it computes LANES of them. Of
+# channels that lie in one cell (MAX_INTERLEAVED) the planar order interpolates all at once.
 cdef Py_ssize_t TILED_CHANNELS = 4
 # Result of a batch of boxes beyond which it is written past the caches, where whoever reads it next
-# finds less of it. Time of the common stores over that of these, a sum over the result after each
-# counted in (v3, one thread): 0.93 at 0.8 MiB, 1.18 at 3.1, 1.06 at 4.6, 1.21 at 24.5.
+# finds less of it.
 cdef Py_ssize_t STREAMED_BYTES = 4 << 20
-# Work below which two threads save next to nothing. Time of one over that of two (v3, teams at
-# hand): 0.98 to 1.09 from an eighth to half of it, 1.04 to 1.26 at it, 1.25 to 1.33 at twice and
-# four times, 1.58 at 17 times.
+# Work below which two threads save next to nothing.
 cdef Py_ssize_t SERIAL_WORK = 1 << 16
 # Tasks per thread that even out their unequal lengths, and boxes that are still worth a task.
 cdef Py_ssize_t TASKS_PER_THREAD = 4
