@@ -115,7 +115,9 @@ def test_gradient_by_boxes_cannot_be_derived_again():
         tensors["boxes"].requires_grad_()
         pooled = roi_align(**tensors, output_size=3)
         (by_boxes,) = grad(pooled.square().sum(), tensors["boxes"], create_graph=True)
-        with pytest.raises(RuntimeError, match="with respect to the boxes cannot be differentiated"):
+        with pytest.raises(
+            RuntimeError, match="with respect to the boxes cannot be differentiated"
+        ):
             grad(by_boxes.sum(), tensors[name])
 
 
