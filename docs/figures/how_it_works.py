@@ -15,6 +15,24 @@ INK, BLUE, PALE, GOLD, LIGHT, RED = (
 PINK = "#f3b8a8"
 MAP, RING, LINES, BINS, OUTPUT = 2.7, 8.75, 14.85, 19.5, 23.4
 """Middle of each column of the figure, in which the two rows have the same things."""
+FORWARD = (
+    (MAP, "1  map", "16 channels of an\nimage; boxes sorted\nby their first row"),
+    (RING, "2  ring of its rows", "each packed once:\na cell is 16 channels,\nside by side"),
+    (
+        LINES,
+        "3  rows first",
+        "a row of bins is a sum of\nmap rows, at the columns\nthat the box reads",
+    ),
+    (BINS, "4  columns", "a bin sums\nits columns"),
+    (OUTPUT, "5  output", "turned\nback"),
+)
+BACKWARD = (
+    (MAP, "5  map's gradient", "a row is written when\nno box to come\nreaches it"),
+    (RING, "4  rows last", "a map row sums the rows\nof bins that read it;\nboxes in sorted order"),
+    (LINES, "3  columns first", "a map column sums the\nbins that read it"),
+    (BINS, "2  bins", "16 channels,\nside by side"),
+    (OUTPUT, "1  gradient", "of the\noutput"),
+)
 TARGET = Path(__file__).parents[1] / "images" / "how_it_works.png"
 
 
@@ -72,37 +90,10 @@ def draw():
     blocks(axes, 0)
     blocks(axes, backward)
 
-    y = -0.3
-    label(axes, MAP, y, "1  map", "16 channels of an\nimage; boxes sorted\nby their first row")
-    label(
-        axes,
-        RING,
-        y,
-        "2  ring of its rows",
-        "each packed once:\na cell is 16 channels,\nside by side",
-    )
-    label(
-        axes,
-        LINES,
-        y,
-        "3  rows first",
-        "a row of bins is a sum of\nmap rows, at the columns\nthat the box reads",
-    )
-    label(axes, BINS, y, "4  columns", "a bin sums\nits columns")
-    label(axes, OUTPUT, y, "5  output", "turned\nback")
-
-    y += backward
-    label(axes, MAP, y, "5  map's gradient", "a row is written when\nno box to come\nreaches it")
-    label(
-        axes,
-        RING,
-        y,
-        "4  rows last",
-        "a map row sums the rows\nof bins that read it;\nboxes in sorted order",
-    )
-    label(axes, LINES, y, "3  columns first", "a map column sums the\nbins that read it")
-    label(axes, BINS, y, "2  bins", "16 channels,\nside by side")
-    label(axes, OUTPUT, y, "1  gradient", "of the\noutput")
+    for x, title, text in FORWARD:
+        label(axes, x, -0.3, title, text)
+    for x, title, text in BACKWARD:
+        label(axes, x, backward - 0.3, title, text)
 
     for start, end in ((5.3, 6.8), (10.7, 13.0), (16.7, 18.7), (20.2, 22.4)):
         arrow(axes, (start, 2.2), (end, 2.2))
