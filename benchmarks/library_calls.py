@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def forward(
     workload: Workload, mode: str, num_threads: int | None, backend: str | None = None
 ) -> PreparedCall:
     """Prepare `roialign_cy.roi_align`."""
-    options = workload.options(mode, num_threads)
+    options = _options(workload, mode, num_threads)
     return PreparedCall(
         partial(ra.roi_align, workload.features(), workload.rois(), backend=backend, **options)
     )
@@ -27,7 +28,7 @@ def backward(
     workload: Workload, mode: str, wrt: str, num_threads: int, backend: str | None = None
 ) -> PreparedCall:
     """Prepare `roialign_cy.roi_align_backward`, by the features or by the boxes."""
-    options = workload.options(mode, num_threads)
+    options = _options(workload, mode, num_threads)
     del options["output_size"]
     needs_features = mode != "avg" or wrt == "rois"
     return PreparedCall(
@@ -42,6 +43,12 @@ def backward(
             **options,
         )
     )
+
+
+def _options(workload: Workload, mode: str, num_threads: int | None) -> dict[str, Any]:
+    if workload.convention not in ra.CONVENTIONS:
+        raise NotImplementedError(f"this version has no convention {workload.convention!r}")
+    return workload.options(mode, num_threads)
 
 
 def grad_output(workload: Workload) -> np.ndarray:

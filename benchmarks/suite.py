@@ -77,6 +77,8 @@ def _peers_backward(
         spec, _ = contenders.specify(backend, workload, mode, threads)
     except contenders.NotRunError as refusal:
         raise NotImplementedError(str(refusal)) from None
+    if reason := peer.cannot_run(spec, "feature_gradient"):
+        raise NotImplementedError(reason)
     grad = library_calls.grad_output(workload)
     return peer.prepare_backward(grad, workload.rois(), workload.shape, spec)
 

@@ -203,6 +203,8 @@ _ALL = (
         boxes=RandomBoxes(100, 7, 28),
         spatial_scale=1 / 8,
     ),
+    replace(_FPN_P4, name="roi-pool", convention="roi_pool", sampling_ratio=None, modes=("max",)),
+    replace(_FPN_P4, name="prroi", convention="prroi", sampling_ratio=None, modes=("avg",)),
     _PHOTO_CROPS,
     replace(_PHOTO_CROPS, name="photo-crops-nhwc", layout="NHWC"),
     replace(_FPN_BOX, name="nhwc", layout="NHWC"),

@@ -1,4 +1,4 @@
-"""torchvision as a backend: average only, and the one peer with a gradient."""
+"""torchvision as a backend: RoI Align by average only, RoI Pooling, and a gradient of means."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ class Torchvision(Peer):
 
     def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
         """Say what of the call it has no words for; of gradients, it has one of the mean."""
+        if operation == "roi_align" and spec.sampling == "cells":
+            return None
         if operation != "feature_gradient":
             return super().cannot_run(spec, operation)
         if spec.needs_features(operation):
@@ -88,16 +90,20 @@ class Torchvision(Peer):
 
 
 def _pool(x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
-    from torchvision.ops import roi_align
+    from torchvision.ops import roi_align, roi_pool
 
-    pool = partial(
-        roi_align,
-        boxes=boxes,
-        output_size=spec.output_size,
-        spatial_scale=spec.spatial_scales[0],
-        sampling_ratio=spec.sampling_ratio[0],
-        aligned=(spec.pixel_offset, spec.min_size) == HALF_PIXEL,
-    )
+    size, scale = spec.output_size, spec.spatial_scales[0]
+    if spec.sampling == "cells":
+        pool = partial(roi_pool, boxes=boxes, output_size=size, spatial_scale=scale)
+    else:
+        pool = partial(
+            roi_align,
+            boxes=boxes,
+            output_size=size,
+            spatial_scale=scale,
+            sampling_ratio=spec.sampling_ratio[0],
+            aligned=(spec.pixel_offset, spec.min_size) == HALF_PIXEL,
+        )
     if not spec.channels_last and x.dtype == boxes.dtype:
         return partial(pool, x)
 
