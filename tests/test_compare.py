@@ -482,6 +482,13 @@ def pool(features, rois, backend, **options):
     return ra.roi_align(features, rois, (3, 2), spatial_scale=0.5, backend=backend, **options)
 
 
+def test_of_the_peers_torchvision_has_roi_pooling():
+    spec = spec_of("roi_pool", sampling_ratio=None, mode=None)
+    refusals = {name: peer.cannot_run(spec, "roi_align") for name, peer in PEERS.items()}
+    assert [name for name, refusal in refusals.items() if refusal is None] == ["torchvision"]
+    assert all("centered" in refusal for refusal in refusals.values() if refusal is not None)
+
+
 @pytest.mark.parametrize("peer", PEERS.values(), ids=PEERS)
 @pytest.mark.parametrize(
     ("options", "reason"),
@@ -490,7 +497,6 @@ def pool(features, rois, backend, **options):
         ({"convention": ra.Convention(pixel_offset=0.25)}, "pixel_offset"),
         ({"convention": ra.Convention(min_size=1.0)}, "min_size"),
         ({"convention": ra.Convention(border="zero")}, "border"),
-        ({"convention": "roi_pool", "sampling_ratio": None, "mode": None}, "centered"),
         ({"convention": "prroi", "sampling_ratio": None}, "centered"),
         ({"sampling_ratio": (2, 3)}, "one sampling_ratio for both axes"),
         ({"mode": "max"}, ""),
