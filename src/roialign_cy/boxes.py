@@ -385,7 +385,7 @@ def _images(images: ArrayLike | None, count: int) -> NDArray[np.integer]:
 
 def _counted(counts: ArrayLike, boxes: NDArray[np.floating]) -> NDArray[np.integer]:
     numbers = _whole_numbers(counts, "counts")
-    if numbers.ndim != 1 or numbers.sum() != len(boxes):
+    if numbers.ndim != 1 or sum(numbers.tolist()) != len(boxes):  # which does not wrap
         raise ValueError(
             f"counts must be a number of boxes for each image, {len(boxes)} in all, got {counts!r}"
         )
@@ -401,4 +401,6 @@ def _whole_numbers(values: ArrayLike | None, name: str) -> NDArray[np.integer]:
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
     if array.size and array.min() < 0:
         raise ValueError(f"{name} must not be negative, got {array.min()}")
+    if array.size and array.max() > np.iinfo(np.intp).max:
+        raise ValueError(f"{name} must be numbers that an index can be, got {array.max()}")
     return array.astype(np.intp)

@@ -18,36 +18,6 @@ cdef struct Request:
     bint with_slopes    # fill near and far, too
 
 
-cdef inline bint is_on_map(Py_ssize_t cell, const Request *request) noexcept nogil:
-    return 0 <= cell < request.size
-
-
-cdef struct Need:
-    # Most entries that one box can take in each kind of table.
-    Py_ssize_t lines
-    Py_ssize_t taps
-    Py_ssize_t distinct
-
-
-cdef Need need_of(const Span *span, const Request *request) noexcept nogil:
-    """Bins follow one another, so the cells they read overlap by three at most: however many
-    samples there are, the tables of a box stay in the order of its bins and the map's size.
-    """
-    cdef Need need
-    cdef Py_ssize_t cells = request.size + 3 * request.bins
-    cdef Py_ssize_t samples = 2 * cells
-    if 0 <= span.samples <= samples // request.bins:
-        samples = request.bins * span.samples
-    if request.mode == AVG:
-        need.lines = request.bins
-        need.taps = min(cells, 2 * samples)
-    else:
-        need.lines = samples
-        need.taps = 2 * samples
-    need.distinct = min(need.taps, request.size)
-    return need
-
-
 cdef struct Cursor:
     # Where the next line, tap and distinct cell of a box go.
     Py_ssize_t line
@@ -111,7 +81,10 @@ cdef void close_line(
             at.distinct += 1
         axis.slot[kept] = d - at.first_distinct
         kept += 1
-    round_weights(axis.weight + line_first, kept - line_first, sum_of_weights / samples, single)
+    if single:
+        round_weights(axis.weight + line_first, kept - line_first, sum_of_weights / samples, True)
+    else:
+        round_weights(axis.weight + line_first, kept - line_first, sum_of_weights / samples, False)
     at.tap = kept
     axis.tap_begin[at.line] = line_first
     axis.tap_end[at.line] = kept

@@ -13,71 +13,90 @@ cdef Span span_of_integral(
     return span
 
 
+cdef struct Stretch:
+    # Where a bin begins and ends, in cells.
+    double low
+    double high
+    bint is_between_cells   # the map is linear in it: it may be as narrow as a point
+
+
+cdef inline Stretch stretch_of(const Span *span, Py_ssize_t bin) noexcept nogil:
+    cdef Stretch stretch
+    stretch.low = span.start + <double>bin * span.bin_size
+    stretch.high = span.start + <double>(bin + 1) * span.bin_size
+    stretch.is_between_cells = stretch.high <= floor(stretch.low) + 1.0
+    return stretch
+
+
 cdef inline double hat(double distance) noexcept nogil:
     return max(1.0 - fabs(distance), 0.0)
 
 
-cdef inline double weight_between(
-    double low, double high, double cell, double bin_size
-) noexcept nogil:
-    """Of a cell, over a stretch on one side of it. No difference of integrals: they cancel."""
-    if low >= high:
-        return 0.0
-    return (high - low) / bin_size * hat((low + high) / 2.0 - cell)
+cdef inline double integral_between(double low, double high, double cell) noexcept nogil:
+    """Of the hat of a cell, on one side of it. No difference of integrals: they cancel."""
+    return (high - low) * hat((low + high) / 2.0 - cell) if low < high else 0.0
 
 
-cdef inline double integral_weight(
-    const Span *span, Py_ssize_t bin, Py_ssize_t cell
-) noexcept nogil:
-    cdef double low = span.start + <double>bin * span.bin_size
-    cdef double high = span.start + <double>(bin + 1) * span.bin_size
-    cdef double at = <double>cell
-    cdef double weight = weight_between(max(low, at - 1.0), min(high, at), at, span.bin_size)
-    weight += weight_between(max(low, at), min(high, at + 1.0), at, span.bin_size)
+cdef inline double integral_weight(const Stretch *stretch, double cell) noexcept nogil:
+    cdef double low = stretch.low, high = stretch.high, weight
+    if stretch.is_between_cells:
+        weight = hat((low + high) / 2.0 - cell)
+    else:
+        weight = integral_between(max(low, cell - 1.0), min(high, cell), cell)
+        weight += integral_between(max(low, cell), min(high, cell + 1.0), cell)
+        weight /= high - low
     return weight if weight >= NEGLIGIBLE else 0.0
 
 
 cdef void range_of_integral(
     const Span *span, Py_ssize_t bin, const Request *request, Py_ssize_t *begin, Py_ssize_t *end
 ) noexcept nogil:
-    cdef double low = span.start + <double>bin * span.bin_size
-    cdef double high = span.start + <double>(bin + 1) * span.bin_size
+    cdef Stretch stretch = stretch_of(span, bin)
     begin[0] = end[0] = 0
-    if span.bin_size <= 0 or low >= <double>request.size or high <= -1.0:
+    if span.bin_size <= 0 or stretch.low >= <double>request.size or stretch.high <= -1.0:
         return
-    begin[0] = <Py_ssize_t>max(floor(low), 0.0)
-    end[0] = <Py_ssize_t>min(ceil(high) + 1.0, <double>request.size)
-    while begin[0] < end[0] and integral_weight(span, bin, begin[0]) == 0:
+    begin[0] = <Py_ssize_t>max(floor(stretch.low), 0.0)
+    end[0] = <Py_ssize_t>min(ceil(stretch.high) + 1.0, <double>request.size)
+    while begin[0] < end[0] and integral_weight(&stretch, <double>begin[0]) == 0:
         begin[0] += 1
-    while begin[0] < end[0] and integral_weight(span, bin, end[0] - 1) == 0:
+    while begin[0] < end[0] and integral_weight(&stretch, <double>(end[0] - 1)) == 0:
         end[0] -= 1
+
+
+cdef inline void add_slopes_of_integral(
+    Axis *axis, Py_ssize_t t, const Stretch *stretch, Py_ssize_t bin, double weight,
+    const Request *request, const Geometry *g,
+) noexcept nogil:
+    """How a weight changes with the ends of its bin, and these with the sides of the box."""
+    cdef double cell = <double>axis.cell[t], by_low, by_high
+    cdef double before = <double>bin / <double>request.bins
+    cdef double after = <double>(bin + 1) / <double>request.bins
+    if stretch.is_between_cells:
+        by_low = by_high = -0.5 if cell <= stretch.low else 0.5
+    else:
+        by_low = (weight - hat(stretch.low - cell)) / (stretch.high - stretch.low)
+        by_high = (hat(stretch.high - cell) - weight) / (stretch.high - stretch.low)
+    axis.near[t] = (by_low * (1.0 - before) + by_high * (1.0 - after)) * g.scale
+    axis.far[t] = (by_low * before + by_high * after) * g.scale
 
 
 cdef char add_integral(
     Axis *axis, Cursor *at, const Span *span, Py_ssize_t bin, const Request *request,
     const Geometry *g,
 ) noexcept nogil:
-    cdef double low = span.start + <double>bin * span.bin_size
-    cdef double high = span.start + <double>(bin + 1) * span.bin_size
-    cdef double before = <double>bin / <double>request.bins
-    cdef double after = <double>(bin + 1) / <double>request.bins
-    cdef double weight, at_low, at_high, total = 0.0
+    cdef Stretch stretch = stretch_of(span, bin)
+    cdef double weight, total = 0.0
     cdef Py_ssize_t begin, end, cell, t, line_first = at.tap
     range_of_integral(span, bin, request, &begin, &end)
     if begin >= end:
         return 0
     for cell in range(begin, end):
-        weight = integral_weight(span, bin, cell)
+        weight = integral_weight(&stretch, <double>cell)
         t = add_tap(axis, at, line_first, cell, weight)
         total += weight
         if axis.near != NULL:
-            # By the ends of the bin, and by its size, which the integral is divided by.
-            at_low = -hat(low - <double>cell) / span.bin_size * g.scale
-            at_high = hat(high - <double>cell) / span.bin_size * g.scale
-            weight = weight / span.bin_size * g.scale / <double>request.bins
-            axis.near[t] = at_low * (1.0 - before) + at_high * (1.0 - after) + weight
-            axis.far[t] = at_low * before + at_high * after - weight
-    if low >= 0 and high <= <double>(request.size - 1):
+            add_slopes_of_integral(axis, t, &stretch, bin, weight, request, g)
+    if stretch.low >= 0 and stretch.high <= <double>(request.size - 1):
         total = 1.0
     close_line(axis, at, line_first, min(total, 1.0), 1.0, request.single)
     return 0

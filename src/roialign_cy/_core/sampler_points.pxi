@@ -150,24 +150,21 @@ cdef inline double add_sample(
 ) noexcept nogil:
     """Add what a sample reads of the map to a line; returns the sum of its weights there."""
     cdef Py_ssize_t t
-    cdef double added = 0.0
     cdef bint is_sloped = axis.near != NULL and not sample.is_clamped
-    if is_on_map(sample.cell, request):
+    # Slopes are those from the right: there is a second cell also where its weight is 0.
+    cdef bint has_two = sample.fraction > 0 or is_sloped
+    if sample.cell >= 0:
         t = add_tap(axis, at, line_first, sample.cell, 1.0 - sample.fraction)
-        added = 1.0 - sample.fraction
         if is_sloped:
             axis.near[t] -= sample.near
             axis.far[t] -= sample.far
-    if sample.fraction == 0 and not is_sloped:  # from the right: also where the fraction is 0
-        return added
-    if is_on_map(sample.cell + 1, request):
+    if has_two and sample.cell + 1 < request.size:
         t = add_tap(axis, at, line_first, sample.cell + 1, sample.fraction)
-        # Of two neighbours on the map the sum is 1, however they round.
-        added = 1.0 if added > 0 else sample.fraction
         if is_sloped:
             axis.near[t] += sample.near
             axis.far[t] += sample.far
-    return added
+        return 1.0 if sample.cell >= 0 else sample.fraction  # of two, however they round
+    return 1.0 - sample.fraction
 
 
 cdef void single_sample_line(

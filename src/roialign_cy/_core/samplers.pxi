@@ -84,3 +84,36 @@ cdef void fill_axis(
         if span.bin_size < 0:  # lines are in the order of the samples: some ask which is first
             reverse_lines(axis, axis.line_begin[bin_index], at.line)
     axis.distinct_end[box] = at.distinct
+
+
+cdef struct Need:
+    # Most entries that one box can take in each kind of table.
+    Py_ssize_t lines
+    Py_ssize_t taps
+    Py_ssize_t distinct
+
+
+# No table has that many entries: beyond it, sizes are as good as this, and their sums do not wrap.
+cdef Py_ssize_t MOST_ENTRIES = <Py_ssize_t>1 << 56
+
+
+cdef Need need_of(const Span *span, const Request *request, const Geometry *g) noexcept nogil:
+    """Bins follow one another, so the cells they read overlap by three at most: however many
+    samples there are, the tables of a box stay in the order of its bins and the map's size.
+    """
+    cdef Need need
+    cdef Py_ssize_t cells = request.size, samples
+    if span.samples < 0:
+        cells = end_of_cells_read(span, request, g) - first_cell_read(span, request, g)
+    cells = min(cells, MOST_ENTRIES) + 3 * min(request.bins, MOST_ENTRIES)
+    samples = 2 * cells
+    if 0 <= span.samples <= samples // request.bins:
+        samples = request.bins * span.samples
+    if request.mode == AVG:
+        need.lines = request.bins
+        need.taps = min(cells, 2 * samples)
+    else:
+        need.lines = samples
+        need.taps = 2 * samples
+    need.distinct = min(need.taps, request.size)
+    return need

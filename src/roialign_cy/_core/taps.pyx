@@ -11,7 +11,7 @@ from cython.parallel cimport prange
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memset
 
-from .arena cimport CACHE_LINE, Arena, arena_alloc, arena_in
+from .arena cimport Arena, allocate, arena_alloc, arena_in
 from .geometry cimport Geometry, Span, coordinate, make_geometry
 from .team cimport granted
 
@@ -55,10 +55,10 @@ cdef void place_axis(
     axis.distinct_end = <Py_ssize_t *>arena_alloc(arena, boxes, sizeof(Py_ssize_t))
 
 
-cdef size_t bytes_of(const Need *need, const Request *request) noexcept nogil:
+cdef double bytes_of(const Need *need, const Request *request) noexcept nogil:
     return (
-        16 * <size_t>need.lines + 24 * <size_t>need.taps + 8 * <size_t>need.distinct
-        + 17 * <size_t>request.bins
+        16.0 * <double>need.lines + 24.0 * <double>need.taps + 8.0 * <double>need.distinct
+        + 17.0 * <double>request.bins
     )
 
 
@@ -95,17 +95,17 @@ cdef Py_ssize_t measure(Job *job, Py_ssize_t most, Place *places) noexcept nogil
     """Find how many boxes make this batch, and where the tables of each begin."""
     cdef Py_ssize_t k = 0
     cdef Need y_need, x_need
-    cdef size_t used = 0
+    cdef double used = 0
     cdef const char *roi
     memset(&job.y_total, 0, sizeof(Cursor))
     memset(&job.x_total, 0, sizeof(Cursor))
-    while k < most and (k == 0 or used < job.most_bytes):
+    while k < most and (k == 0 or used < <double>job.most_bytes):
         roi = job.rois + job.target[k] * job.stride
         places[k].y_span = make_span(roi, &job.y, &job.geometry)
         places[k].x_span = make_span(roi, &job.x, &job.geometry)
         places[k].y, places[k].x = job.y_total, job.x_total
-        y_need = need_of(&places[k].y_span, &job.y)
-        x_need = need_of(&places[k].x_span, &job.x)
+        y_need = need_of(&places[k].y_span, &job.y, &job.geometry)
+        x_need = need_of(&places[k].x_span, &job.x, &job.geometry)
         advance(&job.y_total, &y_need)
         advance(&job.x_total, &x_need)
         used += bytes_of(&y_need, &job.y) + bytes_of(&x_need, &job.x) + sizeof(Place)
@@ -184,7 +184,7 @@ def sort_boxes(rois, Py_ssize_t height, Py_ssize_t width, spec, order):
     try:
         PyObject_GetBuffer(order, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         try:
-            ranks = <Rank *>malloc((view.shape[0] + 1) * sizeof(Rank))
+            ranks = <Rank *>allocate(view.shape[0], sizeof(Rank))
             if ranks == NULL:
                 raise MemoryError("no memory for the order of the boxes")
             job = make_job(spec, &view, height, width, False, False, &unused)
@@ -281,10 +281,10 @@ cdef class Taps:
                 boxes = measure(job, most, places)
                 arena = arena_in(NULL)
                 place_tables(job, boxes, &arena)
-                self.memory = malloc(arena.used + CACHE_LINE)
+                self.memory = allocate(1, arena.used)
             if self.memory == NULL:
                 raise MemoryError("no memory for the boxes' taps")
-            arena = arena_in(<char *>self.memory)
+            arena = arena_in(self.memory)
             place_tables(job, boxes, &arena)
             num_threads = granted(num_threads) if boxes >= BOXES_WORTH_THREADS else 1
             if num_threads > 1:

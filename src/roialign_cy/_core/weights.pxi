@@ -31,15 +31,19 @@ cdef inline double next_below(double x, bint single) noexcept nogil:
     return of_double.value
 
 
-cdef void round_weights(
+cdef inline void round_weights(
     double *weight, Py_ssize_t count, double share, bint single
 ) noexcept nogil:
     """Round to the working type so that the sum is ``share``; what is positive stays so.
 
+    A share of 1 is always met. One below is rounded down, and now and then missed by another unit
+    in the last place: where the halfway case rounds to even, no weight leads there.
+
     Each weight becomes the number nearest to it that takes the sum in the working type to where
     the sum in double precision is, rounded. Means of noise over lines of 10 to 100 cells have a
     root mean squared error of 6.6e-8 then in float32 (weights that are rounded one by one have
-    1.9e-8, and do not sum to 1).
+    1.9e-8, and do not sum to 1). ``single`` is a constant where this is called: sums of floats
+    then need no double.
     """
     cdef double total = 0.0, running = 0.0, carry = 0.0, target, before, rounded
     cdef double most = in_working_type(share, single)
@@ -72,7 +76,10 @@ cdef void round_weights(
 
 
 cdef double step_to(double target, double total, double weight, bint single) noexcept nogil:
-    """The positive number next to ``weight`` that takes ``total`` to ``target`` when it rounds."""
+    """The positive number next to ``weight`` that takes ``total`` to ``target`` when it rounds.
+
+    Or to the number before that, where none does.
+    """
     cdef double spacing = target - next_below(target, single)
     cdef double step = in_working_type(target - total, single)
     # Half the spacing is how far a sum may lie from what it rounds to.

@@ -180,14 +180,23 @@ class IntegralAxis(Axis):
         """Where a section begins and ends."""
         return self.start + section * self.section, self.start + (section + 1) * self.section
 
+    def is_between_cells(self, section: int) -> bool:
+        """Whether the map is linear in a section, which may be as narrow as a point."""
+        low, high = self.ends(section)
+        return high <= math.floor(low) + 1
+
     def weight(self, section: int, cell: int) -> float:
         """Average the hat of a cell over a section."""
         low, high = self.ends(section)
-        total = 0.0
-        for left, right in (cell - 1, cell), (cell, cell + 1):
-            a, b = max(low, left), min(high, right)
-            if a < b:  # the trapezoid between them: no difference of integrals, which cancels
-                total += (b - a) / self.section * (1 - abs((a + b) / 2 - cell))
+        if self.is_between_cells(section):
+            total = max(1 - abs((low + high) / 2 - cell), 0.0)
+        else:
+            total = 0.0
+            for left, right in (cell - 1, cell), (cell, cell + 1):
+                a, b = max(low, left), min(high, right)
+                if a < b:  # the trapezoid between them: no difference of integrals, which cancels
+                    total += (b - a) * (1 - abs((a + b) / 2 - cell))
+            total /= high - low
         return total if total >= SMALLEST_FRACTION else 0.0
 
     def numbers(self, section: int, size: int) -> range:
@@ -203,12 +212,14 @@ class IntegralAxis(Axis):
         """Weigh a cell."""
         low, high = self.ends(section)
         weight = self.weight(section, i)
-        # The section's two ends move, and what is divided by grows.
-        by_low, by_high = (max(1 - abs(end - i), 0) / self.section for end in (low, high))
-        by_extent = weight / self.section / self.sections
+        if self.is_between_cells(section):
+            by_low = by_high = -0.5 if i <= low else 0.5
+        else:
+            by_low = (weight - max(1 - abs(low - i), 0)) / (high - low)
+            by_high = (max(1 - abs(high - i), 0) - weight) / (high - low)
         before, after = section / self.sections, (section + 1) / self.sections
-        by_near = by_high * (1 - after) - by_low * (1 - before) + by_extent
-        by_far = by_high * after - by_low * before - by_extent
+        by_near = by_low * (1 - before) + by_high * (1 - after)
+        by_far = by_low * before + by_high * after
         return Sample(
             float(i), ((i, weight),), ((i, by_near * self.scale),), ((i, by_far * self.scale),)
         )

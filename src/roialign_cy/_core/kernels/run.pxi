@@ -44,17 +44,17 @@ def box_gradient(grad_output, features, out, Taps taps, int num_threads, chosen)
     cdef View grads = View(grad_output)
     cdef View source = View(features)
     cdef Call call = call_of(BOX_GRADIENT, grads, &source.array, taps)
-    cdef Py_ssize_t size = call.boxes * call.blocks * 4 * sizeof(double)
+    cdef size_t of_a_box = bytes_for(call.blocks, 4 * sizeof(double))
     cdef Py_buffer target
     call.features = source.array
     # No typed memoryview: their code would be a third of every kernel module.
     PyObject_GetBuffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
     call.sides = <double *>target.buf
-    call.block_sides = <double *>malloc(size)
+    call.block_sides = <double *>allocate(call.boxes, of_a_box)
     try:
         if call.block_sides == NULL:
             raise MemoryError("no memory for the gradient with respect to the boxes")
-        memset(call.block_sides, 0, size)
+        memset(call.block_sides, 0, call.boxes * of_a_box)
         run_call(&call, num_threads, chosen)
         with nogil:
             add_blocks(&call)
@@ -69,9 +69,10 @@ cdef int run_call(const Call *call, int num_threads, chosen) except -1:
     cdef Packed packed
     cdef Arena arena
     cdef Task *tasks = NULL
-    cdef char *tables = NULL
+    cdef void *tables = NULL
     cdef char *scratch = NULL
-    cdef Py_ssize_t images, blocks, size, count, t
+    cdef Py_ssize_t images, blocks, count, t
+    cdef size_t size
     with nogil:
         images = images_with_work(call)
         schedule = make_schedule(call, images, &overrides, &num_threads)
@@ -79,9 +80,9 @@ cdef int run_call(const Call *call, int num_threads, chosen) except -1:
         size = workspace_bytes(call, &schedule)
         arena = arena_in(NULL)
         lay_out_packed(&packed, &arena, call, &schedule)
-        tables = <char *>malloc(arena.used + CACHE_LINE)
-        tasks = <Task *>malloc(images * blocks * schedule.splits * sizeof(Task))
-        scratch = <char *>malloc(num_threads * size)
+        tables = allocate(1, arena.used)
+        tasks = <Task *>allocate(images * blocks * schedule.splits, sizeof(Task))
+        scratch = <char *>allocate(num_threads, size)
     try:
         if tasks == NULL or scratch == NULL or tables == NULL:
             raise MemoryError("no memory to pool in")
