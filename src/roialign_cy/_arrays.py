@@ -219,7 +219,8 @@ def check_memory(out: Any, **inputs: Any) -> None:
         return
     if not memory.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
-    if any(n > 1 and step == 0 for n, step in zip(memory.shape, memory.strides, strict=True)):
+    steps = zip(memory.shape, memory.strides, strict=True)
+    if memory.size and any(n > 1 and step == 0 for n, step in steps):
         raise ValueError("out must not overlap itself, got an array with a stride of 0")
     for name, array in inputs.items():
         other = _memory(array)

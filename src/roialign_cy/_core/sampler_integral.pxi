@@ -40,7 +40,9 @@ cdef inline double integral_between(double low, double high, double cell) noexce
 cdef inline double integral_weight(const Stretch *stretch, double cell) noexcept nogil:
     cdef double low = stretch.low, high = stretch.high, weight
     if stretch.is_between_cells:
-        weight = hat((low + high) / 2.0 - cell)
+        weight = (low + high) / 2.0 - floor(low)  # of the upper of the two
+        if cell <= low:
+            weight = 1.0 - weight
     else:
         weight = integral_between(max(low, cell - 1.0), min(high, cell), cell)
         weight += integral_between(max(low, cell), min(high, cell + 1.0), cell)

@@ -189,7 +189,9 @@ class IntegralAxis(Axis):
         """Average the hat of a cell over a section."""
         low, high = self.ends(section)
         if self.is_between_cells(section):
-            total = max(1 - abs((low + high) / 2 - cell), 0.0)
+            total = (low + high) / 2 - math.floor(low)  # of the upper of the two
+            if cell <= low:
+                total = 1 - total
         else:
             total = 0.0
             for left, right in (cell - 1, cell), (cell, cell + 1):
