@@ -78,7 +78,7 @@ BUFFER = np.zeros((2, 6, 6, 8), np.float32)
         ({"out": [1]}, TypeError, "out must be a NumPy array"),
         ({"out": read_only(FEATURES.copy())}, ValueError, "out must be writeable"),
         ({"out": BUFFER[:, 2:5], "features": BUFFER[:, :3]}, ValueError, "not overlap features"),
-        ({"out": GRADS}, ValueError, "out must have the shape"),
+        ({"out": GRADS.copy()}, ValueError, "out must have the shape"),
         (
             {"out": BUFFER[:, :3], "grad_output": BUFFER[:, :3, :2, :4]},
             ValueError,

@@ -112,19 +112,18 @@ def roi_align(
     _require_runnable(chosen, spec, "roi_align")
     if out is not None:
         require_kind(out, "out", features, chosen)
+        _arrays.check_memory(out, features=features, rois=rois)
     features = _plain(features, "features")
     _arrays.check_features(features, layout)
-    maps, target = _arrays.as_nchw(features, spec), _arrays.as_nchw(out, spec)
-    boxes = rois
-    if isinstance(maps, np.ndarray):
+    maps, boxes = _arrays.as_nchw(features, spec), rois
+    if isinstance(features, np.ndarray):
         boxes = _arrays.check_rois(rois, len(maps), spec)
         shape = spec.output_shape(len(boxes), maps.shape[1])
         if out is None:
-            target = _new_output(shape, maps.dtype, spec)
+            out = _arrays.new_array(shape, maps.dtype, spec)
         else:
-            _arrays.check_out(target, shape, maps.dtype, spec)
-    if out is not None:
-        _arrays.check_memory(out, features=features, rois=rois)
+            _arrays.check_out(_arrays.as_nchw(out, spec), shape, maps.dtype, spec)
+    target = _arrays.as_nchw(out, spec)
     result = chosen.roi_align((maps,), boxes, None, spec, target)
     return _arrays.as_given(result, spec) if out is None else out
 
@@ -284,6 +283,7 @@ def roi_align_backward(
         require_kind(features, "features", grad_output, chosen)
     if out is not None:
         require_kind(out, "out", grad_output, chosen)
+        _arrays.check_memory(out, grad_output=grad_output, rois=rois, features=features)
     grad_output = _plain(grad_output, "grad_output")
     features = _plain(features, "features")
     _arrays.check_features(grad_output, layout, "grad_output")
@@ -298,36 +298,22 @@ def roi_align_backward(
         raise ValueError(f"out must be None where wrt names several gradients, got {wrt!r}")
     for operation in operations:
         _require_runnable(chosen, spec, operation)
+    grads, target = _arrays.as_nchw(grad_output, spec), _arrays.as_nchw(out, spec)
     maps: Any = None if features is None else (_arrays.as_nchw(features, spec),)
-    target = _arrays.as_nchw(out, spec)
-    if out is not None and operations == ("feature_gradient",):
-        target = (target,)
-    grads, shapes = _arrays.as_nchw(grad_output, spec), (_arrays.nchw_shape(shape, spec),)
-    boxes = rois
+    shapes, boxes = (_arrays.nchw_shape(shape, spec),), rois
     if isinstance(grads, np.ndarray):
         boxes = _arrays.check_rois(rois, shapes[0][0], spec)
-        for operation in operations:
-            _arrays.check_gradient(operation, grads, boxes, shapes, spec, maps, target)
-    if out is not None:
-        _arrays.check_memory(out, grad_output=grad_output, rois=rois, features=features)
+        # Of several there is no out, and the rest is the same for each.
+        _arrays.check_gradient(operations[0], grads, boxes, shapes, spec, maps, target)
     results = []
     for operation in operations:
         if operation == "feature_gradient":
-            (result,) = chosen.feature_gradient(grads, boxes, None, shapes, spec, maps, target)
+            targets = None if out is None else (target,)
+            (result,) = chosen.feature_gradient(grads, boxes, None, shapes, spec, maps, targets)
         else:
             result = chosen.box_gradient(grads, boxes, None, maps, spec, target)
         results.append(_arrays.as_given(result, spec) if out is None else out)
     return results[0] if isinstance(wrt, str) else tuple(results)
-
-
-def _new_output(shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec) -> Any:
-    try:
-        return _arrays.new_maps(shape, dtype, spec)
-    except ValueError:
-        raise ValueError(
-            "output_size must give an array that can exist, got shape "
-            f"{_arrays.given_shape(shape, spec)}"
-        ) from None
 
 
 def _plain(array: Any, name: str) -> Any:

@@ -57,6 +57,22 @@ def given_shape(shape: tuple[int, ...], spec: CallSpec) -> tuple[int, ...]:
     return shape
 
 
+def new_array(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    spec: CallSpec,
+    make: Callable[[tuple[int, ...], np.dtype[Any]], Any] = np.empty,
+) -> Any:
+    """Allocate `as_given` of `new_maps`."""
+    given = given_shape(shape, spec) if spec.channels_last else shape
+    try:
+        return make(given, _native(dtype))
+    except ValueError:
+        raise ValueError(
+            f"output_size must give an array that can exist, got shape {given}"
+        ) from None
+
+
 def new_maps(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
@@ -74,10 +90,12 @@ def new_maps(
     spec : CallSpec
     make : callable, default `numpy.empty`
         What allocates, given a shape and a dtype: `cupy.empty`, `numpy.zeros`.
+
+    Returns
+    -------
+    array
     """
-    # Asking a dtype costs less than a conversion that changes nothing.
-    native = dtype if dtype.isnative else dtype.newbyteorder("=")
-    return as_nchw(make(given_shape(shape, spec), native), spec)
+    return as_nchw(new_array(shape, dtype, spec, make), spec)
 
 
 def check_features(features: Any, layout: str, name: str = "features") -> None:
@@ -167,34 +185,36 @@ def check_gradient(
     Parameters
     ----------
     operation : {"feature_gradient", "box_gradient"}
-    grad_output, rois, shapes, spec, features, out
-        As that method of a backend gets them; of the (K, 5) boxes, values are not looked at.
+    grad_output, rois, shapes, spec, features
+        As a backend's method gets them; the values of the (K, 5) boxes are not looked at.
+    out : array or None
+        What that operation is to write.
     """
-    expected = spec.output_shape(len(rois), shapes[0][1])
+    (shape,), dtype = shapes, grad_output.dtype
+    expected = spec.output_shape(len(rois), shape[1])
     if grad_output.shape != expected:
         raise ValueError(
             f"grad_output must have the shape {given_shape(expected, spec)} for these rois and "
             f"input_shape, got {given_shape(grad_output.shape, spec)}"
         )
-    for array, shape in zip(features or (), shapes, strict=features is not None):
-        check_features(array, "NHWC" if spec.channels_last else "NCHW")
-        if array.shape != shape:
+    if features is not None:
+        (maps,) = features
+        check_features(maps, "NHWC" if spec.channels_last else "NCHW")
+        if maps.shape != shape:
             raise ValueError(
                 f"features must have the shape input_shape = {given_shape(shape, spec)}, "
-                f"got {given_shape(array.shape, spec)}"
+                f"got {given_shape(maps.shape, spec)}"
             )
-        dtype = grad_output.dtype.newbyteorder("=")
-        if array.dtype.newbyteorder("=") != dtype:
+        if maps.dtype != dtype and _native(maps.dtype) != _native(dtype):
             raise TypeError(
-                f"features must have the dtype of grad_output, {dtype}, got {array.dtype}"
+                f"features must have the dtype of grad_output, {_native(dtype)}, got {maps.dtype}"
             )
     if out is None:
         return
     if operation == "box_gradient":
         check_out(out, (len(rois), 4), rois.dtype, spec)
     else:
-        for array, shape in zip(out, shapes, strict=True):
-            check_out(array, shape, grad_output.dtype, spec)
+        check_out(out, shape, dtype, spec)
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec) -> None:
@@ -203,9 +223,8 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], spec: Call
     if out.shape != shape:
         expected, got = given_shape(shape, spec), given_shape(out.shape, spec)
         raise ValueError(f"out must have the shape {expected}, got {got}")
-    native = dtype.newbyteorder("=")
-    if out.dtype != native:
-        raise ValueError(f"out must have the dtype {native}, got {out.dtype}")
+    if out.dtype != _native(dtype):
+        raise ValueError(f"out must have the dtype {_native(dtype)}, got {out.dtype}")
 
 
 def check_memory(out: Any, **inputs: Any) -> None:
@@ -226,6 +245,11 @@ def check_memory(out: Any, **inputs: Any) -> None:
         other = _memory(array)
         if other is not None and _share_memory(memory, other):
             raise ValueError(f"out must not overlap {name}, which it shares memory with")
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    # To ask first costs less than a change that changes nothing.
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
 def _memory(array: Any) -> NDArray[Any] | None:

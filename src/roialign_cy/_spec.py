@@ -79,12 +79,15 @@ class CallSpec:
 
 def make_wrt(wrt: str | tuple[str, ...]) -> tuple[str, ...]:
     """Check what gradients are asked for; the operations that compute them come back."""
-    names = tuple(wrt) if isinstance(wrt, tuple | list) else (wrt,)
+    names = (wrt,) if isinstance(wrt, str) else wrt
+    if not isinstance(names, tuple):
+        names = tuple(names) if isinstance(names, list) else (names,)
     for name in names:
-        require_choice("wrt", name, WRT)
+        if not isinstance(name, str) or name not in WRT:
+            require_choice("wrt", name, WRT)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"wrt must name each gradient once, and at least one, got {wrt!r}")
-    return tuple(WRT[name] for name in names)
+    return tuple([WRT[name] for name in names])
 
 
 def make_output_size(output_size: int | tuple[int, int]) -> tuple[int, int]:

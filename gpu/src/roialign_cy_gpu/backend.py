@@ -85,16 +85,17 @@ class GpuBackend:
         """Gradient with respect to the features; see `roialign_cy.backends.Backend`."""
         from . import _backward, _checks
 
+        target = None if out is None else out[0]
         if isinstance(grad_output, np.ndarray):
             grads, boxes, maps = _arguments_to_device(grad_output, rois, features, spec)
             (result,) = self.feature_gradient(grads, boxes, levels, shapes, spec, maps, None)
-            return (_to_host(result, spec, None if out is None else out[0]),)
+            return (_to_host(result, spec, target),)
         with grad_output.device:
             rois = _checks.check_gradient(
-                "feature_gradient", grad_output, rois, shapes, spec, features, out
+                "feature_gradient", grad_output, rois, shapes, spec, features, target
             )
             call = _backward.Call(grad_output, rois, shapes, spec, features)
-            return (call.feature_gradient(None if out is None else out[0]),)
+            return (call.feature_gradient(target),)
 
     def box_gradient(
         self,
