@@ -1,4 +1,4 @@
-"""Sizes without bound, which arrays with strides of 0 have for free: memory is refused, not missed."""
+"""Sizes without bound, which arrays with strides of 0 have for free: refused, not overrun."""
 
 import numpy as np
 import pytest

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from allowed import allowed
+from allowed import allowed, what_the_backend_offers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -59,21 +59,21 @@ class Call:
         """Pool, channels first whatever the layout."""
         features = self.features if features is None else features
         is_last = self.layout == "NHWC"
-        output = ra.roi_align(
-            np.moveaxis(features, 1, -1) if is_last else features,
-            self.rois if rois is None else rois,
-            self.output_size,
-            **allowed(
-                {
-                    "convention": self.convention,
-                    "mode": self.mode,
-                    "sampling_ratio": self.sampling_ratio,
-                }
-            ),
-            spatial_scale=self.spatial_scale,
-            layout=self.layout,
-            backend=backend,
-        )
+        options = {
+            "convention": self.convention,
+            "mode": self.mode,
+            "sampling_ratio": self.sampling_ratio,
+            "spatial_scale": self.spatial_scale,
+            "layout": self.layout,
+            "backend": backend,
+        }
+        with what_the_backend_offers():
+            output = ra.roi_align(
+                np.moveaxis(features, 1, -1) if is_last else features,
+                self.rois if rois is None else rois,
+                self.output_size,
+                **allowed(options),
+            )
         return np.moveaxis(output, -1, 1) if is_last else output
 
 
