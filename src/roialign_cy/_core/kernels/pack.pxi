@@ -131,7 +131,7 @@ cdef void unpack_cells(
                     with_one_nan_in_lanes(load_lanes(cells)),
                 )
                 cells += LANES
-    else:
+    elif stored or has_nan(cells, count):
         for i in range(channels):
             for r in range(rows):
                 address = out + i * channel_stride + r * row_stride
@@ -139,3 +139,18 @@ cdef void unpack_cells(
                     store_element(
                         address + c * col_stride, stored, cells[(r * cols + c) * LANES + i]
                     )
+    else:
+        for i in range(channels):
+            for r in range(rows):
+                address = out + i * channel_stride + r * row_stride
+                for c in range(cols):
+                    (<real *>(address + c * col_stride))[0] = cells[(r * cols + c) * LANES + i]
+
+
+cdef inline bint has_nan(const real *cells, Py_ssize_t count) noexcept nogil:
+    """Also where lanes that hold no channel do: that only costs time."""
+    cdef lanes_mask nan = no_lanes()
+    cdef Py_ssize_t j
+    for j in range(count):
+        nan = or_nan(nan, load_lanes(cells + j * LANES), load_lanes(cells + j * LANES))
+    return is_any(nan)
