@@ -132,6 +132,14 @@ def test_one_array_of_boxes_per_image():
         pool(features, [cupy.zeros((1, 5)), []])
 
 
+def test_one_array_for_each_box():
+    features, rois, _ = arrays()
+    boxes = list(cupy.asarray(rois))
+    np.testing.assert_array_equal(pool(cupy.asarray(features), boxes).get(), expected())
+    with pytest.raises(ValueError, match=r"rois must have the shape \(K, 5\), got \(16, 4\)"):
+        pool(cupy.asarray(features), [box[1:] for box in boxes])
+
+
 def test_boxes_of_the_host_are_validated():
     features, rois, _ = arrays()
     features = cupy.asarray(features)

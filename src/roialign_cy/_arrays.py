@@ -27,6 +27,10 @@ def as_nchw(array: Any, spec: CallSpec) -> Any:
         With four axes, in the order of the call's ``layout``. What has another number of axes,
         or none, is given back as it is.
     spec : CallSpec
+
+    Returns
+    -------
+    array or None
     """
     if spec.channels_last and getattr(array, "ndim", 0) == 4:
         return array.transpose(0, 3, 1, 2)
@@ -34,7 +38,18 @@ def as_nchw(array: Any, spec: CallSpec) -> Any:
 
 
 def as_given(array: Any, spec: CallSpec) -> Any:
-    """View maps NCHW with their axes in the order of the call's ``layout``: undo `as_nchw`."""
+    """View maps NCHW with their axes in the order of the call's ``layout``: undo `as_nchw`.
+
+    Parameters
+    ----------
+    array : array or None
+        What has another number of axes than four is given back as it is.
+    spec : CallSpec
+
+    Returns
+    -------
+    array or None
+    """
     if spec.channels_last and getattr(array, "ndim", 0) == 4:
         return array.transpose(0, 2, 3, 1)
     return array
@@ -121,7 +136,23 @@ def as_ndarray(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def check_rois(rois: Any, num_images: int, spec: CallSpec) -> NDArray[np.floating]:
-    """``rois`` as a (K, 5) array whose every box can be pooled."""
+    """Check boxes on the host: every one can be pooled.
+
+    Parameters
+    ----------
+    rois, num_images
+        As for `normalise_rois`.
+    spec : CallSpec
+
+    Returns
+    -------
+    ndarray of shape (K, 5)
+
+    Raises
+    ------
+    ValueError, TypeError
+        With the texts of `roi_align`.
+    """
     boxes = normalise_rois(rois, num_images)
     require_poolable(boxes, num_images, spec, "rois", is_list_per_image(rois))
     return boxes
@@ -218,7 +249,18 @@ def check_gradient(
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec) -> None:
-    """Raise unless ``out`` has the shape (maps: NCHW) and the dtype, in native byte order."""
+    """Raise unless ``out`` has the shape and dtype of the result.
+
+    Parameters
+    ----------
+    out : array
+        Maps NCHW, or (K, 4).
+    shape : tuple of int
+    dtype : numpy.dtype
+        Of which ``out`` has to have the native byte order.
+    spec : CallSpec
+        The layout in which the error's text has the shapes.
+    """
     require_bare(type(out), "out")
     if out.shape != shape:
         expected, got = given_shape(shape, spec), given_shape(out.shape, spec)

@@ -14,9 +14,20 @@ if TYPE_CHECKING:
 
 
 def normalise_rois(rois: Any, num_images: int, name: str = "rois") -> NDArray[np.floating]:
-    """What a caller passes as ``rois``, as a (K, 5) array of native float16, 32 or 64.
+    """Give what a caller passes as ``rois`` as rows ``[batch_index, x1, y1, x2, y2]``.
 
-    Values are not looked at.
+    Parameters
+    ----------
+    rois : array_like of shape (K, 5), or list of N array_like of shape (K_i, 4)
+        Values are not looked at.
+    num_images : int
+    name : str, default "rois"
+        What the caller knows them as.
+
+    Returns
+    -------
+    ndarray of shape (K, 5)
+        A copy, in native float16, float32 or float64.
     """
     if is_list_per_image(rois):
         require_entry_per_image(rois, num_images, name)

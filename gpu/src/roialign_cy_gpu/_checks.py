@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
-from roialign_cy import boxes
 from roialign_cy.backends import kit
 
 if TYPE_CHECKING:
@@ -42,53 +41,44 @@ def check_gradient(
 def check_rois(rois: Any, num_images: int, spec: CallSpec) -> Any:
     """``rois`` as a CuPy array of shape (K, 5) and floating dtype."""
     if isinstance(rois, list | tuple) and any(isinstance(entry, cupy.ndarray) for entry in rois):
-        rois = _from_list(rois, num_images)
-    if not isinstance(rois, cupy.ndarray):
+        rows = _joined([cupy.asarray(entry) for entry in rois], num_images)
+    elif isinstance(rois, cupy.ndarray):
+        require_device("rois", rois)
+        like = kit.normalise_rois(_zeros_like(rois), num_images)
+        rows = rois.reshape(like.shape).astype(like.dtype, copy=False)
+        if any(stride % rows.itemsize for stride in rows.strides):
+            rows = cupy.ascontiguousarray(rows)
+    else:
         # Numbers of the host: looking at them costs nothing, so they are checked as always.
         return cupy.asarray(kit.check_rois(rois, num_images, spec))
-    require_device("rois", rois)
-    if kit.is_no_boxes(rois.shape):
-        rois = rois.reshape(0, 5)
-    if rois.ndim != 2 or rois.shape[1] != 5:
-        raise ValueError(kit.wrong_shape("rois", rois.shape, num_images))
-    rois = _floating("rois", rois)
-    if any(stride % rois.itemsize for stride in rois.strides):
-        rois = cupy.ascontiguousarray(rois)
     if _is_validating():
-        kit.check_rois(cupy.asnumpy(rois), num_images, spec)
-    return rois
-
-
-def _from_list(entries: Any, num_images: int) -> Any:
-    """One (K_i, 4) array per image as one (K, 5) array, by the rules of `boxes.from_list`."""
-    kit.require_entry_per_image(entries, num_images, "rois")
-    arrays = []
-    for index, entry in enumerate(entries):
-        array = cupy.asarray(entry)
-        if array.size == 0 and array.ndim <= 2:
-            continue
-        if array.ndim != 2 or array.shape[1] != 4:
-            raise ValueError(kit.wrong_entry_shape(f"rois[{index}]", array.shape))
-        require_device(f"rois[{index}]", array)
-        arrays.append((index, _floating(f"rois[{index}]", array)))
-    if not arrays:
-        return cupy.empty((0, 5))
-    # The host's function chooses the dtype, so that both promote alike.
-    samples = [np.zeros((1, 4), array.dtype) for _, array in arrays]
-    dtype = boxes.from_list(samples + [[]] * (num_images - len(arrays))).dtype
-    rows = cupy.empty((sum(len(array) for _, array in arrays), 5), dtype)
-    begin = 0
-    for index, array in arrays:
-        rows[begin : begin + len(array), 0] = index
-        rows[begin : begin + len(array), 1:] = array
-        begin += len(array)
+        kit.check_rois(cupy.asnumpy(rows), num_images, spec)
     return rows
 
 
-def _floating(name: str, array: Any) -> Any:
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be floats or integers, got dtype {array.dtype}")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+def _joined(entries: list[Any], num_images: int) -> Any:
+    """A list on the device, an entry per image or a row per box, as one (K, 5) array."""
+    for index, entry in enumerate(entries):
+        require_device(f"rois[{index}]", entry)
+    like = kit.normalise_rois([_zeros_like(entry) for entry in entries], num_images)
+    rows = cupy.empty(like.shape, like.dtype)
+    if not any(entry.ndim == 2 for entry in entries):
+        if rows.size:
+            rows[...] = cupy.stack(entries)
+        return rows
+    begin = 0
+    for index, entry in enumerate(entries):
+        end = begin + entry.size // 4
+        if entry.size:
+            rows[begin:end, 0] = index
+            rows[begin:end, 1:] = entry
+        begin = end
+    return rows
+
+
+def _zeros_like(array: Any) -> np.ndarray:
+    """What the host can know of an array: its shape and dtype, by which it is checked there."""
+    return np.broadcast_to(np.zeros((), array.dtype), array.shape)
 
 
 def require_device(name: str, array: Any) -> None:
