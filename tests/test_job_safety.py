@@ -588,3 +588,37 @@ def test_a_damaged_chunk(codec, damage):
         chunk.write_bytes(bytes(value ^ 255 for value in content))
     assert_refused(run("pool", "m.zarr", "rois.npy", "-o", "out.npy"), "cannot read 'm.zarr'")
     assert names() == {"m.zarr"}
+
+
+@pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (1, 40, 90, 90))])
+@pytest.mark.parametrize("in_a_group", [False, True])
+def test_a_short_chunk_of_blosc_is_not_read_beyond_its_end(zarr_format, shards, in_a_group):
+    zarr = pytest.importorskip("zarr", reason=NEEDS_ZARR)
+    # Of what was only copied any bytes can be "unpacked": Blosc itself never notices.
+    copied = {"cname": "lz4", "clevel": 0}
+    codec = zarr.codecs.BloscCodec(**copied)
+    if zarr_format == 2:
+        numcodecs = pytest.importorskip("numcodecs")
+        codec = numcodecs.Blosc(**copied)
+    zarr.create_array(
+        "m.zarr",
+        name="maps" if in_a_group else None,
+        data=np.load("maps.npy"),
+        chunks=(1, 40, 90, 90),
+        shards=shards,
+        compressors=codec,
+        zarr_format=zarr_format,
+    )
+    command = ["pool", "m.zarr", "rois.npy", "-o", "out.npy"]
+    assert run(*command).exit_code == 0
+    Path("out.npy").unlink()
+    (chunk,) = Path("m.zarr").rglob("1/0/0/0" if zarr_format == 3 else "1.0.0.0")
+    content = bytearray(chunk.read_bytes())
+    if shards:
+        size = int.from_bytes(content[12:16], "little")
+        content[12:16] = (size + 1).to_bytes(4, "little")
+    else:
+        del content[-1]
+    chunk.write_bytes(content)
+    assert_refused(run(*command), "cannot read 'm.zarr': a chunk of it was cut short")
+    assert names() == {"m.zarr"}

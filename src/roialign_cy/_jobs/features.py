@@ -232,14 +232,17 @@ def _unpack(path: Path, name: str | None, stack: ExitStack) -> IO[bytes]:
 def _open_zarr(path: Path, name: str | None, most_bytes: int) -> tuple[Callable[[], Any], Path]:
     import zarr
 
-    try:
-        found = zarr.open(path, mode="r")
-    except Exception as error:
-        raise cannot("read", path, error) from error
-    if isinstance(found, zarr.Group):
-        found = found[_only(path, dict(found.arrays()), name)]
-    elif name is not None:
-        raise FileError(f"{str(path)!r} holds one array only, not {name!r}")
+    from .blosc import refuse_short_chunks
+
+    with refuse_short_chunks():
+        try:
+            found = zarr.open(path, mode="r")
+        except Exception as error:
+            raise cannot("read", path, error) from error
+        if isinstance(found, zarr.Group):
+            found = found[_only(path, dict(found.arrays()), name)]
+        elif name is not None:
+            raise FileError(f"{str(path)!r} holds one array only, not {name!r}")
     chunk_bytes = math.prod(found.chunks) * found.dtype.itemsize
     check_size(f"its chunks of {found.chunks}", chunk_bytes, most_bytes)
     return lambda: found, path / found.path
