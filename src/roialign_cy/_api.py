@@ -113,7 +113,7 @@ def roi_align(
     if out is not None:
         require_kind(out, "out", features, chosen)
         _arrays.check_memory(out, features=features, rois=rois)
-    features = _plain(features, "features")
+    features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(features, layout)
     maps, boxes = _arrays.as_nchw(features, spec), rois
     if isinstance(features, np.ndarray):
@@ -284,8 +284,8 @@ def roi_align_backward(
     if out is not None:
         require_kind(out, "out", grad_output, chosen)
         _arrays.check_memory(out, grad_output=grad_output, rois=rois, features=features)
-    grad_output = _plain(grad_output, "grad_output")
-    features = _plain(features, "features")
+    grad_output = _arrays.as_ndarray(grad_output, "grad_output")
+    features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(grad_output, layout, "grad_output")
     sections = _sections(grad_output, layout)
     spec = make_spec(sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads)
@@ -314,13 +314,6 @@ def roi_align_backward(
             result = chosen.box_gradient(grads, boxes, None, maps, spec, target)
         results.append(_arrays.as_given(result, spec) if out is None else out)
     return results[0] if isinstance(wrt, str) else tuple(results)
-
-
-def _plain(array: Any, name: str) -> Any:
-    """No subclasses of NumPy's array: a matrix would index its own way."""
-    if type(array) is np.ndarray or not isinstance(array, np.ndarray):
-        return array
-    return _arrays.as_ndarray(array, name)
 
 
 def _sections(grad_output: Any, layout: str) -> tuple[int, int]:

@@ -129,8 +129,13 @@ def check_features(features: Any, layout: str, name: str = "features") -> None:
         raise ValueError(f"{name} must have four axes ({layout}), got shape {features.shape}")
 
 
-def as_ndarray(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """A NumPy array as one of NumPy's own class: a matrix would index its own way."""
+def as_ndarray(array: Any, name: str) -> Any:
+    """A NumPy array as one of NumPy's own class: a matrix would index its own way.
+
+    Arrays of other kinds are given back as they are.
+    """
+    if type(array) is np.ndarray or not isinstance(array, np.ndarray):
+        return array
     require_bare(type(array), name)
     return np.asarray(array)
 

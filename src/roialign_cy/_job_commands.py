@@ -16,8 +16,7 @@ import roialign_cy as ra
 
 from . import _jobs
 from ._command_parts import BadFileError, job_options, make_console, make_table
-
-MIB = 1 << 20
+from ._jobs import MIB
 
 
 @click.command("pool")

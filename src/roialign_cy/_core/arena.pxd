@@ -31,7 +31,7 @@ cdef struct Arena:
 
 
 cdef inline void *arena_alloc(Arena *arena, Py_ssize_t count, size_t itemsize) noexcept nogil:
-    cdef size_t here = (arena.used + 63) & ~<size_t>63  # a cache line
+    cdef size_t here = (arena.used + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE - 1)
     arena.used = min(here + bytes_for(count, itemsize), too_much())
     return NULL if arena.memory == NULL else <void *>(arena.memory + here)
 
@@ -42,5 +42,5 @@ cdef inline Arena arena_in(void *memory) noexcept nogil:
     arena.used = 0
     arena.memory = <char *>memory
     if memory != NULL:
-        arena.memory += (64 - (<size_t>memory & 63)) & 63
+        arena.memory += -<size_t>memory & <size_t>(CACHE_LINE - 1)
     return arena

@@ -8,7 +8,7 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cython.parallel cimport prange
-from libc.stdlib cimport free, malloc, qsort
+from libc.stdlib cimport free, qsort
 from libc.string cimport memset
 
 from .arena cimport Arena, allocate, arena_alloc, arena_in
@@ -214,24 +214,30 @@ cdef void rank_boxes(
         order[k] = ranks[k].box
 
 
-def rows_read(rois, Py_ssize_t height, Py_ssize_t width, spec, Py_ssize_t[:, ::1] rows):
-    """Write into ``rows`` (K, 2) the first row that each box reads and the one after its last.
+def rows_read(rois, Py_ssize_t height, Py_ssize_t width, spec, rows):
+    """Write into ``rows`` the first row that each box reads and the one after its last.
 
-    Both are 0 for a box that reads none.
+    Both are 0 for a box that reads none. ``rows`` is a new array of intp, of shape (K, 2).
     """
-    cdef Py_buffer view
+    cdef Py_buffer view, target
     cdef Job job
     cdef Tables unused
     cdef Span span
     cdef Py_ssize_t k
+    cdef Py_ssize_t *row
     PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
     try:
-        job = make_job(spec, &view, height, width, False, False, &unused)
-        with nogil:
-            for k in range(rows.shape[0]):
-                span = make_span(job.rois + k * job.stride, &job.y, &job.geometry)
-                rows[k, 0] = first_cell_read(&span, &job.y, &job.geometry)
-                rows[k, 1] = end_of_cells_read(&span, &job.y, &job.geometry)
+        PyObject_GetBuffer(rows, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        try:
+            job = make_job(spec, &view, height, width, False, False, &unused)
+            row = <Py_ssize_t *>target.buf
+            with nogil:
+                for k in range(view.shape[0]):
+                    span = make_span(job.rois + k * job.stride, &job.y, &job.geometry)
+                    row[2 * k] = first_cell_read(&span, &job.y, &job.geometry)
+                    row[2 * k + 1] = end_of_cells_read(&span, &job.y, &job.geometry)
+        finally:
+            PyBuffer_Release(&target)
     finally:
         PyBuffer_Release(&view)
 
@@ -273,7 +279,7 @@ cdef class Taps:
         cdef Job *job = <Job *>job_pointer
         cdef Py_ssize_t boxes, k
         cdef Arena arena
-        cdef Place *places = <Place *>malloc(most * sizeof(Place))
+        cdef Place *places = <Place *>allocate(most, sizeof(Place))
         try:
             if places == NULL:
                 raise MemoryError("no memory for the boxes' sample positions")

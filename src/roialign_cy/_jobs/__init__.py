@@ -1,6 +1,6 @@
 """Pooling from file to file, in steps of bounded memory, that goes on where it was killed."""
 
-from ._errors import FileError, reason
+from ._errors import MIB, FileError, reason
 from .compare import Comparison, compare, largest_step
 from .features import open_features
 from .images import open_image
@@ -9,6 +9,7 @@ from .npy import read_npy
 from .rois import read_boxes
 
 __all__ = [
+    "MIB",
     "Comparison",
     "FileError",
     "Job",

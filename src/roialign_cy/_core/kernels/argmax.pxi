@@ -108,8 +108,7 @@ cdef inline void put_points(
 
 
 cdef void find_argmax(
-    const Call *call, const Schedule *schedule, Workspace *work, Py_ssize_t box,
-    Py_ssize_t row
+    const Call *call, const Schedule *schedule, Workspace *work, Py_ssize_t box, Py_ssize_t row
 ) noexcept nogil:
     """For each bin of a row, and each channel, the number of its largest point.
 

@@ -12,8 +12,7 @@
 
 
 cdef void differentiate_tiled(
-    const Call *call, const Schedule *schedule, const Task *task,
-    Workspace *work
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work
 ) noexcept nogil:
     """Differentiate by the boxes of one task."""
     cdef const Array *features = &call.features

@@ -2,9 +2,7 @@
 
 
 cdef void differentiate_maxima(
-    const Call *call, const Schedule *schedule, const Task *task,
-    Workspace *work,
-    Py_ssize_t box,
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t x_lines = lines_of(call.x, box)

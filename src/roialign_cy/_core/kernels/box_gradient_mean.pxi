@@ -35,8 +35,7 @@ cdef inline void add_slopes(
 
 
 cdef void add_all_slopes(
-    const Workspace *work, const real *base, Py_ssize_t terms, const real *grads,
-    Py_ssize_t count,
+    const Workspace *work, const real *base, Py_ssize_t terms, const real *grads, Py_ssize_t count,
     real *near_sums, real *far_sums,
 ) noexcept nogil:
     """The same for any number of terms, at the bins that are listed in the workspace."""
@@ -79,8 +78,7 @@ cdef Py_ssize_t slopes_of(
 
 
 cdef Py_ssize_t list_non_empty(
-    const Axis *axis, Py_ssize_t box, Py_ssize_t stride, Py_ssize_t grad_stride,
-    Workspace *work
+    const Axis *axis, Py_ssize_t box, Py_ssize_t stride, Py_ssize_t grad_stride, Workspace *work
 ) noexcept nogil:
     """List the bins along an axis that read anything; returns how many."""
     cdef Py_ssize_t p, count = 0
@@ -100,8 +98,7 @@ cdef void add_up(real *sums, Py_ssize_t count) noexcept nogil:
 
 
 cdef void store_side(
-    const Call *call, const Task *task, Py_ssize_t box, int side,
-    const real *sums
+    const Call *call, const Task *task, Py_ssize_t box, int side, const real *sums
 ) noexcept nogil:
     cdef Py_ssize_t i
     cdef double total = 0

@@ -89,9 +89,6 @@ cdef Call call_of(Operation operation, View out, const Array *maps, Taps taps):
     return call
 
 
-ORDERS = ("tiled", "planar")
-
-
 cdef struct Overrides:
     # What tests may force, and nobody else: -1 (0 for splits and run) leaves it to the schedule.
     int order
@@ -108,7 +105,7 @@ cdef Overrides overrides_of(chosen):
     overrides.splits = overrides.run = 0
     if chosen is not None:
         if chosen.order is not None:
-            overrides.order = ORDERS.index(chosen.order)
+            overrides.order = PLANAR if chosen.order == "planar" else TILED
         if chosen.parallel is not None:
             overrides.parallel = chosen.parallel
         if chosen.streams is not None:

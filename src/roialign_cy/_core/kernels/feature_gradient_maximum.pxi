@@ -2,8 +2,7 @@
 
 
 cdef void add_maxima(
-    const Call *call, const Schedule *schedule, const Task *task,
-    Workspace *work, Py_ssize_t box,
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
     cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
@@ -36,8 +35,7 @@ cdef void add_maxima(
 
 
 cdef inline void add_bin(
-    const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count,
-    Py_ssize_t row,
+    const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count, Py_ssize_t row,
     lanes grad,
 ) noexcept nogil:
     """Add what a bin has for the ``row``-th of its lines along y to that line."""
@@ -70,8 +68,7 @@ cdef inline bint bin_reaches(
 
 
 cdef void add_maxima_of_plane(
-    const Call *call, const Task *task, Workspace *work, Py_ssize_t box,
-    Py_ssize_t channel,
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t box, Py_ssize_t channel
 ) noexcept nogil:
     cdef const char *features = (
         call.features.data + task.image * call.features.image + channel * call.features.channel

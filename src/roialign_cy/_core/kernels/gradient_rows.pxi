@@ -32,8 +32,7 @@ cdef inline char *row_in_map(
 
 
 cdef void open_rows(
-    const Call *call, const Task *task, Workspace *work, Py_ssize_t first,
-    Py_ssize_t last,
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t first, Py_ssize_t last
 ) noexcept nogil:
     """Have rows ``first .. last`` of the gradient in the ring, where they are not."""
     cdef const Array *map = &call.map
@@ -79,8 +78,7 @@ cdef void close_rows(
 
 
 cdef void fetch_rows(
-    const Call *call, const Task *task, Workspace *work, Py_ssize_t first,
-    Py_ssize_t last
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t first, Py_ssize_t last
 ) noexcept nogil:
     """Have rows ``first .. last`` of the features packed."""
     cdef const Array *features = &call.features
@@ -156,8 +154,7 @@ cdef inline bint lies_packed(const Array *array, Py_ssize_t channels) noexcept n
 
 
 cdef void take_grads(
-    const Call *call, const Task *task, Workspace *work, Py_ssize_t box,
-    Py_ssize_t first,
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t box, Py_ssize_t first,
     Py_ssize_t rows,
 ) noexcept nogil:
     """Have the gradients of some rows of bins of a box as cells."""

@@ -251,8 +251,7 @@ cdef void weighted_maximum(
 
 cdef Maximum largest_neighbour(
     const Call *call, const Schedule *schedule, const BoxPlan *plan, const Workspace *work,
-    Py_ssize_t y_bin,
-    Py_ssize_t x_bin,
+    Py_ssize_t y_bin, Py_ssize_t x_bin,
 ) noexcept nogil:
     cdef Py_ssize_t y_line, x_line, ty, tx
     cdef const real *source

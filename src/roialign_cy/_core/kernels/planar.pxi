@@ -7,8 +7,7 @@
 
 cdef void transpose_rows(
     const Call *call, const Schedule *schedule, const PlanarBox *planar, Row *row,
-    const Workspace *work,
-    Py_ssize_t box, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t nth,
+    const Workspace *work, Py_ssize_t box, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t nth,
 ) noexcept nogil:
     """Have the ``nth`` line of some rows of bins in the ring, each row in its lane.
 
@@ -76,8 +75,7 @@ cdef void maximum_rows(
 
 cdef void finish_maximum_rows(
     const Call *call, const Schedule *schedule, const PlanarBox *planar, const Workspace *work,
-    Py_ssize_t box,
-    Py_ssize_t first, Py_ssize_t rows,
+    Py_ssize_t box, Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
     """A sample outside the map counts as 0, and a bin without samples is 0.
 
@@ -134,8 +132,7 @@ cdef void planar_task(
 
 cdef void pool_by_rows(
     const Call *call, const Schedule *schedule, const PlanarBox *planar, Row *row,
-    const Workspace *work,
-    Py_ssize_t box, char *out,
+    const Workspace *work, Py_ssize_t box, char *out,
 ) noexcept nogil:
     """Pool the channels of a task of one box, up to LANES rows of bins at a time."""
     cdef Py_ssize_t first = 0, rows, nth, lines, r

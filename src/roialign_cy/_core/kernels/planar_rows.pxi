@@ -150,8 +150,7 @@ cdef void find_terms(const Call *call, Row *row, Py_ssize_t line) noexcept nogil
 
 cdef void interpolate_row(
     const Call *call, const Schedule *schedule, const PlanarBox *planar, const Row *row,
-    Py_ssize_t box,
-    real *values,
+    Py_ssize_t box, real *values,
 ) noexcept nogil:
     """Combine the rows of a line at the columns of the box."""
     cdef const Py_ssize_t *column = call.x.distinct + call.x.distinct_begin[box]

@@ -44,8 +44,7 @@ cdef void pack_row(
 
 cdef void write_rows(
     const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
-    const Workspace *work,
-    Py_ssize_t first, Py_ssize_t rows,
+    const Workspace *work, Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
     """Write rows of bins out; ``first`` counts from the plan's first."""
     cdef char *out = (
