@@ -43,7 +43,8 @@ class WholeBloscCodec(BloscCodec):  # type: ignore[misc]
         for chunk, _ in chunks:
             if chunk is not None:
                 _check_whole(chunk.as_numpy_array())
-        return await super().decode(chunks)
+        decoded: Iterable[Any] = await super().decode(chunks)
+        return decoded
 
 
 register_codec("blosc", WholeBloscCodec)
