@@ -29,6 +29,8 @@ pytestmark = pytest.mark.usefixtures("own_registry")
 
 MODES = ["avg", "max"]
 WRT = ["features", "rois"]
+SCRATCH = [None, 40_000]
+"""Bytes for rows that boxes share: enough for all, or for a tile of 8 x some 20 cells."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,15 @@ def test_every_way_gives_the_same_bits(way, wrt, mode, dtype, channels):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("order", ["tiled", "planar"])
-def test_memory_that_comes_as_zeros_gives_the_same_bits(order, layout, mode, monkeypatch):
+@pytest.mark.parametrize("scratch_bytes", SCRATCH)
+def test_memory_that_comes_as_zeros_gives_the_same_bits(scratch_bytes, layout, mode, monkeypatch):
     features, rois = inputs("float32", 17)
     few = slice(0, 60, 20)  # all in the first image
     arguments = grads_of("float32", 17)[few], rois[few], features, "features"
     written = Backwards(Way()).gradient(*arguments, **options_of(mode))
     assert (written == 0).mean() > 0.6
     monkeypatch.setattr(cpu, "FRESH_BYTES", 0)
-    way = Way(layout=layout, overrides=Overrides(order=order))
+    way = Way(layout=layout, overrides=Overrides(scratch_bytes=scratch_bytes))
     assert_same_bits(Backwards(way).gradient(*arguments, **options_of(mode)), written)
 
 
@@ -121,10 +123,14 @@ def test_the_largest_of_nan_infinities_and_equals_is_the_same(variant, wrt):
     # More lines to a section than rows of sections: they are looked at in several passes.
     options = options_of("max") | {"sampling_ratio": (9, 3)}
     arguments = grads, inputs("float32", 20)[1], features, wrt
-    planar = Backwards(Way(variant, overrides=Overrides("planar"))).gradient(*arguments, **options)
-    tiled = Backwards(Way(variant)).gradient(*arguments, **options)
-    assert np.isfinite(tiled).mean() > 0.3
-    assert_same_bits(planar, tiled)
+    plain, in_little_memory = (
+        Backwards(Way(variant, overrides=Overrides(scratch_bytes=scratch_bytes))).gradient(
+            *arguments, **options
+        )
+        for scratch_bytes in SCRATCH
+    )
+    assert np.isfinite(plain).mean() > 0.3
+    assert_same_bits(in_little_memory, plain)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -147,8 +153,8 @@ def test_random_call_gives_the_same_bits_on_every_variant_and_number_of_threads(
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("wrt", ["features", "rois"])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("order", ["tiled", "planar"])
-def test_size_of_a_batch_does_not_change_a_bit(order, dtype, wrt, mode):
+@pytest.mark.parametrize("scratch_bytes", SCRATCH)
+def test_size_of_a_batch_does_not_change_a_bit(scratch_bytes, dtype, wrt, mode):
     rng = np.random.default_rng(0)
     features = rng.standard_normal((2, 4, 20, 20)).astype(dtype)
     near = rng.uniform(-4, 20, (300, 2))
@@ -158,7 +164,7 @@ def test_size_of_a_batch_does_not_change_a_bit(order, dtype, wrt, mode):
     options = {"convention": "mmcv", "mode": mode, "sampling_ratio": 2}
     results = []
     for table_bytes in (1, 10_000, 100_000, None):  # 300, some 60, some 7 and one batch
-        overrides = replace(AUTOMATIC, order=order, table_bytes=table_bytes)
+        overrides = replace(AUTOMATIC, scratch_bytes=scratch_bytes, table_bytes=table_bytes)
         for num_threads in (1, 2):
             way = Way(num_threads=num_threads, overrides=overrides)
             results.append(Backwards(way).gradient(grads, rois, features, wrt, **options))
@@ -167,16 +173,18 @@ def test_size_of_a_batch_does_not_change_a_bit(order, dtype, wrt, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_more_columns_than_are_worked_on_side_by_side(mode):
+@pytest.mark.parametrize("wrt", WRT)
+@pytest.mark.parametrize("columns", [1, 30_000])
+def test_many_columns_in_little_memory(mode, wrt, columns):
     rng = np.random.default_rng(0)
     features = rng.standard_normal((1, 1, 2, 40_000)).astype(np.float32)
-    grads = rng.standard_normal((1, 1, 1, 30_000)).astype(np.float32)
+    grads = rng.standard_normal((1, 1, 1, columns)).astype(np.float32)
     rois = np.array([[0, 10, 0, 39_990, 1.5]])
-    options = {"convention": "detectron2", "mode": mode, "sampling_ratio": 1}
-    planar, tiled = (
-        Backwards(Way(overrides=Overrides(order))).gradient(
-            grads, rois, features, "features", **options
+    options = {"convention": "detectron2", "mode": mode}
+    little, enough = (
+        Backwards(Way(overrides=Overrides(scratch_bytes=scratch_bytes))).gradient(
+            grads, rois, features, wrt, **options
         )
-        for order in ("planar", "tiled")
+        for scratch_bytes in (100_000, None)
     )
-    assert_same_bits(planar, tiled)
+    assert_same_bits(little, enough)

@@ -82,6 +82,14 @@ WAYS = {
         for splits in (None, 50)
     },
     **{
+        f"{scratch_bytes} bytes for shared rows, {layout}, {variant}": Way(
+            variant, 3, layout, Overrides(parallel=True, scratch_bytes=scratch_bytes)
+        )
+        for scratch_bytes in (3_000, 100_000)
+        for layout in ("NCHW", "NHWC")
+        for variant in variants.promised()
+    },
+    **{
         f"past the caches, {variant}": Way(
             variant, num_threads=3, overrides=Overrides("tiled", parallel=True, streams=True)
         )

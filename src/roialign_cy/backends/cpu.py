@@ -36,7 +36,7 @@ class Overrides:
     Attributes
     ----------
     order : {"tiled", "planar"} or None
-        Order of the loops; None is what the cost model says, here and below.
+        Order of the loops of a forward pass; None is what the cost model says, here and below.
     parallel : bool or None
         Whether to use threads, however small the work.
     splits : int or None
@@ -45,6 +45,8 @@ class Overrides:
         Rows of sections that the tiled order works on at a time in a forward pass.
     streams : bool or None
         Whether the tiled order writes the result of a forward pass past the caches.
+    scratch_bytes : int or None
+        Bytes of scratch memory that a thread may take for rows that boxes share.
     table_bytes : int or None
         Bytes of tables at which a batch of boxes ends.
     """
@@ -54,6 +56,7 @@ class Overrides:
     splits: int | None = None
     run: int | None = None
     streams: bool | None = None
+    scratch_bytes: int | None = None
     table_bytes: int | None = None
 
 

@@ -6,30 +6,28 @@ cdef inline bint has_slopes(const Axis *axis, Py_ssize_t line) noexcept nogil:
     return 0 < axis.tap_end[line] - t <= 2 and (axis.near[t] != 0 or axis.far[t] != 0)
 
 
-cdef inline Py_ssize_t terms_of(
-    const Axis *axis, Py_ssize_t line, real *const *row, Term *term
-) noexcept nogil:
-    """The rows that a line reads, with their weights; places count from the first row listed."""
-    cdef Py_ssize_t t, terms = 0
-    for t in range(axis.tap_begin[line], axis.tap_end[line]):
-        if <real>axis.weight[t] != 0:
-            term[terms].place = row[axis.cell[t]] - row[0]
-            term[terms].weight = <real>axis.weight[t]
-            terms += 1
-    return terms
-
-
 cdef void interpolate_features(
-    const Call *call, const Workspace *work, Py_ssize_t line, Py_ssize_t columns, real *out
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work,
+    Py_ssize_t line, real *out,
 ) noexcept nogil:
-    """Combine the rows of one line of the features at the distinct columns of the box."""
-    cdef Py_ssize_t terms = terms_of(call.y, line, work.row, work.term)
+    """Combine the rows of one line of the features at the columns of the window."""
+    cdef Py_ssize_t t, terms = 0
+    cdef const Axis *y = call.y
     cdef const Py_ssize_t *column = work.column
-    cdef const real *base = work.row[0]
-    if column[columns - 1] - column[0] == (columns - 1) * LANES:
-        weighted_sum_dense(base + column[0], work.term, terms, columns, out)
+    cdef const real *base = NULL if schedule.on_demand else work.row[0]
+    for t in range(y.tap_begin[line], y.tap_end[line]):
+        if <real>y.weight[t] != 0:  # where there are slopes, there are taps of weight 0, too
+            work.term[terms].place = (
+                y.cell[t] if schedule.on_demand else work.row[y.cell[t]] - base
+            )
+            work.term[terms].weight = <real>y.weight[t]
+            terms += 1
+    if schedule.on_demand:
+        interpolate_on_demand(call, schedule, task, work, work.term, terms, out)
+    elif column[work.columns - 1] - column[0] == (work.columns - 1) * LANES:
+        weighted_sum_dense(base + column[0], work.term, terms, work.columns, out)
     else:
-        weighted_sum_gathered(base, work.term, terms, column, columns, out, LANES)
+        weighted_sum_gathered(base, work.term, terms, column, work.columns, out, LANES)
 
 
 cdef enum:
@@ -37,26 +35,29 @@ cdef enum:
 
 
 cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexcept nogil:
-    """Have the lines along x of a box in the workspace."""
+    """Have the lines along x of the window of a box in the workspace."""
     cdef const Axis *axis = call.x
-    cdef Py_ssize_t line, t, begin, first = first_line(axis, box)
+    cdef Py_ssize_t line, t, begin, slot
+    cdef Py_ssize_t first = box * axis.bins + work.first_bin, last = box * axis.bins + work.last_bin - 1
     cdef XLine *x_line = work.x_line
-    work.first_x_line = first
-    for line in range(first, first + lines_of(axis, box)):
+    # Those of a reversed box's last bin come first.
+    work.first_x_line = min(axis.line_begin[first], axis.line_begin[last])
+    for line in range(work.first_x_line, max(axis.line_end[first], axis.line_end[last])):
         begin = axis.tap_begin[line]
         x_line.terms = 0
         for t in range(begin, axis.tap_end[line]):
             if <real>axis.weight[t] != 0:
-                x_line.term[x_line.terms].place = axis.slot[t] * LANES
+                slot = axis.slot[t] - work.first_slot
+                x_line.term[x_line.terms].place = slot * LANES
                 x_line.term[x_line.terms].weight = <real>axis.weight[t]
-                x_line.column[x_line.terms] = work.column[axis.slot[t]]
+                x_line.column[x_line.terms] = work.column[slot]
                 x_line.terms += 1
         x_line.is_sloped = axis.near != NULL and has_slopes(axis, line)
         if x_line.is_sloped:
             x_line.slope_place[0] = -1
             if axis.tap_end[line] - begin == 2:
-                x_line.slope_place[0] = axis.slot[begin] * LANES
-            x_line.slope_place[1] = axis.slot[axis.tap_end[line] - 1] * LANES
+                x_line.slope_place[0] = (axis.slot[begin] - work.first_slot) * LANES
+            x_line.slope_place[1] = (axis.slot[axis.tap_end[line] - 1] - work.first_slot) * LANES
         x_line += 1
 
 
@@ -108,15 +109,15 @@ cdef inline void put_points(
 
 
 cdef void find_argmax(
-    const Call *call, const Schedule *schedule, Workspace *work, Py_ssize_t box, Py_ssize_t row
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
+    Py_ssize_t row,
 ) noexcept nogil:
-    """For each bin of a row, and each channel, the number of its largest point.
+    """For each bin of a row in the window, and each channel, the number of its largest point.
 
     The first such point in the order of the samples, row by row; -1 for one outside the map. The
     lines of the row are then in the workspace, if they are no more than the schedule's group.
     """
     cdef Py_ssize_t y_bin = box * call.y.bins + row, p, count, met = 0
-    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     cdef Py_ssize_t first = call.y.line_begin[y_bin], end = call.y.line_end[y_bin], lines, k
     cdef const Py_ssize_t *x_begin = call.x.line_begin + box * call.x.bins
     cdef const Py_ssize_t *x_end = call.x.line_end + box * call.x.bins
@@ -127,9 +128,9 @@ cdef void find_argmax(
         lines = min(schedule.group, end - first)
         for k in range(lines):
             interpolate_features(
-                call, work, first + k, columns, work.lines + k * columns * LANES
+                call, schedule, task, work, first + k, work.lines + k * work.columns * LANES
             )
-        for p in range(call.x.bins):
+        for p in range(work.first_bin, work.last_bin):
             count = x_end[p] - x_begin[p]
             if count == 0:
                 continue
@@ -140,8 +141,8 @@ cdef void find_argmax(
             if first + lines == end:
                 outside |= call.y.outside[y_bin] & OUTSIDE_AFTER
             # Where there is a NaN, which costs more to heed, once again.
-            if find_point(work, p, x_line, count, met, lines, columns, outside, False):
-                find_point(work, p, x_line, count, met, lines, columns, outside, True)
+            if find_point(work, p, x_line, count, met, lines, outside, False):
+                find_point(work, p, x_line, count, met, lines, outside, True)
         first += lines
         met += lines
 
@@ -152,13 +153,13 @@ cdef enum:
 
 cdef inline bint find_point(
     const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count,
-    Py_ssize_t met, Py_ssize_t lines, Py_ssize_t columns, char outside, bint nan_aware,
+    Py_ssize_t met, Py_ssize_t lines, char outside, bint nan_aware,
 ) noexcept nogil:
     """Continue the search for the largest point of a bin on the lines at hand, after ``met`` lines.
 
     Return whether there is a NaN, and nothing is found unless those are minded.
     """
-    cdef Py_ssize_t number = met * count, line, k
+    cdef Py_ssize_t number = met * count, stride = work.columns * LANES, line, k
     cdef const real *values = work.lines
     cdef Points best
     cdef lanes value
@@ -173,111 +174,14 @@ cdef inline bint find_point(
         for k in range(count):
             value = interpolated_point(values, x_line[k].term, x_line[k].terms)
             nan = or_nan(nan, value, value)
-            # Fewer than 2**31: there are at most some four to a cell, and scratch memory has room
-            # for a cell's LANES.
             best = first_larger(best, value, <flag>number, nan_aware)
             number += 1
         if line == 0 and outside & AFTER_FIRST_LINE:
             best = first_larger(best, all_lanes(0), -1, nan_aware)
-        values += columns * LANES
+        values += stride
     if outside & OUTSIDE_AFTER:
         best = first_larger(best, all_lanes(0), -1, nan_aware)
     if not nan_aware and is_any(nan):
         return True
     put_points(work, p, best)
     return False
-
-
-# The same in the planar order: one bin and channel at a time.
-
-
-cdef struct Argmax:
-    # The largest point of a bin in one channel.
-    real value
-    Py_ssize_t row          # its lines, counted in the bin; -1 for a point outside the map
-    Py_ssize_t col
-
-
-cdef inline real point_value(
-    const Call *call, const char *cells, Py_ssize_t y_line, Py_ssize_t x_line
-) noexcept nogil:
-    """Interpolated rows first, in the arithmetic of `weighted_sum` and of the maximum."""
-    cdef real value = 0, column
-    cdef bint has_value = False, has_column
-    cdef Py_ssize_t tx, ty
-    cdef const char *cell
-    for tx in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
-        if <real>call.x.weight[tx] == 0:
-            continue
-        column = 0
-        has_column = False
-        for ty in range(call.y.tap_begin[y_line], call.y.tap_end[y_line]):
-            if <real>call.y.weight[ty] == 0:
-                continue
-            cell = (
-                cells + call.y.cell[ty] * call.features.row + call.x.cell[tx] * call.features.col
-            )
-            if has_column:
-                column = column + <real>call.y.weight[ty] * load_element(cell, call.features.stored)
-            else:
-                column = <real>call.y.weight[ty] * load_element(cell, call.features.stored)
-            has_column = True
-        if has_value:
-            value = value + <real>call.x.weight[tx] * column
-        else:
-            value = <real>call.x.weight[tx] * column
-        has_value = True
-    return value
-
-
-cdef inline void argmax_update(
-    Argmax *largest, real value, Py_ssize_t row, Py_ssize_t col, bint is_first
-) noexcept nogil:
-    if (
-        is_first or value > largest.value
-        or (value != value and largest.value == largest.value)
-    ):
-        largest.value = value
-        largest.row, largest.col = row, col
-
-
-cdef Argmax find_argmax_of_bin(
-    const Call *call, const char *cells, Py_ssize_t y_bin, Py_ssize_t x_bin
-) noexcept nogil:
-    """As `find_argmax`, of one bin and channel; ``cells`` is the map of that channel."""
-    cdef Argmax largest
-    cdef Py_ssize_t y_line, x_line
-    cdef Py_ssize_t y_begin = call.y.line_begin[y_bin], x_begin = call.x.line_begin[x_bin]
-    cdef bint is_first = True
-    largest.value = 0
-    largest.row = largest.col = -1
-    if not has_lines(call, y_bin, x_bin):
-        return largest
-    if (call.y.outside[y_bin] | call.x.outside[x_bin]) & OUTSIDE_BEFORE:
-        is_first = False
-    for y_line in range(y_begin, call.y.line_end[y_bin]):
-        for x_line in range(x_begin, call.x.line_end[x_bin]):
-            argmax_update(
-                &largest, point_value(call, cells, y_line, x_line), y_line - y_begin,
-                x_line - x_begin, is_first,
-            )
-            is_first = False
-        if call.x.outside[x_bin] & OUTSIDE_AFTER:
-            argmax_update(&largest, 0, -1, -1, False)
-    if call.y.outside[y_bin] & OUTSIDE_AFTER:
-        argmax_update(&largest, 0, -1, -1, False)
-    return largest
-
-
-cdef void find_argmax_of_row(
-    const Call *call, Workspace *work, Py_ssize_t box, Py_ssize_t row, const char *cells
-) noexcept nogil:
-    cdef Argmax largest
-    cdef Py_ssize_t p, x_bin, y_bin = box * call.y.bins + row
-    for p in range(call.x.bins):
-        x_bin = box * call.x.bins + p
-        largest = find_argmax_of_bin(call, cells, y_bin, x_bin)
-        work.row_line[p] = work.col_line[p] = -1
-        if largest.row >= 0:
-            work.row_line[p] = call.y.line_begin[y_bin] + largest.row
-            work.col_line[p] = call.x.line_begin[x_bin] + largest.col

@@ -3,7 +3,7 @@
 
 cdef void average(
     const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
-    const Workspace *work
+    Workspace *work
 ) noexcept nogil:
     cdef Py_ssize_t first = 0, rows, p, terms, line = plan.columns * LANES
     cdef const int32_t *y_count = plan.y.counts
@@ -17,7 +17,9 @@ cdef void average(
             if plan.y.lines[first + p]:  # a bin has one line at most
                 terms = y_count[0]
                 y_count += 1
-            interpolate_line(plan, work, y_term, terms, work.lines + p * line)
+            interpolate_line(
+                call, schedule, task, plan, work, y_term, terms, work.lines + p * line
+            )
             y_term += terms
         # Column outside, rows inside: the weights are set up once for all rows of the group.
         x_count, x_term = plan.x.counts, plan.x.terms

@@ -11,68 +11,23 @@
 # block, then the blocks.
 
 
-cdef void differentiate_tiled(
+cdef void differentiate(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work
 ) noexcept nogil:
     """Differentiate by the boxes of one task."""
-    cdef const Array *features = &call.features
-    cdef bint fetches = not lies_packed(features, task.channels)
-    cdef Py_ssize_t box, d, y, x0, first, last, col = LANES
-    work.fetched = 0
-    if fetches:
-        find_columns(call, task, work)
-        place_rows(work.row, call.height, work.ring, schedule.ring_rows, call.width)
-    else:
-        col = features.col // <Py_ssize_t>sizeof(real)
-        for y in range(call.height):
-            work.row[y] = <real *>(
-                features.data + task.image * features.image
-                + task.first_channel * features.channel + y * features.row
-            )
+    cdef Py_ssize_t box
+    work.top = 0
+    if not schedule.on_demand:
+        find_columns(call, task, work, call.height)
+    place_features(call, schedule, task, work)
     for box in range(task.begin, task.end):
         if not reaches(call, task, box):
             continue
-        if fetches:
-            first = call.y.distinct[call.y.distinct_begin[box]]
-            last = call.y.distinct[call.y.distinct_end[box] - 1] + 1
-            fetch_rows(call, task, work, first, last)
-        x0 = call.x.distinct_begin[box]
-        for d in range(x0, call.x.distinct_end[box]):
-            work.column[d - x0] = call.x.distinct[d] * col
-        take_grads(call, task, work, box, 0, call.y.bins)
+        fetch_features(call, schedule, task, work, box)
         if call.mode == AVG:
-            differentiate_means_by_x(call, task, work, box)
-            differentiate_means_by_y(call, task, work, box)
+            differentiate_means(call, schedule, task, work, box)
         else:
             differentiate_maxima(call, schedule, task, work, box)
-
-
-cdef void differentiate_planar(
-    const Call *call, const Task *task, Workspace *work
-) noexcept nogil:
-    cdef Py_ssize_t channel, box
-    cdef const char *cells
-    cdef const char *grads
-    for box in range(task.begin, task.end):
-        if not reaches(call, task, box):
-            continue
-        for channel in range(task.first_channel, task.first_channel + task.channels):
-            cells = (
-                call.features.data + task.image * call.features.image
-                + channel * call.features.channel
-            )
-            grads = (
-                call.out.data + call.target[box] * call.out.image
-                + channel * call.out.channel
-            )
-            if call.mode == AVG:
-                differentiate_plane_of_means(
-                    call, work, box, cells, grads, place_of(call, task, box)
-                )
-            else:
-                differentiate_plane_of_maxima(
-                    call, work, box, cells, grads, place_of(call, task, box)
-                )
 
 
 cdef void add_blocks(const Call *call) noexcept nogil:

@@ -63,27 +63,38 @@ cdef void add_all_slopes(
         )
 
 
+cdef inline bint has_slope(const Axis *axis, Py_ssize_t tap) noexcept nogil:
+    return axis.near[tap] != 0 or axis.far[tap] != 0
+
+
+cdef inline void put_slope(
+    const Workspace *work, Py_ssize_t nth, const Axis *axis, Py_ssize_t tap, Py_ssize_t place
+) noexcept nogil:
+    work.term[nth].place = place
+    work.term[nth].weight = <real>axis.near[tap]
+    work.far[nth] = <real>axis.far[tap]
+
+
 cdef Py_ssize_t slopes_of(
     const Axis *axis, Py_ssize_t line, Py_ssize_t stride, const Workspace *work
 ) noexcept nogil:
     """Put the slopes of a line in the workspace; its cells lie ``stride`` apart by their slots."""
     cdef Py_ssize_t t, terms = 0
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
-        if axis.near[t] != 0 or axis.far[t] != 0:
-            work.term[terms].place = axis.slot[t] * stride
-            work.term[terms].weight = <real>axis.near[t]
-            work.far[terms] = <real>axis.far[t]
+        if has_slope(axis, t):
+            put_slope(work, terms, axis, t, axis.slot[t] * stride)
             terms += 1
     return terms
 
 
 cdef Py_ssize_t list_non_empty(
-    const Axis *axis, Py_ssize_t box, Py_ssize_t stride, Py_ssize_t grad_stride, Workspace *work
+    const Axis *axis, Py_ssize_t first, Py_ssize_t bins, Py_ssize_t stride, Py_ssize_t grad_stride,
+    Workspace *work,
 ) noexcept nogil:
-    """List the bins along an axis that read anything; returns how many."""
+    """List which of some bins, from bin ``first`` of the tables on, read anything; return how many."""
     cdef Py_ssize_t p, count = 0
-    for p in range(axis.bins):
-        if axis.line_begin[box * axis.bins + p] < axis.line_end[box * axis.bins + p]:
+    for p in range(bins):
+        if axis.line_begin[first + p] < axis.line_end[first + p]:
             work.non_empty[count] = p * stride
             work.non_empty_grad[count] = p * grad_stride
             count += 1
@@ -113,31 +124,55 @@ cdef inline double *place_of(
     return call.block_sides + (box * call.blocks + task.first_channel // LANES) * 4
 
 
-cdef void differentiate_means_by_x(
-    const Call *call, const Task *task, Workspace *work, Py_ssize_t box
+cdef void differentiate_means(
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
-    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
+    """The derivatives of one box, as many rows of bins at a time as the schedule says."""
+    cdef Py_ssize_t first = 0, rows, x_sums = 0, y_sums = 0
+    cdef real *by_x = work.sums                             # of a row of bins: near, then far
+    cdef real *by_y = by_x + 2 * call.y.bins * LANES        # the same of a column of bins
+    memset(work.sums, 0, 2 * (call.y.bins + call.x.bins) * LANES * sizeof(real))
+    while first < call.y.bins:
+        rows = min(schedule.group, call.y.bins - first)
+        take_grads(call, task, work, box, first, rows)
+        x_sums += differentiate_means_by_x(
+            call, schedule, task, work, box, first, rows, by_x + x_sums * LANES
+        )
+        y_sums = differentiate_means_by_y(call, schedule, task, work, box, first, rows, by_y)
+        first += rows
+    add_up(by_x, x_sums)
+    add_up(by_x + call.y.bins * LANES, x_sums)
+    add_up(by_y, y_sums)
+    add_up(by_y + call.x.bins * LANES, y_sums)
+    store_side(call, task, box, 0, by_x)
+    store_side(call, task, box, 1, by_y)
+    store_side(call, task, box, 2, by_x + call.y.bins * LANES)
+    store_side(call, task, box, 3, by_y + call.x.bins * LANES)
+
+
+cdef Py_ssize_t differentiate_means_by_x(
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
+    Py_ssize_t first, Py_ssize_t rows, real *sums,
+) noexcept nogil:
+    """Add what some rows of bins have, each to sums of its own; return how many have any."""
+    cdef Py_ssize_t stride = work.columns * LANES
     cdef Py_ssize_t r, p, line, terms, non_empty
-    cdef real *far_sums
-    for r in range(call.y.bins):
-        line = call.y.line_begin[box * call.y.bins + r]
-        if line < call.y.line_end[box * call.y.bins + r]:
-            interpolate_features(call, work, line, columns, work.lines + r * columns * LANES)
-    non_empty = list_non_empty(call.y, box, columns * LANES, work.grad_row, work)
-    far_sums = work.sums + non_empty * LANES
-    memset(work.sums, 0, 2 * non_empty * LANES * sizeof(real))
+    for r in range(rows):
+        line = call.y.line_begin[box * call.y.bins + first + r]
+        if line < call.y.line_end[box * call.y.bins + first + r]:
+            interpolate_features(call, schedule, task, work, line, work.lines + r * stride)
+    non_empty = list_non_empty(
+        call.y, box * call.y.bins + first, rows, stride, work.grad_row, work
+    )
     for p in range(call.x.bins):
         line = call.x.line_begin[box * call.x.bins + p]
         if line < call.x.line_end[box * call.x.bins + p]:
             terms = slopes_of(call.x, line, LANES, work)
             add_all_slopes(
-                work, work.lines, terms, work.grads + p * work.grad_col, non_empty, work.sums,
-                far_sums
+                work, work.lines, terms, work.grads + p * work.grad_col, non_empty, sums,
+                sums + call.y.bins * LANES,
             )
-    add_up(work.sums, non_empty)
-    add_up(far_sums, non_empty)
-    store_side(call, task, box, 0, work.sums)
-    store_side(call, task, box, 2, far_sums)
+    return non_empty
 
 
 cdef Py_ssize_t terms_by_column(
@@ -153,146 +188,78 @@ cdef Py_ssize_t terms_by_column(
     return terms
 
 
-cdef void differentiate_means_by_y(
-    const Call *call, const Task *task, Workspace *work, Py_ssize_t box
+cdef void cross_rows(
+    const Call *call, Workspace *work, Py_ssize_t box, const real *start, Py_ssize_t rows,
+    real *crossed,
 ) noexcept nogil:
-    cdef const Py_ssize_t *row = call.y.distinct + call.y.distinct_begin[box]
-    cdef Py_ssize_t rows = call.y.distinct_end[box] - call.y.distinct_begin[box]
-    cdef Py_ssize_t stride = call.x.bins * LANES
-    cdef Py_ssize_t r, p, d, line, terms, non_empty
-    cdef const real *start = work.row[row[0]]
-    cdef real *far_sums
-    for d in range(rows):
-        work.non_empty[d] = work.row[row[d]] - start
+    """Combine columns of rows of the features, whose offsets from ``start`` are in `non_empty`."""
+    cdef Py_ssize_t p, line, terms
     for p in range(call.x.bins):
         line = call.x.line_begin[box * call.x.bins + p]
-        if line == call.x.line_end[box * call.x.bins + p]:
+        if line < call.x.line_end[box * call.x.bins + p]:
+            terms = terms_by_column(call.x, line, work.column, work.term)
+            weighted_sum_gathered(
+                start, work.term, terms, work.non_empty, rows, crossed + p * LANES,
+                call.x.bins * LANES,
+            )
+
+
+cdef Py_ssize_t differentiate_means_by_y(
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
+    Py_ssize_t first, Py_ssize_t rows, real *sums,
+) noexcept nogil:
+    """Add what some rows of bins have to the sums of each column; return how many have any."""
+    cdef const Py_ssize_t *row = call.y.distinct + call.y.distinct_begin[box]
+    cdef Py_ssize_t distinct = call.y.distinct_end[box] - call.y.distinct_begin[box]
+    cdef Py_ssize_t stride = call.x.bins * LANES
+    cdef Py_ssize_t r, d, line, terms, non_empty
+    if not schedule.on_demand:
+        for d in range(distinct):
+            work.non_empty[d] = work.row[row[d]] - work.row[row[0]]
+        cross_rows(call, work, box, work.row[row[0]], distinct, work.crossed)
+    non_empty = list_non_empty(call.x, box * call.x.bins, call.x.bins, LANES, work.grad_col, work)
+    for r in range(rows):
+        line = call.y.line_begin[box * call.y.bins + first + r]
+        if line == call.y.line_end[box * call.y.bins + first + r]:
             continue
-        terms = terms_by_column(call.x, line, work.column, work.term)
-        weighted_sum_gathered(
-            start, work.term, terms, work.non_empty, rows, work.crossed + p * LANES, stride
-        )
-    non_empty = list_non_empty(call.x, box, LANES, work.grad_col, work)
-    far_sums = work.sums + non_empty * LANES
-    memset(work.sums, 0, 2 * non_empty * LANES * sizeof(real))
-    for r in range(call.y.bins):
-        line = call.y.line_begin[box * call.y.bins + r]
-        if line < call.y.line_end[box * call.y.bins + r]:
+        if schedule.on_demand:
+            add_slopes_on_demand(
+                call, schedule, task, work, box, line, work.grads + r * work.grad_row, sums
+            )
+        else:
             terms = slopes_of(call.y, line, stride, work)
             add_all_slopes(
-                work, work.crossed, terms, work.grads + r * work.grad_row, non_empty, work.sums,
-                far_sums,
+                work, work.crossed, terms, work.grads + r * work.grad_row, non_empty, sums,
+                sums + stride,
             )
-    add_up(work.sums, non_empty)
-    add_up(far_sums, non_empty)
-    store_side(call, task, box, 1, work.sums)
-    store_side(call, task, box, 3, far_sums)
+    return non_empty
 
 
-# The planar order: sums in the same order, one channel at a time and nothing kept. For maps that
-# the tiled order has no memory for.
-
-
-cdef inline real sum_along(
-    const Axis *axis, Py_ssize_t line, const char *cells, Py_ssize_t stride, int stored
+cdef void add_slopes_on_demand(
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
+    Py_ssize_t line, const real *grads, real *sums,
 ) noexcept nogil:
-    """What a line reads of one row or column of the map, in the arithmetic of `weighted_sum`."""
-    cdef Py_ssize_t t
-    cdef real value = 0
-    cdef bint has_value = False
-    for t in range(axis.tap_begin[line], axis.tap_end[line]):
-        if <real>axis.weight[t] == 0:
-            continue
-        if has_value:
-            value = value + <real>axis.weight[t] * load_element(
-                cells + axis.cell[t] * stride, stored
-            )
-        else:
-            value = <real>axis.weight[t] * load_element(cells + axis.cell[t] * stride, stored)
-        has_value = True
-    return value
-
-
-cdef void differentiate_plane_along(
-    const Call *call, const Axis *along, Py_ssize_t along_stride, Py_ssize_t along_grad,
-    const Axis *across, Py_ssize_t across_stride, Py_ssize_t across_grad, Workspace *work,
-    Py_ssize_t box, const char *cells, const char *grads, double *near_total, double *far_total,
-) noexcept nogil:
-    """Add the derivatives along one axis, that of ``along``."""
-    cdef real *far_sums = work.sums + across.bins
-    cdef Py_ssize_t p, q, t, end, few, line, across_line
-    cdef real by_near, by_far, value, grad
-    cdef real near_sum = 0, far_sum = 0
-    cdef bint has_sum = False
-    memset(work.sums, 0, 2 * across.bins * sizeof(real))
-    for p in range(along.bins):
-        line = along.line_begin[box * along.bins + p]
-        if line == along.line_end[box * along.bins + p]:
-            continue
-        end = along.tap_begin[line]
-        while end < along.tap_end[line]:
-            t = end
-            few = 0
-            while end < along.tap_end[line] and few < 4:
-                if along.near[end] != 0 or along.far[end] != 0:
-                    few += 1
-                end += 1
-            if few == 0:
-                break
-            for q in range(across.bins):
-                across_line = across.line_begin[box * across.bins + q]
-                if across_line == across.line_end[box * across.bins + q]:
-                    continue
-                grad = load_element(grads + p * along_grad + q * across_grad, call.out.stored)
-                sum_slopes(
-                    along, t, end, across, across_line, cells, along_stride, across_stride,
-                    call.features.stored, &by_near, &by_far,
+    """Add what a row of bins has, with no more rows of the features crossed than are summed."""
+    cdef const Axis *y = call.y
+    cdef Py_ssize_t stride = call.x.bins * LANES
+    cdef Py_ssize_t t = y.tap_begin[line], end = y.tap_end[line], first, tap, terms, non_empty
+    while t < end:
+        first, terms = t, 0
+        while t < end and terms < SLOPES:
+            if has_slope(y, t):
+                work.non_empty[0] = 0
+                cross_rows(
+                    call, work, box, row_on_demand(call, schedule, task, work, y.cell[t]), 1,
+                    work.crossed + terms * stride,
                 )
-                work.sums[q] = work.sums[q] + by_near * grad
-                far_sums[q] = far_sums[q] + by_far * grad
-    for q in range(across.bins):
-        if across.line_begin[box * across.bins + q] == across.line_end[box * across.bins + q]:
-            continue
-        near_sum = near_sum + work.sums[q] if has_sum else work.sums[q]
-        far_sum = far_sum + far_sums[q] if has_sum else far_sums[q]
-        has_sum = True
-    near_total[0] += <double>near_sum
-    far_total[0] += <double>far_sum
-
-
-cdef void sum_slopes(
-    const Axis *along, Py_ssize_t begin, Py_ssize_t end, const Axis *across,
-    Py_ssize_t across_line, const char *cells, Py_ssize_t along_stride, Py_ssize_t across_stride,
-    int stored, real *by_near, real *by_far,
-) noexcept nogil:
-    """Sum the slopes of taps ``begin .. end`` of a line, where it crosses another."""
-    cdef Py_ssize_t t
-    cdef real value
-    cdef bint has_value = False
-    for t in range(begin, end):
-        if along.near[t] == 0 and along.far[t] == 0:
-            continue
-        value = sum_along(
-            across, across_line, cells + along.cell[t] * along_stride, across_stride, stored
+                terms += 1
+            t += 1
+        terms = 0
+        for tap in range(first, t):
+            if has_slope(y, tap):
+                put_slope(work, terms, y, tap, terms * stride)
+                terms += 1
+        non_empty = list_non_empty(
+            call.x, box * call.x.bins, call.x.bins, LANES, work.grad_col, work
         )
-        if has_value:
-            by_near[0] = by_near[0] + <real>along.near[t] * value
-            by_far[0] = by_far[0] + <real>along.far[t] * value
-        else:
-            by_near[0] = <real>along.near[t] * value
-            by_far[0] = <real>along.far[t] * value
-        has_value = True
-
-
-cdef void differentiate_plane_of_means(
-    const Call *call, Workspace *work, Py_ssize_t box, const char *cells, const char *grads,
-    double *sides,
-) noexcept nogil:
-    differentiate_plane_along(
-        call, call.x, call.features.col, call.out.col, call.y, call.features.row, call.out.row,
-        work, box, cells, grads, sides, sides + 2,
-    )
-    differentiate_plane_along(
-        call, call.y, call.features.row, call.out.row, call.x, call.features.col, call.out.col,
-        work, box, cells, grads, sides + 1, sides + 3,
-    )
+        add_all_slopes(work, work.crossed, terms, grads, non_empty, sums, sums + stride)

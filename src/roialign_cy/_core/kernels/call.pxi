@@ -90,19 +90,20 @@ cdef Call call_of(Operation operation, View out, const Array *maps, Taps taps):
 
 
 cdef struct Overrides:
-    # What tests may force, and nobody else: -1 (0 for splits and run) leaves it to the schedule.
+    # What tests may force, and nobody else: -1 (0 from splits on) leaves it to the schedule.
     int order
     int parallel
+    int streams
     Py_ssize_t splits
     Py_ssize_t run
-    int streams
+    Py_ssize_t scratch_bytes
 
 
 cdef Overrides overrides_of(chosen):
     """From `roialign_cy.backends.cpu.Overrides`, or None."""
     cdef Overrides overrides
     overrides.order = overrides.parallel = overrides.streams = -1
-    overrides.splits = overrides.run = 0
+    overrides.splits = overrides.run = overrides.scratch_bytes = 0
     if chosen is not None:
         if chosen.order is not None:
             overrides.order = PLANAR if chosen.order == "planar" else TILED
@@ -112,4 +113,5 @@ cdef Overrides overrides_of(chosen):
             overrides.streams = chosen.streams
         overrides.splits = chosen.splits or 0
         overrides.run = chosen.run or 0
+        overrides.scratch_bytes = chosen.scratch_bytes or 0
     return overrides

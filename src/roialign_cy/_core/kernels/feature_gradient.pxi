@@ -1,51 +1,42 @@
-# The gradient with respect to the features, LANES channels of one image at a time: the tiled order
+# The gradient with respect to the features, LANES channels of one image at a time: the forward pass
 # reversed. A ring holds the rows of the gradient that the boxes at hand add to. A row is zeroed
-# when it opens and written out when no later box reaches it.
+# when it opens and written out when no later box reaches it. A task has a tile of the map: some
+# rows, and all columns unless the ring would take too much memory.
 #
 # The order in which a cell's terms are added is the result. It is that of the boxes in the tables,
 # in a box that of the bins' rows, and what one row of bins adds to a cell is summed first,
-# by its columns. Nothing else (threads, bands, groups, layout, loop order) may enter into it.
+# by its columns. Nothing else (threads, tiles, groups, layout) may enter into it.
 
 
-cdef void feature_gradient_tiled(
+cdef void sum_features(
     const Call *call, const Schedule *schedule, const Packed *packed, const Task *task,
     Workspace *work,
 ) noexcept nogil:
     """Sum the gradient of one task."""
-    cdef const Array *features = &call.features
-    cdef bint fetches = call.mode == MAX and not lies_packed(
-        features, task.channels
-    )
-    cdef Py_ssize_t box, d, y, x0, first, last, rows
-    cdef Py_ssize_t feature_col = LANES
+    cdef Py_ssize_t box, first, last, rows
     work.opened = work.closed = task.first_row
-    work.fetched = 0
-    place_rows(work.gradient_row, call.height, work.gradient_ring, schedule.ring_rows, call.width)
-    if fetches:
-        place_rows(work.row, call.height, work.ring, schedule.ring_rows, call.width)
-    elif call.mode == MAX:
-        feature_col = features.col // <Py_ssize_t>sizeof(real)
-        for y in range(call.height):
-            work.row[y] = <real *>(
-                features.data + task.image * features.image
-                + task.first_channel * features.channel + y * features.row
-            )
-    find_columns(call, task, work)
+    work.top, rows = 0, call.height
+    if call.mode == AVG or schedule.on_demand:
+        work.top, rows = task.first_row, task.last_row - task.first_row
+    place_rows(
+        work.gradient_row, rows, work.gradient_ring, schedule.gradient_rows, schedule.tile_columns
+    )
+    find_columns(call, task, work, rows)
+    if call.mode == MAX:
+        place_features(call, schedule, task, work)
     for box in range(task.begin, task.end):
         if not reaches(call, task, box):
             continue
-        first = call.y.distinct[call.y.distinct_begin[box]]
-        last = call.y.distinct[call.y.distinct_end[box] - 1] + 1
-        if fetches:
-            fetch_rows(call, task, work, first, last)
-        # Boxes ascend by their first row, and none is taller than the ring.
-        first = max(first, task.first_row)
+        if call.mode == MAX:
+            fetch_features(call, schedule, task, work, box)
+        # Boxes ascend by their first row, and none is taller than the ring, or else the tile is not.
+        first = max(call.y.distinct[call.y.distinct_begin[box]], task.first_row)
+        last = min(call.y.distinct[call.y.distinct_end[box] - 1] + 1, task.last_row)
         close_rows(call, task, work, first)
-        open_rows(call, task, work, first, min(last, task.last_row))
-        x0 = call.x.distinct_begin[box]
-        for d in range(x0, call.x.distinct_end[box]):
-            work.gradient_column[d - x0] = call.x.distinct[d] * LANES
-            work.column[d - x0] = call.x.distinct[d] * feature_col
+        open_rows(call, task, work, first, last)
+        find_tile_columns(call, task, work, box)
+        if work.tile_slots == 0:
+            continue
         first = 0
         while first < call.y.bins:
             rows = min(schedule.group, call.y.bins - first)
@@ -56,3 +47,19 @@ cdef void feature_gradient_tiled(
                 add_maxima(call, schedule, task, work, box, first, rows)
             first += rows
     close_rows(call, task, work, task.last_row)
+
+
+cdef void find_tile_columns(
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t box
+) noexcept nogil:
+    """List which of a box's distinct columns lie in the tile, and where in a row of the ring."""
+    cdef Py_ssize_t begin = call.x.distinct_begin[box], end = call.x.distinct_end[box], slot
+    work.tile_slot = lower_bound(call.x.distinct, begin, end, task.first_column)
+    work.tile_slots = (
+        lower_bound(call.x.distinct, work.tile_slot, end, task.last_column) - work.tile_slot
+    )
+    for slot in range(work.tile_slots):
+        work.gradient_column[slot] = (
+            call.x.distinct[work.tile_slot + slot] - task.first_column
+        ) * LANES
+    work.tile_slot -= begin

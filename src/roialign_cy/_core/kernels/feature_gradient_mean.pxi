@@ -7,10 +7,12 @@ cdef void add_means(
 ) noexcept nogil:
     cdef const Py_ssize_t *y = call.y.distinct + call.y.distinct_begin[box]
     cdef Py_ssize_t height = call.y.distinct_end[box] - call.y.distinct_begin[box]
-    cdef Py_ssize_t columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
+    cdef Py_ssize_t columns = work.tile_slots
     cdef Py_ssize_t d, t, terms
-    cdef const int32_t *offset = packed.transposed_x.offset + first_offset(call.x, box)
-    cdef const Term *term = packed.transposed_x.terms + packed.transposed_x.begin[box]
+    cdef const int32_t *offset = (
+        packed.transposed_x.offset + first_offset(call.x, box) + work.tile_slot
+    )
+    cdef const Term *term = packed.transposed_x.terms + packed.transposed_x.begin[box] + offset[0]
     # Column outside, rows inside: the weights are set up once for all rows of the group.
     for d in range(columns):
         terms = offset[d + 1] - offset[d]
@@ -34,40 +36,6 @@ cdef void add_means(
                 work.term[terms].weight = term[t].weight
                 terms += 1
         add_lines(
-            work.lines, work.term, terms, work.gradient_column, columns, work.gradient_row[y[d]]
+            work.lines, work.term, terms, work.gradient_column, columns,
+            work.gradient_row[y[d] - work.top]
         )
-
-
-cdef void add_means_of_plane(
-    const Call *call, const Packed *packed, const Task *task, Workspace *work, Py_ssize_t box,
-    Py_ssize_t channel,
-) noexcept nogil:
-    cdef const Term *terms = packed.transposed_x.terms + packed.transposed_x.begin[box]
-    cdef const int32_t *offset = packed.transposed_x.offset + first_offset(call.x, box)
-    cdef const char *grads = (
-        call.out.data + call.target[box] * call.out.image + channel * call.out.channel
-    )
-    cdef const char *row
-    cdef Py_ssize_t first = call.x.distinct_begin[box], last = call.x.distinct_end[box]
-    cdef Py_ssize_t count, r, d, t, line
-    cdef real value
-    while first < last:
-        count = min(last - first, <Py_ssize_t>MAX_SEGMENT)
-        for r in range(call.y.bins):
-            line = call.y.line_begin[box * call.y.bins + r]
-            if line == call.y.line_end[box * call.y.bins + r]:
-                continue
-            row = grads + r * call.out.row
-            for d in range(count):
-                t = offset[d]
-                value = terms[t].weight * load_element(
-                    row + terms[t].place * call.out.col, call.out.stored
-                )
-                for t in range(t + 1, offset[d + 1]):
-                    value = value + terms[t].weight * load_element(
-                        row + terms[t].place * call.out.col, call.out.stored
-                    )
-                work.lines[d] = value
-            add_line(call, task, channel, line, call.x.distinct + first, count, work.lines)
-        offset += count
-        first += count

@@ -36,21 +36,30 @@ cdef void open_rows(
 ) noexcept nogil:
     """Have rows ``first .. last`` of the gradient in the ring, where they are not."""
     cdef const Array *map = &call.map
-    cdef Py_ssize_t y
+    cdef Py_ssize_t y, low, high
     cdef real *cells
     work.opened = max(work.opened, first)
     for y in range(work.opened, last):
-        if work.low[y] >= work.high[y]:
+        columns_of_tile(task, work, y, &low, &high)
+        if low >= high:
             continue
-        cells = work.gradient_row[y] + work.low[y] * LANES
+        cells = work.gradient_row[y - work.top] + (low - task.first_column) * LANES
         if call.update == ACCUMULATE:
             pack_cells(
-                row_in_map(call, task, y) + work.low[y] * map.col, map.channel, map.col,
-                map.stored, task.channels, work.high[y] - work.low[y], cells, 0,
+                row_in_map(call, task, y) + low * map.col, map.channel, map.col, map.stored,
+                task.channels, high - low, cells, 0,
             )
         else:
-            memset(cells, 0, (work.high[y] - work.low[y]) * LANES * sizeof(real))
+            memset(cells, 0, (high - low) * LANES * sizeof(real))
     work.opened = max(work.opened, last)
+
+
+cdef inline void columns_of_tile(
+    const Task *task, const Workspace *work, Py_ssize_t y, Py_ssize_t *low, Py_ssize_t *high
+) noexcept nogil:
+    """The columns of a row of the tile that boxes add to: ``low .. high``; none: low >= high."""
+    low[0] = max(work.low[y - work.top], task.first_column)
+    high[0] = min(work.high[y - work.top], task.last_column)
 
 
 cdef void close_rows(
@@ -61,19 +70,19 @@ cdef void close_rows(
     cdef Py_ssize_t y, low, high
     cdef char *start
     for y in range(work.closed, last):
-        low, high = work.low[y], work.high[y]
+        columns_of_tile(task, work, y, &low, &high)
         start = row_in_map(call, task, y)
         if low < high:
             unpack_cells(
-                work.gradient_row[y] + low * LANES, 1, high - low, task.channels,
-                start + low * map.col,
+                work.gradient_row[y - work.top] + (low - task.first_column) * LANES, 1, high - low,
+                task.channels, start + low * map.col,
                 map.channel, (high - low) * map.col, map.col, map.stored,
             )
         else:
-            low = high = 0
+            low = high = task.first_column
         if call.update == OVERWRITE:
-            zero_cells(map, start, task.channels, 0, low)
-            zero_cells(map, start, task.channels, high, call.width)
+            zero_cells(map, start, task.channels, task.first_column, low)
+            zero_cells(map, start, task.channels, high, task.last_column)
     work.closed = max(work.closed, last)
 
 
@@ -103,22 +112,25 @@ cdef void fetch_rows(
 cdef inline bint reaches(
     const Call *call, const Task *task, Py_ssize_t box
 ) noexcept nogil:
-    """Whether a box reads anything, and between the first and the last row of the task."""
-    cdef Py_ssize_t begin = call.y.distinct_begin[box], end = call.y.distinct_end[box]
+    """Whether a box reads anything, and of the rows and columns of the task's tile."""
+    cdef Py_ssize_t y_begin = call.y.distinct_begin[box], y_end = call.y.distinct_end[box]
+    cdef Py_ssize_t x_begin = call.x.distinct_begin[box], x_end = call.x.distinct_end[box]
     return (
-        begin < end
-        and call.x.distinct_begin[box] < call.x.distinct_end[box]
-        and call.y.distinct[begin] < task.last_row
-        and call.y.distinct[end - 1] >= task.first_row
+        y_begin < y_end
+        and x_begin < x_end
+        and call.y.distinct[y_begin] < task.last_row
+        and call.y.distinct[y_end - 1] >= task.first_row
+        and call.x.distinct[x_begin] < task.last_column
+        and call.x.distinct[x_end - 1] >= task.first_column
     )
 
 
 cdef void find_columns(
-    const Call *call, const Task *task, Workspace *work
+    const Call *call, const Task *task, Workspace *work, Py_ssize_t rows
 ) noexcept nogil:
-    """For each row of the map, the span of columns that the boxes of the task read."""
+    """For each of the ``rows`` from the top, the span of columns that the task's boxes read."""
     cdef Py_ssize_t box, d, y, low, high
-    for y in range(call.height):
+    for y in range(rows):
         work.low[y] = call.width
         work.high[y] = 0
     for box in range(task.begin, task.end):
@@ -127,18 +139,19 @@ cdef void find_columns(
         low = call.x.distinct[call.x.distinct_begin[box]]
         high = call.x.distinct[call.x.distinct_end[box] - 1] + 1
         for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
-            y = call.y.distinct[d]
-            work.low[y] = min(work.low[y], low)
-            work.high[y] = max(work.high[y], high)
+            y = call.y.distinct[d] - work.top
+            if 0 <= y < rows:
+                work.low[y] = min(work.low[y], low)
+                work.high[y] = max(work.high[y], high)
 
 
 cdef void place_rows(
-    real **row, Py_ssize_t height, real *ring, Py_ssize_t ring_rows, Py_ssize_t width
+    real **row, Py_ssize_t rows, real *ring, Py_ssize_t ring_rows, Py_ssize_t columns
 ) noexcept nogil:
-    """Row y of the map lies in slot y modulo ring_rows."""
+    """Have row y from the top in slot y modulo ring_rows."""
     cdef Py_ssize_t y, slot = 0
-    for y in range(height):
-        row[y] = ring + slot * width * LANES
+    for y in range(rows):
+        row[y] = ring + slot * columns * LANES
         slot += 1
         if slot == ring_rows:
             slot = 0
@@ -151,6 +164,93 @@ cdef inline bint lies_packed(const Array *array, Py_ssize_t channels) noexcept n
         and array.stored == 0
         and array.channel == <Py_ssize_t>sizeof(real)
     )
+
+
+cdef void place_features(
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work
+) noexcept nogil:
+    """Say where each row of the features lies, or will lie."""
+    cdef const Array *features = &call.features
+    cdef Py_ssize_t y
+    work.fetched = 0
+    if schedule.on_demand:
+        return
+    if not lies_packed(features, task.channels):
+        place_rows(work.row, call.height, work.ring, schedule.ring_rows, call.width)
+        return
+    for y in range(call.height):
+        work.row[y] = <real *>(
+            features.data + task.image * features.image
+            + task.first_channel * features.channel + y * features.row
+        )
+
+
+cdef void fetch_features(
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box
+) noexcept nogil:
+    """Have what a box reads of the features, of which lines have the columns in its window."""
+    cdef const Py_ssize_t *column
+    cdef Py_ssize_t d, step = LANES
+    find_window(call, schedule, task, work, box)
+    column = call.x.distinct + call.x.distinct_begin[box] + work.first_slot
+    if schedule.on_demand:
+        demand_columns(work, column, work.columns)
+    elif lies_packed(&call.features, task.channels):
+        step = call.features.col // <Py_ssize_t>sizeof(real)
+    else:
+        fetch_rows(
+            call, task, work, call.y.distinct[call.y.distinct_begin[box]],
+            call.y.distinct[call.y.distinct_end[box] - 1] + 1,
+        )
+    for d in range(work.columns):
+        work.column[d] = (d if schedule.on_demand else column[d]) * step
+
+
+cdef inline const real *row_of_features(
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t y
+) noexcept nogil:
+    """A row of the features, whose cells are where `work.column` says."""
+    if schedule.on_demand:
+        return row_on_demand(call, schedule, task, work, y)
+    return work.row[y]
+
+
+cdef void find_window(
+    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box
+) noexcept nogil:
+    """Find the bins along x that have to be looked at, and the columns that these read.
+
+    All of them, but where a map is cut into tiles those that reach the task's.
+    """
+    cdef const Axis *x = call.x
+    cdef Py_ssize_t end = 0, p, line
+    work.first_bin, work.last_bin = 0, x.bins
+    work.first_slot, work.columns = 0, x.distinct_end[box] - x.distinct_begin[box]
+    if not schedule.on_demand or call.operation == BOX_GRADIENT:
+        return
+    work.first_bin, work.last_bin = x.bins, 0
+    work.first_slot = work.columns
+    for p in range(x.bins):
+        if not bin_reaches(x, box * x.bins + p, task.first_column, task.last_column):
+            continue
+        work.first_bin = min(work.first_bin, p)
+        work.last_bin = p + 1
+        for line in range(x.line_begin[box * x.bins + p], x.line_end[box * x.bins + p]):
+            work.first_slot = min(work.first_slot, x.slot[x.tap_begin[line]])
+            end = max(end, x.slot[x.tap_end[line] - 1] + 1)
+    work.columns = max(end - work.first_slot, 0)
+
+
+cdef inline bint bin_reaches(
+    const Axis *axis, Py_ssize_t bin, Py_ssize_t first, Py_ssize_t last
+) noexcept nogil:
+    """Whether a bin reads any of the cells ``first .. last``."""
+    cdef Py_ssize_t line, t
+    for line in range(axis.line_begin[bin], axis.line_end[bin]):
+        for t in range(axis.tap_begin[line], axis.tap_end[line]):
+            if axis.cell[t] >= first and axis.cell[t] < last:
+                return True
+    return False
 
 
 cdef void take_grads(

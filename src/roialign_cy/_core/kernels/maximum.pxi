@@ -3,7 +3,7 @@
 
 cdef void maximum(
     const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
-    const Workspace *work
+    Workspace *work
 ) noexcept nogil:
     cdef Py_ssize_t first = 0, rows, line = 0, left
     cdef const Term *term = plan.y.terms
@@ -11,13 +11,17 @@ cdef void maximum(
         left = plan.y.lines[first]
         if left > schedule.lines:  # in several passes
             rows = 1
-            term = interpolate_lines(plan, work, &line, schedule.lines, term)
+            term = interpolate_lines(
+                call, schedule, task, plan, work, &line, schedule.lines, term
+            )
             left -= schedule.lines
             work.line_start[0], work.line_start[1] = 0, schedule.lines
             maximum_of_lines(call, plan, work, first, 1, False)
             while left:
                 work.line_start[1] = min(left, schedule.lines)
-                term = interpolate_lines(plan, work, &line, work.line_start[1], term)
+                term = interpolate_lines(
+                    call, schedule, task, plan, work, &line, work.line_start[1], term
+                )
                 maximum_of_lines(call, plan, work, first, 1, True)
                 left -= work.line_start[1]
         else:
@@ -29,20 +33,25 @@ cdef void maximum(
             ):
                 work.line_start[rows + 1] = work.line_start[rows] + plan.y.lines[first + rows]
                 rows += 1
-            term = interpolate_lines(plan, work, &line, work.line_start[rows], term)
+            term = interpolate_lines(
+                call, schedule, task, plan, work, &line, work.line_start[rows], term
+            )
             maximum_of_lines(call, plan, work, first, rows, False)
         write_rows(call, schedule, task, plan, work, first, rows)
         first += rows
 
 
 cdef const Term *interpolate_lines(
-    const BoxPlan *plan, const Workspace *work, Py_ssize_t *line, Py_ssize_t count, const Term *term
+    const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
+    Workspace *work, Py_ssize_t *line, Py_ssize_t count, const Term *term,
 ) noexcept nogil:
     """Interpolate ``count`` lines from ``line`` on, and move it on; returns the next term."""
     cdef Py_ssize_t k, terms
     for k in range(count):
         terms = plan.y.counts[line[0] + k]
-        interpolate_line(plan, work, term, terms, work.lines + k * plan.columns * LANES)
+        interpolate_line(
+            call, schedule, task, plan, work, term, terms, work.lines + k * plan.columns * LANES
+        )
         term += terms
     line[0] += count
     return term
@@ -214,7 +223,11 @@ cdef inline const Term *max_update_bin(
 cdef inline void put_maximum(
     real *cell, Maximum best, bint is_empty, bint has_sample_outside
 ) noexcept nogil:
-    """As `finish_maximum`; a bin without samples is 0."""
+    """Store the largest point of a bin, or what is the largest so far.
+
+    A sample outside the map counts as 0, and a bin without samples is 0. -0 becomes +0, so that the
+    bits do not depend on the order in which equals were met; and all NaN are one.
+    """
     if is_empty:
         store_lanes(cell, all_lanes(0))
         return
@@ -232,44 +245,58 @@ cdef inline bint has_lines(const Call *call, Py_ssize_t y_bin, Py_ssize_t x_bin)
 
 cdef void weighted_maximum(
     const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
-    const Workspace *work
+    Workspace *work
 ) noexcept nogil:
     """ONNX's maximum, over weighted neighbours: plain, since it is here for its sake only."""
-    cdef Py_ssize_t row, p, y_bin, x_bin
-    cdef Maximum best
+    cdef Py_ssize_t row, p, x_bin, y_bin, y_line
+    cdef real *cell
     for row in range(plan.rows):
         y_bin = plan.box * call.y.bins + plan.first + row
         for p in range(call.x.bins):
+            store_lanes(work.cells + p * LANES, load_lanes(work.lowest))
+        for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
+            for p in range(call.x.bins):
+                cell = work.cells + p * LANES
+                x_bin = plan.box * call.x.bins + p
+                put_maximum(
+                    cell,
+                    largest_neighbour(
+                        call, schedule, task, plan, work, y_line, x_bin, max_load(cell)
+                    ),
+                    False, False,
+                )
+        for p in range(call.x.bins):
+            cell = work.cells + p * LANES
             x_bin = plan.box * call.x.bins + p
-            best = largest_neighbour(call, schedule, plan, work, y_bin, x_bin)
             put_maximum(
-                work.cells + p * LANES, best, not has_lines(call, y_bin, x_bin),
+                cell, max_load(cell), not has_lines(call, y_bin, x_bin),
                 call.y.outside[y_bin] or call.x.outside[x_bin],
             )
         write_rows(call, schedule, task, plan, work, row, 1)
 
 
 cdef Maximum largest_neighbour(
-    const Call *call, const Schedule *schedule, const BoxPlan *plan, const Workspace *work,
-    Py_ssize_t y_bin, Py_ssize_t x_bin,
+    const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
+    Workspace *work, Py_ssize_t y_line, Py_ssize_t x_bin, Maximum best,
 ) noexcept nogil:
-    cdef Py_ssize_t y_line, x_line, ty, tx
-    cdef const real *source
-    cdef lanes value
-    cdef Maximum best = max_start(work)
-    for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
-        for x_line in range(call.x.line_begin[x_bin], call.x.line_end[x_bin]):
-            for ty in range(call.y.tap_begin[y_line], call.y.tap_end[y_line]):
-                for tx in range(call.x.tap_begin[x_line], call.x.tap_end[x_line]):
-                    source = (
-                        work.map + row_place(schedule, call.y.cell[ty])
-                        + plan.column[call.x.slot[tx]]
-                    )
-                    value = times(source, <real>(call.y.weight[ty] * call.x.weight[tx]))
-                    best = max_update(best, value)
+    """The largest so far, or of the neighbours of a bin's points on a line along y."""
+    cdef const Axis *y = call.y
+    cdef const Axis *x = call.x
+    cdef Py_ssize_t x_line, ty, tx
+    cdef const real *row
+    for ty in range(y.tap_begin[y_line], y.tap_end[y_line]):
+        if schedule.on_demand:
+            row = row_on_demand(call, schedule, task, work, y.cell[ty])
+        else:
+            row = work.map + row_place(schedule, y.cell[ty])
+        for x_line in range(x.line_begin[x_bin], x.line_end[x_bin]):
+            for tx in range(x.tap_begin[x_line], x.tap_end[x_line]):
+                best = max_update(
+                    best, times(row + plan.column[x.slot[tx]], <real>(y.weight[ty] * x.weight[tx]))
+                )
             if (
-                call.y.tap_end[y_line] - call.y.tap_begin[y_line] == 1
-                or call.x.tap_end[x_line] - call.x.tap_begin[x_line] == 1
+                y.tap_end[y_line] - y.tap_begin[y_line] == 1
+                or x.tap_end[x_line] - x.tap_begin[x_line] == 1
             ):  # a neighbour of weight zero counts as 0
                 best.value = not_negative(best.value)
     return best

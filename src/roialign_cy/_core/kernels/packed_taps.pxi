@@ -6,8 +6,7 @@
 
 cdef struct PackedTaps:
     # Along one axis: how many lines each bin has, how many terms each line, and all terms, with
-    # their places in the workspace. A box has fewer than 2**31 lines: the memory of a workspace and
-    # MAX_SEGMENT in the planar order see to that.
+    # their places in the workspace. A box has fewer than 2**31 taps, or `run_call` refuses it.
     int32_t *lines
     int32_t *counts
     Term *terms
@@ -22,7 +21,7 @@ cdef struct BoxPlan:
     Py_ssize_t bottom
     Py_ssize_t row_begin        # which distinct rows of the tables lie between them
     Py_ssize_t row_end
-    uint64_t tiles              # of columns of the map that they read
+    uint64_t strips             # of columns of the map that they read
     Py_ssize_t columns          # distinct ones of the box, and the offset of each in a row
     const Py_ssize_t *column
     Py_ssize_t step             # between those offsets; 0 if the columns are not consecutive
@@ -34,15 +33,13 @@ cdef struct TransposedTaps:
     # Along one axis, which bins of a box read a cell: the feature gradient of a mean is a mean the
     # other way round. Where a bin sums cells, a cell sums bins.
     Py_ssize_t *begin       # [box]: its first term
-    # [first_offset + cell]: from there, the first of each distinct cell. A box has fewer than 2**31
-    # taps, or `run_call` refuses it.
+    # [first_offset + cell]: from there, the first of each distinct cell.
     int32_t *offset
     Term *terms             # by cell, then by bin; place: the bin's number
 
 
 cdef struct PlanarBox:
     # What the planar order wants to know of a box.
-    bint goes_by_rows           # else its bins are pooled one by one
     Py_ssize_t columns          # that are interpolated
     bint has_gaps_filled        # they are all from first to last, not the distinct ones only
     PackedTaps x                # places: of the columns' first channels in the ring
@@ -61,7 +58,9 @@ cdef struct Packed:
 
 
 cdef inline Py_ssize_t row_place(const Schedule *schedule, Py_ssize_t y) noexcept nogil:
-    """Where a row of the map lies: in the map itself, or in the ring."""
+    """Where a row of the map lies: in the map itself, or in the ring; on demand, just which."""
+    if schedule.on_demand:
+        return y
     return (y if schedule.in_place else y % schedule.ring_rows) * schedule.row_step
 
 
@@ -110,7 +109,7 @@ cdef void write_box_plans(
     const Call *call, const Schedule *schedule, Py_ssize_t k, const Packed *packed
 ) noexcept nogil:
     """Write the box plans of the ``k``-th box of the tables."""
-    cdef Py_ssize_t runs = runs_of(call, schedule), run
+    cdef Py_ssize_t runs = runs_of(call, schedule), run, first, last
     cdef BoxPlan *plan = packed.plan + k * runs
     cdef PackedTaps y, x
     plan.box = k
@@ -125,18 +124,21 @@ cdef void write_box_plans(
         plan.first = run * schedule.run
         plan.rows = min(schedule.run, call.y.bins - plan.first)
         find_rows(call.y, plan.box, plan.first, plan.rows, &plan.top, &plan.bottom)
-        plan.row_begin = first_row_from(call.y, plan.box, plan.top)
-        plan.row_end = first_row_from(call.y, plan.box, plan.bottom + 1)
+        first, last = call.y.distinct_begin[k], call.y.distinct_end[k]
+        plan.row_begin = lower_bound(call.y.distinct, first, last, plan.top)
+        plan.row_end = lower_bound(call.y.distinct, first, last, plan.bottom + 1)
         pack_taps(call.y, plan.box, plan.first, plan.rows, schedule, &y, &plan.y)
         plan += 1
 
 
-cdef Py_ssize_t first_row_from(const Axis *axis, Py_ssize_t box, Py_ssize_t y) noexcept nogil:
-    """The first distinct row of a box at ``y`` or below, by bisection."""
-    cdef Py_ssize_t low = axis.distinct_begin[box], high = axis.distinct_end[box], middle
+cdef Py_ssize_t lower_bound(
+    const Py_ssize_t *cells, Py_ssize_t low, Py_ssize_t high, Py_ssize_t wanted
+) noexcept nogil:
+    """The first of ``cells[low:high]``, which ascend, that is no less than ``wanted``."""
+    cdef Py_ssize_t middle
     while low < high:
         middle = low + (high - low) // 2
-        if axis.distinct[middle] < y:
+        if cells[middle] < wanted:
             low = middle + 1
         else:
             high = middle
@@ -149,12 +151,12 @@ cdef void list_columns(
     cdef const Py_ssize_t *cell = call.x.distinct + call.x.distinct_begin[plan.box]
     cdef Py_ssize_t d, count = call.x.distinct_end[plan.box] - call.x.distinct_begin[plan.box]
     plan.column, plan.columns = column, count
-    plan.tiles = 0
+    plan.strips = 0
     for d in range(count):
-        plan.tiles |= <uint64_t>1 << (cell[d] // schedule.tile)
-        column[d] = cell[d] * schedule.cell_step
+        plan.strips |= <uint64_t>1 << (cell[d] // schedule.strip)
+        column[d] = (d if schedule.on_demand else cell[d]) * schedule.cell_step
     plan.step = 0
-    if count and cell[count - 1] - cell[0] == count - 1:
+    if count and (schedule.on_demand or cell[count - 1] - cell[0] == count - 1):
         plan.step = schedule.cell_step
 
 

@@ -1,8 +1,7 @@
-# The planar order: one box at a time, straight from the array as it lies. For maps of few channels,
-# and for whatever the tiled order has no memory for. Rows of the map are combined along x, as they
-# lie: of one channel, or of all that lie in one cell, as in photographs. Then up to LANES rows of
-# bins are turned so that they lie side by side, as channels do in the tiled order, and columns
-# are combined as there.
+# The planar order: one box at a time, straight from the array as it lies. For maps of few channels.
+# Rows of the map are combined along x, as they lie: of one channel, or of all that lie in one cell,
+# as in photographs. Then up to LANES rows of bins are turned so that they lie side by side, as
+# channels do in the tiled order, and columns are combined as there.
 
 
 cdef void transpose_rows(
@@ -15,6 +14,8 @@ cdef void transpose_rows(
     """
     cdef Py_ssize_t r, begin, count, size = values_of(schedule, planar.columns)
     cdef real *values = work.lines
+    if planar.columns == 0:  # nor any term that would read the ring
+        return
     for r in range(box * call.y.bins + first, box * call.y.bins + first + rows):
         begin = call.y.line_begin[r]
         count = call.y.line_end[r] - begin
@@ -104,10 +105,9 @@ cdef void planar_task(
     const Workspace *work
 ) noexcept nogil:
     """Pool the boxes of one task."""
-    cdef Py_ssize_t box, channel
+    cdef Py_ssize_t box
     cdef Row row
-    cdef char *out
-    cdef const char *first = (
+    row.cells = (
         call.features.data + task.image * call.features.image
         + task.first_channel * call.features.channel
     )
@@ -117,17 +117,11 @@ cdef void planar_task(
     row.weight = work.weight
     row.terms = 0
     for box in range(task.begin, task.end):
-        out = (
+        pool_by_rows(
+            call, schedule, &packed.planar[box], &row, work, box,
             call.out.data + call.target[box] * call.out.image
-            + task.first_channel * call.out.channel
+            + task.first_channel * call.out.channel,
         )
-        row.cells = first
-        if packed.planar[box].goes_by_rows:
-            pool_by_rows(call, schedule, &packed.planar[box], &row, work, box, out)
-            continue
-        for channel in range(task.channels):
-            row.cells = first + channel * call.features.channel
-            pool_one_by_one(call, &row, work, box, out + channel * call.out.channel)
 
 
 cdef void pool_by_rows(

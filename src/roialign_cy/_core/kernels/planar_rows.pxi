@@ -56,10 +56,9 @@ cdef void write_planar_box(
     cdef Term *terms = place.terms
     planar.columns = columns
     planar.has_gaps_filled = False
-    planar.goes_by_rows = 0 < columns <= MAX_SEGMENT and call.mode != MAX_WEIGHTED
-    if not planar.goes_by_rows:
-        return
     pack_taps(call.x, box, 0, call.x.bins, NULL, &place, &planar.x)
+    if columns == 0:
+        return
     span = column[columns - 1] - column[0] + 1
     if schedule.is_dense and span <= min(DENSE_RATIO * columns, <Py_ssize_t>MAX_SEGMENT):
         planar.columns, planar.has_gaps_filled = span, True
@@ -126,10 +125,6 @@ cdef void interpolate_dense(
         else:
             add_terms(a, b, row.weight[t], row.weight[t + 1], 2, True, count, out)
         t += 2
-
-
-cdef inline real interpolate_column(const Row *row, Py_ssize_t column) noexcept nogil:
-    return interpolate_cell(row, row.cells + column * row.col_stride)
 
 
 cdef inline real interpolate_cell(const Row *row, const char *cell) noexcept nogil:

@@ -81,13 +81,15 @@ cdef int run_call(const Call *call, int num_threads, chosen) except -1:
         arena = arena_in(NULL)
         lay_out_packed(&packed, &arena, call, &schedule)
         tables = allocate(1, arena.used)
-        tasks = <Task *>allocate(images * blocks * schedule.splits, sizeof(Task))
+        tasks = <Task *>allocate(
+            images * blocks * schedule.splits * schedule.column_splits, sizeof(Task)
+        )
         scratch = <char *>allocate(num_threads, size)
     try:
         if tasks == NULL or scratch == NULL or tables == NULL:
             raise MemoryError("no memory to pool in")
-        if call.operation == FEATURE_GRADIENT and has_too_many_taps(call):
-            raise MemoryError("a box reads too many cells for the feature gradient")
+        if is_too_large(call, &schedule):
+            raise MemoryError("a box reads too many cells")
         num_threads = granted(num_threads)
         with nogil:
             arena = arena_in(tables)
@@ -113,9 +115,12 @@ cdef int run_call(const Call *call, int num_threads, chosen) except -1:
     return 0
 
 
-cdef bint has_too_many_taps(const Call *call) noexcept nogil:
-    """Whether `TransposedTaps.offset` could not count them."""
-    return max(call.y.tap_capacity, call.x.tap_capacity) > INT32_MAX
+cdef bint is_too_large(const Call *call, const Schedule *schedule) noexcept nogil:
+    """Whether taps, or the points of a bin, could be more than their numbers can say."""
+    return (
+        max(call.y.tap_capacity, call.x.tap_capacity) > INT32_MAX
+        or sizeof(flag) == sizeof(int32_t) and schedule.points > INT32_MAX
+    )
 
 
 cdef void pack_box(
@@ -139,20 +144,15 @@ cdef void do_task(
     cdef Workspace work
     cdef Arena arena = arena_in(scratch)
     lay_out_workspace(&work, &arena, call, schedule)
-    if call.operation == FORWARD:
-        store_lanes(work.lowest, all_lanes(-INFINITY))
-        if schedule.order == TILED:
-            tiled_task(call, schedule, packed, task, &work)
-            if schedule.streams:
-                end_streaming()
-        else:
-            planar_task(call, schedule, packed, task, &work)
+    if call.operation == BOX_GRADIENT:
+        differentiate(call, schedule, task, &work)
     elif call.operation == FEATURE_GRADIENT:
-        if schedule.order == TILED:
-            feature_gradient_tiled(call, schedule, packed, task, &work)
-        else:
-            feature_gradient_planar(call, packed, task, &work)
-    elif schedule.order == TILED:
-        differentiate_tiled(call, schedule, task, &work)
+        sum_features(call, schedule, packed, task, &work)
     else:
-        differentiate_planar(call, task, &work)
+        store_lanes(work.lowest, all_lanes(-INFINITY))
+        if schedule.order == PLANAR:
+            planar_task(call, schedule, packed, task, &work)
+            return
+        tiled_task(call, schedule, packed, task, &work)
+        if schedule.streams:
+            end_streaming()

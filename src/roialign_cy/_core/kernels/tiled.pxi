@@ -20,11 +20,15 @@ cdef void tiled_task(
     work.map = work.ring
     if schedule.in_place:
         work.map = <const real *>map_start
-    else:
+    elif not schedule.on_demand:
         find_wanted(call, packed, task, work)
     for i in range(task.begin, task.end):
         plan = &packed.plan[i]
-        if not schedule.in_place:
+        if schedule.on_demand:
+            demand_columns(
+                work, call.x.distinct + call.x.distinct_begin[plan.box], plan.columns
+            )
+        elif not schedule.in_place:
             # Plans ascend by their first row and none is taller than the ring, so a row is
             # overwritten only when no box needs it any more.
             fetched = max(fetched, plan.top)

@@ -5,35 +5,35 @@
 cdef void find_wanted(
     const Call *call, const Packed *packed, const Task *task, const Workspace *work
 ) noexcept nogil:
-    """For each row of the map, the tiles of columns that any box of the task reads in it."""
+    """For each row of the map, the strips of columns that any box of the task reads in it."""
     cdef Py_ssize_t i, d
     cdef const BoxPlan *plan
     memset(work.wanted, 0, call.height * sizeof(uint64_t))
     for i in range(task.begin, task.end):
         plan = &packed.plan[i]
         for d in range(plan.row_begin, plan.row_end):
-            work.wanted[call.y.distinct[d]] |= plan.tiles
+            work.wanted[call.y.distinct[d]] |= plan.strips
 
 
 cdef void pack_row(
     const Call *call, const Schedule *schedule, const Task *task, const Workspace *work,
     const char *map_start, Py_ssize_t y,
 ) noexcept nogil:
-    """Pack the wanted tiles of one row of the map, neighbouring ones in one go."""
+    """Pack the wanted strips of one row of the map, neighbouring ones in one go."""
     cdef uint64_t wanted = work.wanted[y]
     cdef const char *source = map_start + y * call.features.row
     cdef real *cells = work.ring + row_place(schedule, y)
     cdef Py_ssize_t first = 0, last, columns, ahead = 0
-    if y + 1 < call.height and work.wanted[y + 1]:  # likely the same tiles
+    if y + 1 < call.height and work.wanted[y + 1]:  # likely the same strips
         ahead = call.features.row
     while wanted:
         while not wanted & 1:
             wanted >>= 1
-            first += schedule.tile
+            first += schedule.strip
         last = first
         while wanted & 1:
             wanted >>= 1
-            last += schedule.tile
+            last += schedule.strip
         columns = min(last, call.width) - first
         pack_cells(
             source + first * call.features.col, call.features.channel, call.features.col,
@@ -62,10 +62,13 @@ cdef void write_rows(
 
 
 cdef inline void interpolate_line(
-    const BoxPlan *plan, const Workspace *work, const Term *term, Py_ssize_t terms, real *out
+    const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
+    Workspace *work, const Term *term, Py_ssize_t terms, real *out,
 ) noexcept nogil:
     """Combine the rows of one line at the distinct columns of the box."""
-    if plan.step == LANES:
+    if schedule.on_demand:
+        interpolate_on_demand(call, schedule, task, work, term, terms, out)
+    elif plan.step == LANES:
         weighted_sum_dense(work.map + plan.column[0], term, terms, plan.columns, out)
     elif plan.step:
         weighted_sum(work.map + plan.column[0], term, terms, plan.step, plan.columns, out, LANES)

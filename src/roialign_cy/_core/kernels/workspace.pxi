@@ -1,7 +1,8 @@
 # How a call is cut into tasks, and the memory that a task works in.
 
 cdef enum:
-    MAX_SEGMENT = 16384  # columns that the planar order interpolates at once; beyond, one by one
+    MAX_SEGMENT = 16384  # columns that the planar order interpolates at once
+    SLOPES = 4           # of a line that are summed at a time; their order is part of the result
 
 
 cdef enum Order:
@@ -12,10 +13,16 @@ cdef enum Order:
 cdef struct Schedule:
     Order order
     bint in_place           # cells lie in the map as the kernels want them: nothing is packed
+    # Rows of the features are packed when they are wanted, at the columns of one box, and two are
+    # kept: where the ring would take too much memory.
+    bint on_demand
     Py_ssize_t channels     # of a task, at most
-    # Tasks that the work on one image and block of channels is cut into: by boxes, or by rows of
-    # the map where that is what is written.
+    # Tasks that the work on one image and block of channels is cut into: by boxes, or into tiles
+    # of the map where that is what is written, as many of them below and beside one another.
     Py_ssize_t splits
+    Py_ssize_t column_splits
+    Py_ssize_t tile_rows    # cells of the map in a tile, at most
+    Py_ssize_t tile_columns
     Py_ssize_t run          # rows of bins to a box plan
     Py_ssize_t row_step     # from one row to the next where the kernels read, and from one cell
     Py_ssize_t cell_step
@@ -26,16 +33,19 @@ cdef struct Schedule:
     bint is_dense
     Py_ssize_t bin_cells
     Py_ssize_t channel_cells
-    Py_ssize_t tile         # columns that are packed together, so that a row has 64 tiles at most
+    Py_ssize_t strip        # columns that are packed together, so that a row has 64 strips at most
     Py_ssize_t cost         # of the whole call, in cells of the working type computed with
     # What the largest box of the call needs in a workspace:
-    Py_ssize_t ring_rows    # packed rows held at a time
+    Py_ssize_t ring_rows    # packed rows held at a time, and the cells of each
+    Py_ssize_t ring_columns
+    Py_ssize_t gradient_rows  # the same of the feature gradient
     Py_ssize_t distinct_y   # rows that a box reads
     Py_ssize_t distinct_x   # columns that a box reads
     Py_ssize_t lines        # interpolated rows held at a time
     Py_ssize_t group        # rows of bins held at a time
     Py_ssize_t terms        # taps of a line
     Py_ssize_t x_lines      # lines along x of a box, where the largest point is sought
+    Py_ssize_t points       # of a bin, where that is
     bint streams            # the result goes past the caches
 
 
@@ -46,8 +56,10 @@ cdef struct Task:
     Py_ssize_t begin        # box plans of a forward pass, boxes of a gradient: begin .. end
     Py_ssize_t end
     Py_ssize_t lane         # of the cells, that the first channel is in
-    Py_ssize_t first_row    # of the map, that a feature gradient writes: first_row .. last_row
+    Py_ssize_t first_row    # the tile of the map that a feature gradient writes
     Py_ssize_t last_row
+    Py_ssize_t first_column
+    Py_ssize_t last_column
 
 
 cdef struct XLine:
@@ -62,11 +74,14 @@ cdef struct XLine:
 cdef struct Workspace:
     # In the scratch memory of a thread. Each operation and order uses some of these.
     real *ring              # packed rows of the features; in the planar order, of one line
+    Py_ssize_t held[2]      # which rows those are, where they are packed on demand; or -1
+    const Py_ssize_t *demanded  # and at which columns of the map
+    Py_ssize_t columns      # how many columns the lines have
     real *lines             # interpolated rows, at the distinct columns of a box
     real *cells             # bins in the making, or their gradients
-    Py_ssize_t *column      # of each distinct column of the box, its offset in a row of the ring
+    Py_ssize_t *column      # of each column of the lines, its offset in a row of the features
     # Forward passes.
-    uint64_t *wanted        # of each row of the map, a bit for each tile of columns to pack
+    uint64_t *wanted        # of each row of the map, a bit for each strip of columns to pack
     const real *map         # what the terms along y are places in: the ring, or the map itself
     Py_ssize_t *line_start  # of some rows of bins, their first line
     real *stage             # all bins of a box, as they lie in the output
@@ -75,8 +90,12 @@ cdef struct Workspace:
     Py_ssize_t *offset
     # Gradients.
     Term *term              # of the sum at hand
+    Py_ssize_t first_bin    # along x, that are looked at in the task: first_bin .. last_bin
+    Py_ssize_t last_bin
+    Py_ssize_t first_slot   # and the first of the distinct columns that they read
+    Py_ssize_t top          # of the map: the row that the first entry of the next four is of
     real **row              # of each row of the map, its column 0 in the ring
-    real **gradient_row     # the same of the feature gradient
+    real **gradient_row     # the same of the feature gradient, but the tile's first column
     Py_ssize_t *low         # of each row of the map, the columns that are read: low .. high
     Py_ssize_t *high
     const real *grads       # of the bins at hand, in `cells` or in the array
@@ -85,7 +104,9 @@ cdef struct Workspace:
     Py_ssize_t fetched      # rows of features before this one are packed
     # Feature gradients.
     real *gradient_ring     # rows of the gradient
-    Py_ssize_t *gradient_column  # as `column`, in a row of the gradient
+    Py_ssize_t tile_slot    # the first of the box's distinct columns in the tile, and how many
+    Py_ssize_t tile_slots
+    Py_ssize_t *gradient_column  # of each of these, its offset in a row of the gradient's ring
     Py_ssize_t opened       # rows before this one are in the gradient's ring or past
     Py_ssize_t closed       # rows before this one are written
     # Box gradients. Of means: derivatives by the near side, times the gradient; then by the far
@@ -100,8 +121,6 @@ cdef struct Workspace:
     flag *point             # which one of a bin's is the largest
     XLine *x_line           # the lines along x of a box, and the number of the first in the tables
     Py_ssize_t first_x_line
-    Py_ssize_t *row_line    # the same in the planar order: the lines of the tables, -1 for none
-    Py_ssize_t *col_line
 
 
 cdef Py_ssize_t workspace_bytes(const Call *call, const Schedule *schedule) noexcept nogil:
@@ -126,9 +145,9 @@ cdef void lay_out_forward(
     cdef Py_ssize_t cell = LANES * sizeof(real)
     cdef Py_ssize_t ring, line, wanted = 0, terms = 0
     if schedule.order == TILED:
-        ring = schedule.ring_rows * call.width
+        ring = schedule.ring_rows * schedule.ring_columns
         line = schedule.distinct_x
-        wanted = 0 if schedule.in_place else call.height
+        wanted = 0 if schedule.in_place or schedule.on_demand else call.height
     else:
         ring = line = min(call.width, <Py_ssize_t>MAX_SEGMENT) * schedule.cell_step
         terms = schedule.terms
@@ -150,45 +169,38 @@ cdef void lay_out_gradient(
     Workspace *work, Arena *arena, const Call *call, const Schedule *schedule
 ) noexcept nogil:
     cdef bint by_boxes = call.operation == BOX_GRADIENT
-    cdef Py_ssize_t cell = sizeof(real)
-    cdef Py_ssize_t lanes = 1
-    cdef Py_ssize_t line = min(schedule.distinct_x, <Py_ssize_t>MAX_SEGMENT)
-    cdef Py_ssize_t rows = 0, ring = 0, sought = 0, bins = 0, crossed = 0, sums = 0
-    if schedule.order == TILED:
-        cell *= LANES
-        lanes = LANES
-        line = schedule.distinct_x
-        rows = call.height
-        ring = schedule.ring_rows * call.width
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    cdef Py_ssize_t ring = 0, gradient = 0, rows = 0, bins = 0, sums = 0, crossed = 0, sought = 0
+    if by_boxes or call.mode == MAX:
+        ring = schedule.ring_rows * schedule.ring_columns
+        rows = 0 if schedule.on_demand else call.height
+    if not by_boxes:
+        gradient = schedule.gradient_rows * schedule.tile_columns
+        rows = max(rows, schedule.tile_rows)
     if call.mode == MAX:
         sought = call.x.bins
         sums = schedule.x_lines if by_boxes else 0
     elif by_boxes:
         bins = max(call.y.bins, call.x.bins)
-        sums = 2 * bins
-        if schedule.order == TILED:
-            crossed = schedule.distinct_y * call.x.bins
-    work.gradient_ring = <real *>arena_alloc(arena, 0 if by_boxes else ring, cell)
-    work.ring = <real *>arena_alloc(arena, ring if by_boxes or call.mode == MAX else 0, cell)
+        sums = 2 * (call.y.bins + call.x.bins)
+        crossed = call.x.bins * (SLOPES if schedule.on_demand else schedule.distinct_y)
+    work.gradient_ring = <real *>arena_alloc(arena, gradient, cell)
+    work.ring = <real *>arena_alloc(arena, ring, cell)
     work.crossed = <real *>arena_alloc(arena, crossed, cell)
     work.sums = <real *>arena_alloc(arena, sums, cell)
     work.far = <real *>arena_alloc(arena, schedule.terms, sizeof(real))
     work.non_empty = <Py_ssize_t *>arena_alloc(
-        arena, max(bins, schedule.distinct_y), sizeof(Py_ssize_t)
+        arena, max(bins, 0 if schedule.on_demand else schedule.distinct_y), sizeof(Py_ssize_t)
     )
     work.non_empty_grad = <Py_ssize_t *>arena_alloc(arena, bins, sizeof(Py_ssize_t))
     work.cells = <real *>arena_alloc(arena, schedule.group * call.x.bins, cell)
-    work.lines = <real *>arena_alloc(arena, schedule.group * line, cell)
-    work.best = <real *>arena_alloc(arena, sought * lanes, sizeof(real))
-    work.point = <flag *>arena_alloc(arena, sought * lanes, sizeof(flag))
-    work.x_line = <XLine *>arena_alloc(
-        arena, schedule.x_lines if schedule.order == TILED else 0, sizeof(XLine)
-    )
-    work.row_line = <Py_ssize_t *>arena_alloc(arena, sought, sizeof(Py_ssize_t))
-    work.col_line = <Py_ssize_t *>arena_alloc(arena, sought, sizeof(Py_ssize_t))
+    work.lines = <real *>arena_alloc(arena, schedule.group * schedule.distinct_x, cell)
+    work.best = <real *>arena_alloc(arena, sought, cell)
+    work.point = <flag *>arena_alloc(arena, sought, LANES * sizeof(flag))
+    work.x_line = <XLine *>arena_alloc(arena, schedule.x_lines, sizeof(XLine))
     work.term = <Term *>arena_alloc(arena, schedule.terms, sizeof(Term))
-    work.column = <Py_ssize_t *>arena_alloc(arena, line, sizeof(Py_ssize_t))
-    work.gradient_column = <Py_ssize_t *>arena_alloc(arena, line, sizeof(Py_ssize_t))
+    work.column = <Py_ssize_t *>arena_alloc(arena, schedule.distinct_x, sizeof(Py_ssize_t))
+    work.gradient_column = <Py_ssize_t *>arena_alloc(arena, schedule.distinct_x, sizeof(Py_ssize_t))
     work.row = <real **>arena_alloc(arena, rows, sizeof(void *))
     work.gradient_row = <real **>arena_alloc(arena, rows, sizeof(void *))
     work.low = <Py_ssize_t *>arena_alloc(arena, rows, sizeof(Py_ssize_t))
