@@ -124,7 +124,7 @@ def ratio_pair(ratio: int | tuple[int, int], name: str = "sampling_ratio") -> tu
         raise ValueError(
             f"{name} must be in 0 .. {MAX_SAMPLING_RATIO}, or -1 for the same as 0, got {ratio!r}"
         )
-    return max(rows, 0), max(cols, 0)
+    return (0 if rows == -1 else rows), (0 if cols == -1 else cols)
 
 
 def int_pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:

@@ -6,25 +6,36 @@ cdef inline bint has_slopes(const Axis *axis, Py_ssize_t line) noexcept nogil:
     return 0 < axis.tap_end[line] - t <= 2 and (axis.near[t] != 0 or axis.far[t] != 0)
 
 
+cdef inline Py_ssize_t terms_of(
+    const Axis *axis, Py_ssize_t line, real *const *row, Term *term
+) noexcept nogil:
+    """The cells of a line that count: as rows, in places from the first row on, or with NULL as
+    they are.
+    """
+    cdef Py_ssize_t t, terms = 0
+    for t in range(axis.tap_begin[line], axis.tap_end[line]):
+        if <real>axis.weight[t] != 0:  # where there are slopes, there are taps of weight 0, too
+            term[terms].place = axis.cell[t] if row == NULL else row[axis.cell[t]] - row[0]
+            term[terms].weight = <real>axis.weight[t]
+            terms += 1
+    return terms
+
+
 cdef void interpolate_features(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work,
     Py_ssize_t line, real *out,
 ) noexcept nogil:
     """Combine the rows of one line of the features at the columns of the window."""
-    cdef Py_ssize_t t, terms = 0
-    cdef const Axis *y = call.y
     cdef const Py_ssize_t *column = work.column
-    cdef const real *base = NULL if schedule.on_demand else work.row[0]
-    for t in range(y.tap_begin[line], y.tap_end[line]):
-        if <real>y.weight[t] != 0:  # where there are slopes, there are taps of weight 0, too
-            work.term[terms].place = (
-                y.cell[t] if schedule.on_demand else work.row[y.cell[t]] - base
-            )
-            work.term[terms].weight = <real>y.weight[t]
-            terms += 1
+    cdef const real *base
+    cdef Py_ssize_t terms
     if schedule.on_demand:
+        terms = terms_of(call.y, line, NULL, work.term)
         interpolate_on_demand(call, schedule, task, work, work.term, terms, out)
-    elif column[work.columns - 1] - column[0] == (work.columns - 1) * LANES:
+        return
+    base = work.row[0]
+    terms = terms_of(call.y, line, work.row, work.term)
+    if column[work.columns - 1] - column[0] == (work.columns - 1) * LANES:
         weighted_sum_dense(base + column[0], work.term, terms, work.columns, out)
     else:
         weighted_sum_gathered(base, work.term, terms, column, work.columns, out, LANES)

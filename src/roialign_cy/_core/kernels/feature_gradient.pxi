@@ -54,12 +54,12 @@ cdef void find_tile_columns(
 ) noexcept nogil:
     """List which of a box's distinct columns lie in the tile, and where in a row of the ring."""
     cdef Py_ssize_t begin = call.x.distinct_begin[box], end = call.x.distinct_end[box], slot
-    work.tile_slot = lower_bound(call.x.distinct, begin, end, task.first_column)
-    work.tile_slots = (
-        lower_bound(call.x.distinct, work.tile_slot, end, task.last_column) - work.tile_slot
-    )
-    for slot in range(work.tile_slots):
-        work.gradient_column[slot] = (
-            call.x.distinct[work.tile_slot + slot] - task.first_column
-        ) * LANES
-    work.tile_slot -= begin
+    cdef const Py_ssize_t *column = call.x.distinct
+    cdef Py_ssize_t first = begin
+    if column[begin] < task.first_column:
+        first = lower_bound(column, begin, end, task.first_column)
+    if column[end - 1] >= task.last_column:
+        end = lower_bound(column, first, end, task.last_column)
+    work.tile_slot, work.tile_slots = first - begin, end - first
+    for slot in range(end - first):
+        work.gradient_column[slot] = (column[first + slot] - task.first_column) * LANES

@@ -59,9 +59,7 @@ cdef struct Packed:
 
 cdef inline Py_ssize_t row_place(const Schedule *schedule, Py_ssize_t y) noexcept nogil:
     """Where a row of the map lies: in the map itself, or in the ring; on demand, just which."""
-    if schedule.on_demand:
-        return y
-    return (y if schedule.in_place else y % schedule.ring_rows) * schedule.row_step
+    return (y % schedule.ring_rows if schedule.has_ring else y) * schedule.row_step
 
 
 cdef inline Py_ssize_t runs_of(const Call *call, const Schedule *schedule) noexcept nogil:
@@ -109,7 +107,8 @@ cdef void write_box_plans(
     const Call *call, const Schedule *schedule, Py_ssize_t k, const Packed *packed
 ) noexcept nogil:
     """Write the box plans of the ``k``-th box of the tables."""
-    cdef Py_ssize_t runs = runs_of(call, schedule), run, first, last
+    cdef Py_ssize_t runs = runs_of(call, schedule), run
+    cdef Py_ssize_t first = call.y.distinct_begin[k], last = call.y.distinct_end[k]
     cdef BoxPlan *plan = packed.plan + k * runs
     cdef PackedTaps y, x
     plan.box = k
@@ -124,7 +123,6 @@ cdef void write_box_plans(
         plan.first = run * schedule.run
         plan.rows = min(schedule.run, call.y.bins - plan.first)
         find_rows(call.y, plan.box, plan.first, plan.rows, &plan.top, &plan.bottom)
-        first, last = call.y.distinct_begin[k], call.y.distinct_end[k]
         plan.row_begin = lower_bound(call.y.distinct, first, last, plan.top)
         plan.row_end = lower_bound(call.y.distinct, first, last, plan.bottom + 1)
         pack_taps(call.y, plan.box, plan.first, plan.rows, schedule, &y, &plan.y)
@@ -154,10 +152,13 @@ cdef void list_columns(
     plan.strips = 0
     for d in range(count):
         plan.strips |= <uint64_t>1 << (cell[d] // schedule.strip)
-        column[d] = (d if schedule.on_demand else cell[d]) * schedule.cell_step
+        column[d] = cell[d] * schedule.cell_step
     plan.step = 0
-    if count and (schedule.on_demand or cell[count - 1] - cell[0] == count - 1):
+    if count and cell[count - 1] - cell[0] == count - 1:
         plan.step = schedule.cell_step
+    if schedule.on_demand:
+        for d in range(count):
+            column[d] = d * LANES
 
 
 cdef inline Py_ssize_t first_line(const Axis *axis, Py_ssize_t box) noexcept nogil:

@@ -187,11 +187,12 @@ cdef void choose_forward(
         overrides.streams > 0 or overrides.streams < 0
         and call.boxes * call.channels > STREAMED_BYTES // call.out.channel
     )
+    schedule.has_ring = not schedule.in_place and not schedule.on_demand
     if schedule.in_place:
         schedule.row_step = call.features.row // <Py_ssize_t>sizeof(real)
         schedule.cell_step = call.features.col // <Py_ssize_t>sizeof(real)
     else:
-        schedule.row_step = call.width * LANES
+        schedule.row_step = call.width * LANES if schedule.has_ring else 1
         schedule.cell_step = LANES
 
 

@@ -20,21 +20,21 @@ cdef void tiled_task(
     work.map = work.ring
     if schedule.in_place:
         work.map = <const real *>map_start
-    elif not schedule.on_demand:
+    elif schedule.has_ring:
         find_wanted(call, packed, task, work)
     for i in range(task.begin, task.end):
         plan = &packed.plan[i]
-        if schedule.on_demand:
-            demand_columns(
-                work, call.x.distinct + call.x.distinct_begin[plan.box], plan.columns
-            )
-        elif not schedule.in_place:
+        if schedule.has_ring:
             # Plans ascend by their first row and none is taller than the ring, so a row is
             # overwritten only when no box needs it any more.
             fetched = max(fetched, plan.top)
             while fetched <= plan.bottom:
                 pack_row(call, schedule, task, work, map_start, fetched)
                 fetched += 1
+        elif schedule.on_demand:
+            demand_columns(
+                work, call.x.distinct + call.x.distinct_begin[plan.box], plan.columns
+            )
         if call.mode == AVG:
             average(call, schedule, task, plan, work)
         elif call.mode == MAX:

@@ -12,9 +12,11 @@ cdef enum Order:
 
 cdef struct Schedule:
     Order order
-    bint in_place           # cells lie in the map as the kernels want them: nothing is packed
-    # Rows of the features are packed when they are wanted, at the columns of one box, and two are
-    # kept: where the ring would take too much memory.
+    # Rows of the features are read in place, if cells lie in the map as the kernels want them; or a
+    # ring of packed rows is kept; or, where that would take too much memory, rows are packed on
+    # demand, at the columns of one box, and two are kept.
+    bint in_place
+    bint has_ring
     bint on_demand
     Py_ssize_t channels     # of a task, at most
     # Tasks that the work on one image and block of channels is cut into: by boxes, or into tiles
