@@ -182,9 +182,9 @@ def extensions() -> list[Extension]:
 
     modules = {
         name: extension(f"roialign_cy._core.{name}", f"{name}.pyx", variants["base"])
-        for name in ("boxcheck", "cpuinfo", "taps", "team")
+        for name in ("runtime", "taps")
     }
-    modules["cpuinfo"].define_macros = [
+    modules["runtime"].define_macros = [
         ("ROIALIGN_BUILD", f'"{BUILD}"'),
         ("ROIALIGN_VARIANTS", f'"{" ".join(built)}"'),
         ("ROIALIGN_TYPES", f'"{" ".join(working_types)}"'),

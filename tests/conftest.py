@@ -34,11 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    from roialign_cy._core import cpuinfo
+    from roialign_cy._core import runtime
 
     lines = [f"backends: {', '.join(config.stash[NAMES])}"]
-    if cpuinfo.partial_build():
-        lines.append(f"a partial build: ROIALIGN_BUILD={cpuinfo.partial_build()}")
+    if runtime.partial_build():
+        lines.append(f"a partial build: ROIALIGN_BUILD={runtime.partial_build()}")
     return lines
 
 

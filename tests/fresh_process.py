@@ -8,7 +8,7 @@ import textwrap
 import pytest
 from threadpoolctl import threadpool_info
 
-import roialign_cy._core.cpuinfo  # noqa: F401  # which loads its OpenMP, for the next to see
+import roialign_cy._core.runtime  # noqa: F401  # which loads its OpenMP, for the next to see
 
 IS_SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 """Whether AddressSanitizer runs, which reserves terabytes of addresses and keeps what is freed."""

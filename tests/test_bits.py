@@ -12,7 +12,7 @@ from allowed import allowed
 from threadpoolctl import threadpool_limits
 
 import roialign_cy as ra
-from roialign_cy._core import cpuinfo, threads, variants
+from roialign_cy._core import runtime, threads, variants
 from roialign_cy.backends.cpu import ORDERS, CpuBackend, Overrides
 
 pytestmark = pytest.mark.usefixtures("own_registry")
@@ -26,7 +26,7 @@ DTYPES = ["float16", "float32", "float64"]
 def _eight_threads():
     """Let OpenMP start more threads than the machine has cores."""
     with threadpool_limits(MOST_THREADS, user_api="openmp"):
-        if cpuinfo.has_openmp():
+        if runtime.has_openmp():
             assert threads.effective_num_threads(MOST_THREADS) == MOST_THREADS
         yield
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import roialign_cy as ra
-from roialign_cy._core import boxcheck, variants
+from roialign_cy._core import taps, variants
 from roialign_cy._core.taps import Taps
 from roialign_cy._explain.numbers import MOST_POINTS
 from roialign_cy._spec import make_spec
@@ -168,9 +168,9 @@ def test_more_boxes_than_32_bits_count(channels):
 def test_boxes_beyond_32_bits_of_bytes_are_checked():
     spec = make_spec(1, PLAIN, 1.0, 1, "avg", "NCHW", 1)
     rois = far_apart(BOXES, is_last_close=True)
-    assert boxcheck.find_fault(rois, 2, spec) == (3, None)
+    assert taps.find_fault(rois, 2, spec) == (3, None)
     rois[2, 4] = np.nan
-    assert boxcheck.find_fault(rois, 2, spec) == (2, "not finite")
+    assert taps.find_fault(rois, 2, spec) == (2, "not finite")
 
 
 # Boxes that others crash on, on a map of a detector's size

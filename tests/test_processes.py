@@ -10,9 +10,9 @@ import pytest
 from fresh_process import ALL_CALLS, IS_SANITIZED, run
 
 import roialign_cy as ra
-from roialign_cy._core import cpuinfo
+from roialign_cy._core import runtime
 
-needs_openmp = pytest.mark.skipif(not cpuinfo.has_openmp(), reason="built without OpenMP")
+needs_openmp = pytest.mark.skipif(not runtime.has_openmp(), reason="built without OpenMP")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 FEATURES = np.random.default_rng(0).standard_normal((2, 64, 64, 64), np.float32)
@@ -34,7 +34,7 @@ def test_started_workers_use_threads_and_give_the_same_bits(method):
         futures = [pool.submit(ra.roi_align, FEATURES, ROIS, 7) for _ in range(4)]
         number = pool.submit(ra.get_num_threads).result(timeout=60)
         results = [future.result(timeout=60) for future in futures]
-    assert number == (2 if cpuinfo.has_openmp() else 1)
+    assert number == (2 if runtime.has_openmp() else 1)
     for result in results:
         np.testing.assert_array_equal(result, expected)
 
@@ -48,7 +48,7 @@ def test_nested_in_joblib(workers):
         numbers = parallel(joblib.delayed(ra.get_num_threads)() for _ in range(2))
     for result in results:
         np.testing.assert_array_equal(result, expected)
-    if workers == "loky" and cpuinfo.has_openmp():
+    if workers == "loky" and runtime.has_openmp():
         assert numbers == [2, 2]
 
 

@@ -5,13 +5,13 @@ import sys
 import pytest
 from fresh_process import ALL_CALLS, IS_SANITIZED, needs_libgomp, run
 
-from roialign_cy._core import cpuinfo
+from roialign_cy._core import runtime
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="limits are set by Linux's calls"
 )
 needs_openmp = pytest.mark.skipif(
-    not cpuinfo.has_openmp(), reason="built without OpenMP: it never starts a thread"
+    not runtime.has_openmp(), reason="built without OpenMP: it never starts a thread"
 )
 
 

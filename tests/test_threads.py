@@ -10,10 +10,10 @@ from fresh_process import LARGE_CALL, needs_libgomp, run
 from threadpoolctl import threadpool_limits
 
 import roialign_cy as ra
-from roialign_cy._core import cpuinfo, threads, variants
+from roialign_cy._core import runtime, threads, variants
 
 needs_openmp = pytest.mark.skipif(
-    not cpuinfo.has_openmp(), reason="built without OpenMP: one thread, whatever is asked for"
+    not runtime.has_openmp(), reason="built without OpenMP: one thread, whatever is asked for"
 )
 NONSENSE = ["", "0", "-3", "1.5", "many", "²", "9" * 30 + "x"]
 
@@ -123,8 +123,8 @@ def test_number_of_threads_beyond_every_machine_is_bounded():
 def test_nonsense_in_the_environment_leaves_the_usable_cpus(value):
     code = """
         import roialign_cy as ra
-        from roialign_cy._core import cpuinfo, threads
-        print(ra.get_num_threads(), min(threads.usable_cpus(), cpuinfo.openmp_max_threads()))
+        from roialign_cy._core import runtime, threads
+        print(ra.get_num_threads(), min(threads.usable_cpus(), runtime.openmp_max_threads()))
     """
     got, expected = run(code, ROIALIGN_NUM_THREADS=value, OMP_NUM_THREADS=value)
     assert got == expected
@@ -183,7 +183,7 @@ def test_cgroup_quota_is_read_by_version_2_then_1(files, quota, tmp_path):
 
 
 def test_usable_cpus_are_bounded_by_the_quota(monkeypatch):
-    monkeypatch.setattr(cpuinfo, "openmp_cpus", lambda: 6)
+    monkeypatch.setattr(runtime, "openmp_cpus", lambda: 6)
     for quota, cpus in [(None, 6), (0.5, 1), (1.5, 1), (4, 4), (100, 6)]:
         monkeypatch.setattr(threads, "_cgroup_quota", lambda quota=quota: quota)
         assert threads.usable_cpus() == cpus
@@ -218,7 +218,7 @@ TEAMS = (
     LARGE_CALL
     + """
     import hashlib, sys, threading
-    from roialign_cy._core import team
+    from roialign_cy._core import runtime
 
     def is_asleep(thread):
         return open(f"/proc/self/task/{thread}/stat").read().rpartition(") ")[2][0] == "S"
@@ -246,7 +246,7 @@ TEAMS = (
     def heed(running, online):
         open("load", "w").write(f"0.12 0.34 0.56 {running}/789 1011")
         open("online", "w").write(online)
-        team.heed_load("load", "online")
+        runtime.heed_load("load", "online")
 """
 )
 needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -281,7 +281,7 @@ def test_team_has_its_size_where_the_load_cannot_be_read(tmp_path, monkeypatch):
     for missing in "load", "online":
         heed(99, "0-3")
         os.remove(missing)
-        team.heed_load("load", "online")
+        runtime.heed_load("load", "online")
         print(team_size())
     heed(99, "some")
     print(team_size())
@@ -402,28 +402,28 @@ def test_every_promised_variant_imports(variant, working_type):
 
 
 def test_build_is_whole():
-    assert cpuinfo.partial_build() == "", "a partial build, made with ROIALIGN_BUILD"
-    assert cpuinfo.built_types() == ("float32", "float64")
+    assert runtime.partial_build() == "", "a partial build, made with ROIALIGN_BUILD"
+    assert runtime.built_types() == ("float32", "float64")
 
 
 def test_kernels_that_a_partial_build_left_out_are_named(monkeypatch):
-    monkeypatch.setattr(cpuinfo, "partial_build", lambda: "v3:float32")
-    monkeypatch.setattr(cpuinfo, "built_types", lambda: ("float32",))
+    monkeypatch.setattr(runtime, "partial_build", lambda: "v3:float32")
+    monkeypatch.setattr(runtime, "built_types", lambda: ("float32",))
     variants.load.cache_clear()
     with pytest.raises(ImportError, match=r"no float64 kernels.* ROIALIGN_BUILD=v3:float32$"):
         ra.roi_align(np.ones((1, 1, 3, 3)), [[0, 0, 0, 2, 2]], 1)
 
 
 def test_partial_build_for_another_machine_is_unavailable(monkeypatch):
-    monkeypatch.setattr(cpuinfo, "partial_build", lambda: "v4")
-    monkeypatch.setattr(cpuinfo, "supported_variants", lambda: ())
+    monkeypatch.setattr(runtime, "partial_build", lambda: "v4")
+    monkeypatch.setattr(runtime, "supported_variants", lambda: ())
     with pytest.raises(ValueError, match=r"none of the CPU variants.* ROIALIGN_BUILD=v4$"):
         variants.chosen()
 
 
 def test_promised_variants_are_built_and_start_with_the_baseline():
     assert variants.promised()[0] == "base"
-    assert set(variants.promised()) <= set(cpuinfo.built_variants())
+    assert set(variants.promised()) <= set(runtime.built_variants())
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -462,7 +462,7 @@ def test_unusable_variant_in_the_environment_is_an_error_of_the_call():
 
 
 def test_variant_that_the_machine_lacks_is_refused(monkeypatch):
-    monkeypatch.setattr(cpuinfo, "supported_variants", lambda: ("base",))
+    monkeypatch.setattr(runtime, "supported_variants", lambda: ("base",))
     monkeypatch.setenv("ROIALIGN_CPU", "v4")
     with pytest.raises(ValueError, match="ROIALIGN_CPU must be one of 'base', got 'v4'"):
         variants.chosen()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._core import boxcheck
+from ._core import taps
 from ._rois import is_list_per_image, normalise_rois, require_bare
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def find_fault(
 
     The text calls it by its place in ``name``, which has an entry per image or a row per box.
     """
-    row, fault = boxcheck.find_fault(boxes, num_images, spec)
+    row, fault = taps.find_fault(boxes, num_images, spec)
     if fault is None:
         return None
     place, box = f"{name}[{row}]", boxes[row]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from ._core import cpuinfo, threads, variants
+from ._core import runtime, threads, variants
 
 try:
     __version__ = version("roialign_cy")
@@ -30,10 +30,10 @@ def config() -> dict[str, Any]:
         "numpy": np.__version__,
         "cpu": {
             "variant": variant,
-            "built": list(cpuinfo.built_variants()),
+            "built": list(runtime.built_variants()),
             "usable": list(variants.promised()),
         },
-        "openmp": cpuinfo.has_openmp(),
+        "openmp": runtime.has_openmp(),
         "threads": threads.get_num_threads(),
         "backends": {name: backends.unavailable_reason(name) for name in backends.names()},
     }

@@ -10,6 +10,7 @@ class Update(IntEnum):
     ZEROED = 1
     ACCUMULATE = 2
 
+def find_fault(rois: NDArray[Any], num_images: int, spec: CallSpec) -> tuple[int, str | None]: ...
 def sort_boxes(
     rois: NDArray[Any], height: int, width: int, spec: CallSpec, order: NDArray[Any]
 ) -> None: ...

@@ -8,13 +8,24 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cython.parallel cimport prange
+from libc.math cimport floor, isfinite
 from libc.stdlib cimport free, qsort
 from libc.string cimport memset
 
 from .arena cimport Arena, allocate, arena_alloc, arena_in
-from .geometry cimport Geometry, Span, coordinate, make_geometry
-from .team cimport granted
+from .geometry cimport (
+    Geometry,
+    Span,
+    adaptive_count,
+    box_extent,
+    box_start,
+    coordinate,
+    extent_in_own_dtype,
+    make_geometry,
+)
+from .runtime cimport granted
 
+include "faults.pxi"
 include "weights.pxi"
 include "lines.pxi"
 include "sampler_points.pxi"

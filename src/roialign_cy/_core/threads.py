@@ -7,7 +7,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from . import cpuinfo
+from . import runtime
 
 MOST_THREADS = 32 * (os.cpu_count() or 1)
 """Asked for more, as by ``OMP_NUM_THREADS=1000000``, a call would be busy starting them."""
@@ -75,7 +75,7 @@ def effective_num_threads(num_threads: int | None) -> int:
         return 1
     if num_threads is None:
         num_threads = _set_by_user or _default_num_threads()
-    return max(1, min(num_threads, cpuinfo.openmp_max_threads(), MOST_THREADS))
+    return max(1, min(num_threads, runtime.openmp_max_threads(), MOST_THREADS))
 
 
 @cache
@@ -91,7 +91,7 @@ def _default_num_threads() -> int:
 
 def usable_cpus() -> int:
     """CPUs that this process may use, by its affinity and its cgroup's quota."""
-    cpus = cpuinfo.openmp_cpus()
+    cpus = runtime.openmp_cpus()
     quota = _cgroup_quota()
     return cpus if quota is None else max(1, min(cpus, int(quota)))
 

@@ -8,14 +8,14 @@ from importlib import import_module
 from types import ModuleType
 
 from .._choices import require_choice
-from . import cpuinfo
+from . import runtime
 
 ENVIRONMENT_VARIABLE = "ROIALIGN_CPU"
 
 
 def promised() -> tuple[str, ...]:
     """Variants that the build made and this machine can run, slowest first."""
-    return cpuinfo.supported_variants()
+    return runtime.supported_variants()
 
 
 def chosen() -> str:
@@ -31,7 +31,7 @@ def chosen() -> str:
     if not promised():
         raise ValueError(
             f"this machine runs none of the CPU variants of this build, which was made with "
-            f"ROIALIGN_BUILD={cpuinfo.partial_build()}"
+            f"ROIALIGN_BUILD={runtime.partial_build()}"
         )
     if not forced:
         return promised()[-1]
@@ -42,9 +42,9 @@ def chosen() -> str:
 @cache
 def load(variant: str, working_type: str) -> ModuleType:
     """The kernels of a variant that compute in ``"float32"`` or ``"float64"``."""
-    if working_type not in cpuinfo.built_types():
+    if working_type not in runtime.built_types():
         raise ImportError(
             f"this build has no {working_type} kernels: it was made with "
-            f"ROIALIGN_BUILD={cpuinfo.partial_build()}"
+            f"ROIALIGN_BUILD={runtime.partial_build()}"
         )
     return import_module(f"{__package__}.kernels.{variant}_{working_type}")

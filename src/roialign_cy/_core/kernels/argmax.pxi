@@ -49,7 +49,8 @@ cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexce
     """Have the lines along x of the window of a box in the workspace."""
     cdef const Axis *axis = call.x
     cdef Py_ssize_t line, t, begin, slot
-    cdef Py_ssize_t first = box * axis.bins + work.first_bin, last = box * axis.bins + work.last_bin - 1
+    cdef Py_ssize_t first = box * axis.bins + work.first_bin
+    cdef Py_ssize_t last = box * axis.bins + work.last_bin - 1
     cdef XLine *x_line = work.x_line
     # Those of a reversed box's last bin come first.
     work.first_x_line = min(axis.line_begin[first], axis.line_begin[last])

@@ -31,7 +31,7 @@ cdef void differentiate_row_of_maxima(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t row, const real *grads, real *sums,
 ) noexcept nogil:
-    """Add the derivatives of a row of bins along y; what its points rise along x, in `work.sums`."""
+    """Add what a row of bins has along y; what its points rise along x goes to `work.sums`."""
     cdef Py_ssize_t begin = call.y.line_begin[box * call.y.bins + row]
     cdef Py_ssize_t lines = call.y.line_end[box * call.y.bins + row] - begin, line
     cdef const real *values

@@ -91,7 +91,7 @@ cdef Py_ssize_t list_non_empty(
     const Axis *axis, Py_ssize_t first, Py_ssize_t bins, Py_ssize_t stride, Py_ssize_t grad_stride,
     Workspace *work,
 ) noexcept nogil:
-    """List which of some bins, from bin ``first`` of the tables on, read anything; return how many."""
+    """List those bins, from bin ``first`` of the tables on, that read anything; return how many."""
     cdef Py_ssize_t p, count = 0
     for p in range(bins):
         if axis.line_begin[first + p] < axis.line_end[first + p]:

@@ -29,7 +29,7 @@ cdef void sum_features(
             continue
         if call.mode == MAX:
             fetch_features(call, schedule, task, work, box)
-        # Boxes ascend by their first row, and none is taller than the ring, or else the tile is not.
+        # Boxes ascend by their first row, and in the tile none is taller than the ring.
         first = max(call.y.distinct[call.y.distinct_begin[box]], task.first_row)
         last = min(call.y.distinct[call.y.distinct_end[box] - 1] + 1, task.last_row)
         close_rows(call, task, work, first)

@@ -31,7 +31,7 @@ from roialign_cy._core.taps cimport (
     Taps,
     Update,
 )
-from roialign_cy._core.team cimport granted
+from roialign_cy._core.runtime cimport granted
 
 include "weighted_sum.pxi"
 include "scatter.pxi"

@@ -1,6 +1,6 @@
-# Rows of the features that are packed when they are wanted, at the columns that are demanded, and of
-# which two are kept. For boxes whose rows would not fit a ring: nothing is shared among boxes then,
-# and memory does not grow with their height.
+# Rows of the features that are packed when they are wanted, at the columns that are demanded, and
+# two of which are kept. For boxes whose rows would not fit a ring: nothing is shared among boxes
+# then, and memory does not grow with their height.
 
 
 cdef inline void demand_columns(

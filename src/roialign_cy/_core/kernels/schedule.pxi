@@ -204,7 +204,9 @@ cdef void choose_gradient(
     schedule.terms = max(schedule.terms, 2)
     if call.mode == MAX:
         schedule.x_lines = most_lines(call.x, call.boxes)
-        schedule.points = most_lines_of_a_bin(call.y, call.boxes) * most_lines_of_a_bin(call.x, call.boxes)
+        schedule.points = (
+            most_lines_of_a_bin(call.y, call.boxes) * most_lines_of_a_bin(call.x, call.boxes)
+        )
     if call.operation == FEATURE_GRADIENT:
         choose_tiles(call, most_bytes, schedule)
         return
@@ -230,7 +232,7 @@ cdef void choose_tiles(
     ):
         while side * side * 4 <= cells:
             side *= 2
-        schedule.tile_columns = min(call.width, side)
+        schedule.tile_columns = min(call.width, cells // min(call.height, side))
         schedule.tile_rows = min(call.height, cells // schedule.tile_columns)
         schedule.gradient_rows = min(schedule.ring_rows, schedule.tile_rows)
         if call.mode == MAX:

@@ -1,17 +1,4 @@
-"""The one pass over the boxes' values that every call makes before anything is computed."""
-
-from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
-from libc.math cimport floor, isfinite
-
-from .geometry cimport (
-    Geometry,
-    adaptive_count,
-    box_extent,
-    box_start,
-    coordinate,
-    extent_in_own_dtype,
-    make_geometry,
-)
+# The one pass over the boxes' values that every call makes before anything is computed.
 
 # Past this many samples to a bin, i + 0.5 is no longer exact and neighbouring samples of a
 # box that size are further apart in float64 than in truth.
