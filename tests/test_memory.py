@@ -77,3 +77,51 @@ def test_scratch_memory_stays_within_its_budget_on_a_map_that_is_broadcast():
         [sys.executable, "-c", BROADCAST], capture_output=True, text=True, timeout=300, check=True
     )
     assert int(done.stdout) * 1024 <= SCRATCH + TABLES
+
+
+EDGES = {  # shape of the maps, of the output, boxes
+    "two boxes on a tall, wide map": (
+        (1, 3, 4000, 4000),
+        (7, 7),
+        [[0, 1, 2, 3990, 3980], [0, 100, 50, 2000, 3999]],
+    ),
+    "one section as wide as a wide map": ((1, 1, 4, 100_000), (1, 1), [[0, 0, 0, 99_999, 3]]),
+    "many sections": ((1, 1, 64, 64), (1000, 1000), [[0, 1, 2, 60, 61]]),
+    "many sections along x": ((1, 1, 4, 64), (1, 100_000), [[0, 1, 0, 60, 3]]),
+}
+EDGE = """
+import resource
+import numpy as np
+import roialign_cy as ra
+
+shape, size, rois = {edge}
+options = dict(convention="detectron2", mode={mode!r}, num_threads=1)
+
+def call(shape, size, rois):
+    maps, grads = np.zeros(shape, np.float32), np.zeros((len(rois), shape[1], *size), np.float32)
+    grads[...] = 0  # so that its pages are there
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if {wrt!r} is None:
+        ra.roi_align(maps, rois, size, out=grads, **options)
+        result = 0
+    else:
+        result = ra.roi_align_backward(
+            grads, rois, shape, features=maps, wrt={wrt!r}, **options
+        ).nbytes
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 - result
+
+call((1, 1, 8, 8), (7, 7), np.array([[0, 1, 1, 6, 6.0]]))
+print(call(shape, size, np.array(rois, float)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("wrt", [None, "features", "rois"])
+@pytest.mark.parametrize("mode", ["avg", "max"])
+def test_scratch_memory_does_not_grow_with_an_area(mode, wrt, edge):
+    program = EDGE.format(edge=EDGES[edge], mode=mode, wrt=wrt)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert int(done.stdout) <= SCRATCH + TABLES

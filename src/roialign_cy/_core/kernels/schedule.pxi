@@ -28,7 +28,7 @@ cdef Py_ssize_t TASKS_PER_THREAD = 4
 cdef Py_ssize_t BOXES_PER_TASK = 8
 # The same of a feature gradient, which is cut by rows of the map, and the rows that are worth a
 # task: a box that lies in two of them is summed along its columns twice.
-cdef Py_ssize_t BANDED_TASKS_PER_THREAD = 2
+cdef Py_ssize_t GRADIENT_TASKS_PER_THREAD = 2
 cdef Py_ssize_t ROWS_PER_TASK = 16
 
 
@@ -272,7 +272,7 @@ cdef Schedule make_schedule(
         * schedule.column_splits
     )
     wanted = num_threads[0] * (
-        BANDED_TASKS_PER_THREAD if call.operation == FEATURE_GRADIENT else TASKS_PER_THREAD
+        GRADIENT_TASKS_PER_THREAD if call.operation == FEATURE_GRADIENT else TASKS_PER_THREAD
     )
     if overrides.splits > 0:
         schedule.splits = overrides.splits
