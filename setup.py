@@ -182,7 +182,7 @@ def extensions() -> list[Extension]:
 
     modules = {
         name: extension(f"roialign_cy._core.{name}", f"{name}.pyx", variants["base"])
-        for name in ("runtime", "taps")
+        for name in ("paste", "runtime", "taps")
     }
     modules["runtime"].define_macros = [
         ("ROIALIGN_BUILD", f'"{BUILD}"'),

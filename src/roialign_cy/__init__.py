@@ -5,6 +5,7 @@ from ._api import roi_align, roi_align_backward, roi_pool
 from ._config import __version__, show_config
 from ._core.threads import get_num_threads, set_num_threads
 from ._explain import Explanation, compare_conventions, explain
+from ._masks import paste_masks
 from .backends import BackendUnavailableError
 from .conventions import CONVENTIONS, Convention
 
@@ -19,6 +20,7 @@ __all__ = [
     "compare_conventions",
     "explain",
     "get_num_threads",
+    "paste_masks",
     "roi_align",
     "roi_align_backward",
     "roi_pool",
