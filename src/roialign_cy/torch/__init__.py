@@ -7,7 +7,19 @@ except ImportError as error:
         f"roialign_cy.torch needs torch ({error}); pip install 'roialign_cy[torch]'"
     ) from error
 
+from . import _vmap  # noqa: F401  registers itself
 from ._functional import RoIAlign, roi_align
+from ._masks import paste_masks_in_image
+from ._onnx import onnx_translations
 from ._patch import patch_torchvision
+from ._pooling import prroi_pool, roi_pool
 
-__all__ = ["RoIAlign", "patch_torchvision", "roi_align"]
+__all__ = [
+    "RoIAlign",
+    "onnx_translations",
+    "paste_masks_in_image",
+    "patch_torchvision",
+    "prroi_pool",
+    "roi_align",
+    "roi_pool",
+]

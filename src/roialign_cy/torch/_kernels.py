@@ -170,14 +170,19 @@ def _convention(
 
 def _check(name: str, maps: Tensor, rois: Tensor) -> None:
     """Raise for what the library would name otherwise, and for types that NumPy does not have."""
-    if maps.dtype not in _FLOATS:
-        raise TypeError(
-            f"{name} must be float16, float32 or float64, got {maps.dtype}{_way_out(maps)}"
-        )
+    check_floats(name, maps)
     check_axes(name, maps)
     check_numbers("boxes", rois)
     if rois.ndim != 2 or rois.shape[1] != 5:
         raise ValueError(wrong_shape("boxes", tuple(rois.shape), maps.shape[0]))
+
+
+def check_floats(name: str, tensor: Tensor) -> None:
+    """Raise unless a tensor is of a dtype that the library interpolates in."""
+    if tensor.dtype not in _FLOATS:
+        raise TypeError(
+            f"{name} must be float16, float32 or float64, got {tensor.dtype}{_way_out(tensor)}"
+        )
 
 
 def check_axes(name: str, maps: Tensor) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..conventions import CONVENTIONS
-from . import _kernels, _operators
+from . import _kernels, _operators, _replaced
 
 
 def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[None]:
@@ -65,6 +65,8 @@ class _Patch(AbstractContextManager[None]):
             if box_gradients:
                 self._library.impl("roi_align", _pool_differentiably, "AutogradCPU")
         _forget_dispatch()
+        if not _in_force:
+            _replaced.replace()
         _in_force.add(self)
 
     def __enter__(self) -> None:
@@ -74,7 +76,10 @@ class _Patch(AbstractContextManager[None]):
             )
 
     def __exit__(self, *_: object) -> None:
-        _in_force.discard(self)
+        if self in _in_force:
+            _in_force.remove(self)
+            if not _in_force:
+                _replaced.restore()
         self._library = None  # with it go its kernels
         _forget_dispatch()
 

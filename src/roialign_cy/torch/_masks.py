@@ -1,0 +1,111 @@
+"""Masks, pasted into images and cut out of them, as torchvision's Mask R-CNN has it done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._masks import paste_masks
+from . import _bridge, _functional, _kernels
+
+
+def paste_masks_in_image(
+    masks: Tensor, boxes: Tensor, img_shape: tuple[int, int], padding: int = 1
+) -> Tensor:
+    """Paste the mask of every box into an image; a drop-in for torchvision's function of the name.
+
+    That is ``torchvision.models.detection.roi_heads.paste_masks_in_image``.
+
+    Parameters
+    ----------
+    masks : Tensor of shape (N, 1, M, M)
+        Soft masks, one a box: float16, float32 or float64, on the CPU.
+    boxes : Tensor of shape (N, 4)
+        Boxes ``[x1, y1, x2, y2]`` in pixels. Any dtype that NumPy has.
+    img_shape : (int, int)
+        Height and width of the image.
+    padding : int, default 1
+        Cells of zeros around a mask: no other number is supported.
+
+    Returns
+    -------
+    Tensor of shape (N, 1, height, width)
+        The values, in the dtype of ``masks``: see `roialign_cy.paste_masks`, which also gives
+        pixels above a threshold, in a fraction of the memory. It has no gradient.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described, or a box is not finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from roialign_cy.torch import paste_masks_in_image
+    >>> boxes = torch.tensor([[1.0, 0.0, 4.0, 2.0]])
+    >>> paste_masks_in_image(torch.ones(1, 1, 28, 28), boxes, (3, 6)).round()
+    tensor([[[[0., 1., 1., 1., 1., 0.],
+              [0., 1., 1., 1., 1., 0.],
+              [0., 1., 1., 1., 1., 0.]]]])
+    """
+    if padding != 1:
+        raise ValueError(f"padding must be 1, got {padding!r}")
+    height, width = img_shape
+    pasted: Tensor = _paste(masks, boxes, (height, width))
+    return pasted
+
+
+torch.fx.wrap("paste_masks_in_image")
+
+
+def project_masks_on_boxes(gt_masks: Tensor, boxes: Tensor, matched_idxs: Tensor, M: int) -> Tensor:
+    """Make the targets of the mask head: under each box, the mask that it is matched with.
+
+    Only one mask at a time is converted to the dtype of the boxes, and none that has no box.
+    """
+    targets = boxes.new_empty((boxes.shape[0], M, M))
+    room = boxes.new_empty((1, 1, *gt_masks.shape[1:]))
+    for index in matched_idxs.unique().tolist():
+        rows = (matched_idxs == index).nonzero()[:, 0]
+        room.copy_(gt_masks[index])
+        targets[rows] = _functional.roi_align(room, [boxes[rows]], M)[:, 0]
+    return targets
+
+
+def _paste_on_cpu(masks: Tensor, boxes: Tensor, image_size: Sequence[int]) -> Tensor:
+    _check(masks, boxes)
+    if not boxes.is_floating_point():
+        boxes = boxes.float()  # as torchvision computes with them
+    options = {"image_size": tuple(image_size), "threshold": None, "convention": "torchvision"}
+    tensors = {"masks": masks, "boxes": boxes}
+    return _bridge.on_cpu(paste_masks, tensors, options, lambda: masks)[:, None]
+
+
+def _shape_of_paste(masks: Tensor, boxes: Tensor, image_size: Sequence[int]) -> Tensor:
+    _check(masks, boxes)
+    return masks.new_empty((masks.shape[0], 1, *image_size))
+
+
+def _check(masks: Tensor, boxes: Tensor) -> None:
+    if masks.ndim != 4:
+        raise ValueError(f"masks must have the shape (N, 1, M, M), got {tuple(masks.shape)}")
+    _kernels.check_floats("masks", masks)
+    _kernels.check_numbers("boxes", boxes)
+
+
+def _refuse(ctx: Any, grad: Tensor) -> None:
+    raise RuntimeError("pasted masks have no gradient: paste under torch.no_grad()")
+
+
+_library = torch.library.Library("roialign_cy", "FRAGMENT")
+_library.define(
+    "paste_masks(Tensor masks, Tensor boxes, SymInt[2] image_size) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_library.impl("paste_masks", _paste_on_cpu, "CPU")
+torch.library.register_fake("roialign_cy::paste_masks", _shape_of_paste, lib=_library)
+torch.library.register_autograd("roialign_cy::paste_masks", _refuse, lib=_library)
+_paste = torch.ops.roialign_cy.paste_masks.default
