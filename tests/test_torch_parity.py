@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
 torchvision = pytest.importorskip("torchvision", reason="needs the extra 'peers'")
 
 from torch_cases import boxes_per_image, maps, rois  # noqa: E402  it needs torch, too
+from torchvision.models.detection.roi_heads import paste_masks_in_image  # noqa: E402
 
 import roialign_cy.torch as ours  # noqa: E402
 
@@ -388,6 +389,48 @@ def test_forward_mode():
         lambda input: theirs.roi_align(input, rois(), 3), (maps(),), (maps(),)
     )
     assert tangent.abs().sum() == 0  # which is wrong
+
+
+@row("`torch.func.grad`, `vjp`, `jacrev`")
+def test_transforms_of_functions():
+    for side in ours, theirs:
+        for transform in torch.func.grad, torch.func.jacrev:
+            with pytest.raises(RuntimeError, match="functorch transforms"):
+                transform(lambda input, side=side: side.roi_align(input, rois(), 3).sum())(maps())
+
+
+def pasted(box, paste, size=(30, 40), **options):
+    return paste(torch.ones(1, 1, 28, 28, **options), torch.tensor([box]), size)
+
+
+@row("pasted masks, box reversed or of no width or height")
+def test_pasted_boxes_without_an_area():
+    for box in [10.0, 9.0, 10.0, 19.0], [10.0, 9.0, 20.0, 9.0], [10.5, 9.0, 10.25, 19.0]:
+        assert pasted(box, paste_masks_in_image).any()
+        assert not pasted(box, ours.paste_masks_in_image).any()
+
+
+@row("pasted masks, box outside the image")
+def test_pasted_boxes_outside():
+    box = [60.0, 9.0, 90.0, 19.0]
+    with pytest.raises(RuntimeError):
+        pasted(box, paste_masks_in_image)
+    assert not pasted(box, ours.paste_masks_in_image).any()
+
+
+@row("pasted masks, NaN or infinite box")
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_pasted_boxes_that_are_not_finite(bad):
+    with pytest.raises(ValueError, match=r"boxes\[0\] must be finite"):
+        pasted([1.0, 1.0, bad, 9.0], ours.paste_masks_in_image)
+
+
+@row("pasted masks that require a gradient")
+def test_gradients_of_pasted_masks():
+    box = [3.0, 9.0, 15.0, 19.0]
+    assert pasted(box, paste_masks_in_image, requires_grad=True).requires_grad
+    with pytest.raises(RuntimeError, match="no gradient"):
+        pasted(box, ours.paste_masks_in_image, requires_grad=True).sum().backward()
 
 
 @row("`torch.jit.script`")

@@ -82,9 +82,3 @@ def test_gradients_pass_the_batch():
         pool(*one).square().sum().backward()
         torch.testing.assert_close(input.grad[k], one[0].grad)
         torch.testing.assert_close(boxes.grad[k], one[1].grad)
-
-
-@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev])
-def test_transforms_of_torch_func_are_refused(transform):
-    with pytest.raises(RuntimeError, match="functorch transforms"):
-        transform(lambda input: pool(input, rois()).sum())(maps())

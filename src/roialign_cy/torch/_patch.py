@@ -76,10 +76,9 @@ class _Patch(AbstractContextManager[None]):
             )
 
     def __exit__(self, *_: object) -> None:
-        if self in _in_force:
-            _in_force.remove(self)
-            if not _in_force:
-                _replaced.restore()
+        _in_force.discard(self)
+        if not _in_force:
+            _replaced.restore()
         self._library = None  # with it go its kernels
         _forget_dispatch()
 
