@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from hashlib import blake2b
 
 import numpy as np
 import pytest
@@ -194,6 +195,30 @@ def test_bits_do_not_depend_on_the_number_of_threads(convention, format):
         results = [[(crop.tobytes(), at) for crop, at in result] for result in results]
     for result in results[1:]:
         np.testing.assert_equal(result, results[0])
+
+
+HASHES = {
+    ("detectron2", "float16"): "d1eed53a1eb1f7de",
+    ("detectron2", "float32"): "544ee3d69312a2fe",
+    ("detectron2", "float64"): "a1ff432142510853",
+    ("torchvision", "float16"): "39990f5afa5c615c",
+    ("torchvision", "float32"): "7160e8af7f01bb16",
+    ("torchvision", "float64"): "dae15b27ae59bcf3",
+}
+
+
+@pytest.mark.parametrize(("convention", "dtype"), HASHES)
+def test_bits_are_those_of_every_machine(convention, dtype):
+    raw = np.random.PCG64(0).random_raw(40 * (81 + 4)) >> 11
+    masks = (raw[: 40 * 81] * 2.0**-53).reshape(40, 9, 9).astype(dtype)
+    corners = (raw[40 * 81 :] * 2.0**-53).reshape(40, 4) * 60 - 10
+    boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], axis=1)
+    options = {"image_size": SIZE, "convention": convention}
+    values = ra.paste_masks(masks, boxes, threshold=None, **options)
+    codes = ra.paste_masks(masks, boxes, format="rle", **options)
+    little = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    digest = blake2b(little + b"".join(code["counts"] for code in codes), digest_size=8)
+    assert digest.hexdigest() == HASHES[convention, dtype]
 
 
 # Arrays of every kind
