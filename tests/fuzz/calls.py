@@ -18,7 +18,7 @@ import numpy as np
 import roialign_cy as ra
 from roialign_cy.conventions import MODE_OF_SAMPLING, find_convention
 
-from .arrays import WRITEABLE_KINDS, Array, Overlap, Rows, draw_array
+from .arrays import ROWS_KINDS, WRITEABLE_KINDS, Array, Overlap, Rows, draw_array
 from .coordinates import draw_rows
 from .source import Source
 
@@ -169,6 +169,28 @@ def _backward(source: Source) -> Call:
     return Call("roi_align_backward", arguments)
 
 
+def _paste_masks(source: Source) -> Call:
+    boxes = _four_columns(source)
+    count, cells = count_of(boxes), source.below(6)
+    channel = source.pick(((), (1,)))
+    size = (source.below(12), source.pick((1, 5, 70, 200)))
+    dtype = source.pick(FLOATS)
+    threshold = source.pick((None, 0.5, 0.5, 1, 1 / 3))
+    arguments = {
+        "masks": draw_array(source, (count, *channel, cells, cells), dtype),
+        "boxes": boxes,
+        "image_size": size,
+        "threshold": threshold,
+        "convention": source.pick(("detectron2", "torchvision")),
+        "format": source.pick(("dense", "crops", "dense" if threshold is None else "rle")),
+        "num_threads": source.pick((None, 1, 2, 10**30)),
+    }
+    if arguments["format"] == "dense" and source.chance(35):
+        shape, kind = (count, *size), source.pick(ROWS_KINDS)
+        arguments["out"] = Array(shape, _native(dtype) if threshold is None else "|b1", kind=kind)
+    return Call("paste_masks", arguments, {"boxes": False})  # of which some are not finite
+
+
 def _explain(source: Source) -> Call:
     features, options, size = _maps_and_options(source, most_cells=5)
     for name in ("backend", "num_threads"):
@@ -235,7 +257,8 @@ def _backend(source: Source) -> Call:
 
 
 _DRAWERS = (
-    *(_roi_align,) * 26,
+    *(_roi_align,) * 23,
+    *(_paste_masks,) * 3,
     *(_backward,) * 16,
     *(_roi_pool,) * 8,
     *(_explain,) * 4,
@@ -405,6 +428,13 @@ def _odd_value(source: Source, call: Call, name: str) -> tuple[Any, bool]:
 
 
 _ODD: dict[str, tuple[tuple[Any, bool], ...]] = {
+    "masks": BAD_ARRAYS,
+    "image_size": _odd(
+        (*JUNK, 5, -1, (-1, 2), (1, 2, 3), (2.0, 2), (2**64, 1), (2**40, 2**40), NAN),
+        (True, [3, 2], (np.int8(3), True), (0, 0)),
+    ),
+    "threshold": _odd((*NOT_NUMBERS[1:], 0, -0.5), ODD_NUMBERS),
+    "format": BAD_NAMES,
     "images": _odd((*JUNK[1:], -1, 0.5, NAN, (1, 2, 3, 4, 5, 6, 7))),
     "output_size": BAD_SIZES,
     "convention": BAD_NAMES,

@@ -13,6 +13,7 @@ from roialign_cy.backends import reference
 
 from .calls import Call
 from .coordinates import floats
+from .naive_masks import naive
 
 # Relative to the largest cell, or the sum of what is added in a gradient: tests/test_properties.py
 # and tests/test_backward.py have the reasons.
@@ -235,6 +236,36 @@ def _check_explanation(arguments: dict[str, Any], result: Any) -> None:
     _assert_close(it.output, reduced.astype(it.output.dtype), tolerance, "the listed points")
 
 
+def _check_pasted(arguments: dict[str, Any], result: Any) -> None:
+    masks = np.asarray(arguments["masks"])
+    masks = masks.astype(masks.dtype.newbyteorder("=")).reshape(len(masks), *masks.shape[-2:])
+    boxes, size = _corners(arguments), arguments["image_size"]
+    threshold, convention = arguments["threshold"], arguments["convention"]
+    options = {"image_size": size, "convention": convention, "num_threads": 1}
+    dense = ra.paste_masks(masks, boxes, threshold=None, **options)
+    if np.isfinite(masks).all() and masks.size:
+        expected = naive(masks, boxes, size, convention)
+        with np.errstate(over="ignore"):
+            expected = expected.astype(masks.dtype)
+        tolerance = FORWARD[masks.dtype.name] * _largest(masks)
+        _assert_close(dense, expected, tolerance, "the definition")
+    if threshold is not None:
+        with np.errstate(over="ignore"):
+            dense = dense >= dense.dtype.type(threshold)
+    if arguments["format"] == "rle":
+        same = ra.paste_masks(masks, boxes, threshold=threshold, format="rle", **options)
+        is_same = result == same and all(code["size"] == list(size) for code in result)
+    elif arguments["format"] == "crops":
+        images = np.zeros_like(dense)
+        for image, (crop, (y, x)) in zip(images, result, strict=True):
+            image[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+        is_same = np.array_equal(images, dense, equal_nan=threshold is None)
+    else:
+        is_same = np.array_equal(result, dense, equal_nan=threshold is None)
+    if not is_same:
+        raise FailureError("another format, or other threads, give other pixels")
+
+
 def _check_convention(arguments: dict[str, Any], result: Any) -> None:
     for name in ("pixel_offset", "min_size"):
         given, kept = arguments[name], getattr(result, name)
@@ -254,5 +285,6 @@ _HELPERS = {
     "boxes.from_document": _check_document,
     "boxes.from_list": _check_list,
     "explain": _check_explanation,
+    "paste_masks": _check_pasted,
     "Convention": _check_convention,
 }
