@@ -45,11 +45,12 @@ def paste_masks_in_image(
     --------
     >>> import torch
     >>> from roialign_cy.torch import paste_masks_in_image
-    >>> boxes = torch.tensor([[1.0, 0.0, 4.0, 2.0]])
-    >>> paste_masks_in_image(torch.ones(1, 1, 28, 28), boxes, (3, 6)).round()
-    tensor([[[[0., 1., 1., 1., 1., 0.],
-              [0., 1., 1., 1., 1., 0.],
-              [0., 1., 1., 1., 1., 0.]]]])
+    >>> boxes = torch.tensor([[1.5, 1.0, 3.5, 3.0]])
+    >>> paste_masks_in_image(torch.ones(1, 1, 2, 2), boxes, (4, 6))
+    tensor([[[[0.0000, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000],
+              [0.0000, 0.4900, 0.7000, 0.4900, 0.0000, 0.0000],
+              [0.0000, 0.7000, 1.0000, 0.7000, 0.0000, 0.0000],
+              [0.0000, 0.4900, 0.7000, 0.4900, 0.0000, 0.0000]]]])
     """
     if padding != 1:
         raise ValueError(f"padding must be 1, got {padding!r}")
