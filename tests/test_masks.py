@@ -149,6 +149,17 @@ def test_long_runs_are_encoded_whole():
     assert decoded(code["counts"]) == [last - 70002, 2, 69998, 2]
 
 
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_the_largest_images_have_run_lengths(convention):
+    size = (1, sys.maxsize)
+    boxes = [[3, 0, 5, 1], [3, 0, 2, 1]]
+    codes = ra.paste_masks(np.ones((2, 1, 1)), boxes, size, convention=convention, format="rle")
+    first, count, last = decoded(codes[0]["counts"])
+    assert first + count + last == sys.maxsize
+    assert count < 9
+    assert decoded(codes[1]["counts"]) == [sys.maxsize]
+
+
 @pytest.mark.parametrize("format", ["dense", "crops", "rle"])
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_bits_do_not_depend_on_the_number_of_threads(convention, format):

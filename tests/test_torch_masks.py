@@ -183,3 +183,41 @@ def test_calls_that_are_not_for_us_are_torchvisions(calls):
     with patch_torchvision():
         torchvision.ops.roi_pool(maps(), rois(), 2)
     assert calls == ["roi_align"]
+
+
+class Pasting(torch.nn.Module):
+    def forward(self, masks, boxes):
+        return roi_heads.paste_masks_in_image(masks, boxes, (40, 50))
+
+
+class Pooling(torch.nn.Module):
+    def forward(self, input, boxes):
+        return torchvision.ops.roi_pool(input, boxes, (3, 4))
+
+
+MODULES = {
+    "pasting": (Pasting(), masks_and_boxes()),
+    "pooling": (Pooling(), (maps(), rois())),
+    "RoIPool": (torchvision.ops.RoIPool(3, 1.0), (maps(), rois())),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize(("module", "arguments"), MODULES.values(), ids=MODULES)
+def test_scripts_of_patched_functions_are_torchvisions(module, arguments, calls):
+    expected = module(*arguments)
+    with patch_torchvision():
+        script = torch.jit.script(module)
+        torch.testing.assert_close(script(*arguments), expected, rtol=0, atol=1e-5)
+    assert calls == []
+
+
+@pytest.mark.parametrize(("module", "arguments"), MODULES.values(), ids=MODULES)
+def test_patched_functions_are_compiled_whole(module, arguments, calls):
+    torch._dynamo.reset()
+    expected = module(*arguments)
+    with patch_torchvision():
+        compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(*arguments), expected, rtol=0, atol=1e-5)
+    assert len(calls) == 1
+    torch._dynamo.reset()

@@ -80,4 +80,6 @@ def _choice(
     def chosen(*args: Any, **kwargs: Any) -> Any:
         return (ours if takes(*args, **kwargs) else theirs)(*args, **kwargs)
 
+    # Scripts are compiled from their source, and this one's is not for them.
+    vars(chosen)["__prepare_scriptable__"] = lambda: theirs
     return chosen
