@@ -40,6 +40,12 @@ def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[Non
     RuntimeError
         If a context manager whose block has ended is entered again.
 
+    Notes
+    -----
+    ``torchvision.ops.roi_pool`` and its Mask R-CNN's functions for masks, which are no operators,
+    are replaced in torchvision's modules until the last patch has ended: not for those who
+    imported them before.
+
     Examples
     --------
     >>> import torch, torchvision
