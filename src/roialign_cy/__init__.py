@@ -5,6 +5,8 @@ from ._api import roi_align, roi_align_backward, roi_pool
 from ._config import __version__, show_config
 from ._core.threads import get_num_threads, set_num_threads
 from ._explain import Explanation, compare_conventions, explain
+from ._levels import assign_levels
+from ._multiscale import multiscale_roi_align, multiscale_roi_align_backward
 from .backends import BackendUnavailableError
 from .conventions import CONVENTIONS, Convention
 
@@ -14,11 +16,14 @@ __all__ = [
     "Convention",
     "Explanation",
     "__version__",
+    "assign_levels",
     "backends",
     "boxes",
     "compare_conventions",
     "explain",
     "get_num_threads",
+    "multiscale_roi_align",
+    "multiscale_roi_align_backward",
     "roi_align",
     "roi_align_backward",
     "roi_pool",

@@ -75,6 +75,7 @@ class CpuBackend:
 
     api_version = API_VERSION
     array_types = ("numpy:ndarray",)
+    takes_levels = True
 
     def __init__(
         self, name: str = "cpu", variant: str | None = None, overrides: Overrides | None = None
@@ -111,13 +112,14 @@ class CpuBackend:
         out: Floats,
     ) -> Floats:
         """Pool ``maps`` under ``rois`` into ``out``; see `Backend.roi_align`."""
-        (features,) = maps
-        if features.size == 0 or out.size == 0:
-            out[...] = 0
-            return out
-        order = _sorted_boxes(rois, features, spec)
-        for kernels, taps, options in self._batches(features, rois, order, spec):
-            kernels.forward(features, out, taps, *options)
+        for level, rows, its_spec in _by_level(rois, levels, spec):
+            features = maps[level]
+            if features.size == 0 or out.size == 0:
+                out[rows] = 0
+                continue
+            order = _sorted_boxes(rois, rows, features, its_spec)
+            for kernels, taps, options in self._batches(features, rois, order, its_spec):
+                kernels.forward(features, out, taps, *options)
         return out
 
     def feature_gradient(
@@ -131,10 +133,16 @@ class CpuBackend:
         out: tuple[Floats, ...] | None,
     ) -> tuple[Floats, ...]:
         """Gradient with respect to the features; see `Backend.feature_gradient`."""
-        result, update = _room(shapes[0], grad_output, spec) if out is None else (out[0], OVERWRITE)
-        maps = None if features is None else features[0]
-        self._feature_gradient(grad_output, rois, maps, spec, result, update)
-        return (result,)
+        results = []
+        for level, rows, its_spec in _by_level(rois, levels, spec):
+            if out is None:
+                result, update = _room(shapes[level], grad_output, spec)
+            else:
+                result, update = out[level], OVERWRITE
+            maps = None if features is None else features[level]
+            self._feature_gradient(grad_output, rois, rows, maps, its_spec, result, update)
+            results.append(result)
+        return tuple(results)
 
     def box_gradient(
         self,
@@ -148,23 +156,25 @@ class CpuBackend:
         """Gradient with respect to the boxes; see `Backend.box_gradient`."""
         result = np.empty((len(rois), 4), rois.dtype) if out is None else out
         with np.errstate(over="ignore"):
-            result[...] = self._box_gradient(grad_output, rois, features[0], spec)
+            result[...] = self._box_gradient(grad_output, rois, levels, features, spec)
         return result
 
     def _feature_gradient(
         self,
         grads: Floats,
         rois: Floats,
+        rows: NDArray[np.intp] | slice,
         features: Floats | None,
         spec: CallSpec,
         out: Floats,
         update: Update,
     ) -> None:
         """Gradient with respect to the features, by the dtype that it is summed in."""
-        if grads.size == 0 or out.size == 0:
-            out[...] = 0
+        order = _sorted_boxes(rois, rows, out, spec)
+        if grads.size == 0 or out.size == 0 or order.size == 0:
+            if update != ZEROED:
+                out[...] = 0
             return
-        order = _sorted_boxes(rois, out, spec)
         if out.dtype != np.float16:
             self._sum_features(grads, rois, order, features, spec, out, update)
             return
@@ -197,15 +207,23 @@ class CpuBackend:
             update = ACCUMULATE
 
     def _box_gradient(
-        self, grads: Floats, rois: Floats, features: Floats, spec: CallSpec
+        self,
+        grads: Floats,
+        rois: Floats,
+        levels: NDArray[np.integer] | None,
+        features: tuple[Floats, ...],
+        spec: CallSpec,
     ) -> NDArray[np.float64]:
         """Gradient with respect to the boxes, in float64."""
         out = np.zeros((len(rois), 4))
-        if grads.size == 0 or features.size == 0:
-            return out
-        order = _sorted_boxes(rois, features, spec)
-        for kernels, taps, options in self._batches(features, rois, order, spec, with_slopes=True):
-            kernels.box_gradient(grads, features, out, taps, *options)
+        for level, rows, its_spec in _by_level(rois, levels, spec):
+            maps = features[level]
+            if grads.size == 0 or maps.size == 0:
+                continue
+            order = _sorted_boxes(rois, rows, maps, its_spec)
+            batches = self._batches(maps, rois, order, its_spec, with_slopes=True)
+            for kernels, taps, options in batches:
+                kernels.box_gradient(grads, maps, out, taps, *options)
         return out
 
     def _batches(
@@ -257,11 +275,26 @@ def _room(shape: tuple[int, ...], like: Floats, spec: CallSpec) -> tuple[Floats,
     return new_maps(shape, like.dtype, spec, np.zeros), ZEROED
 
 
-def _sorted_boxes(rois: Floats, maps: Floats, spec: CallSpec) -> NDArray[np.intp]:
+def _by_level(
+    rois: Floats, levels: NDArray[np.integer] | None, spec: CallSpec
+) -> Iterator[tuple[int, NDArray[np.intp] | slice, CallSpec]]:
+    """Each map's number, the rows of its boxes, and the call as it is for them."""
+    if levels is None:
+        yield 0, slice(None), spec
+        return
+    for level in range(len(spec.spatial_scales)):
+        yield level, np.flatnonzero(levels == level), spec.at_level(level)
+
+
+def _sorted_boxes(
+    rois: Floats, rows: NDArray[np.intp] | slice, maps: Floats, spec: CallSpec
+) -> NDArray[np.intp]:
+    """Numbers of the boxes in those rows, in the order in which a sweep meets them."""
     height, width = maps.shape[2:]
-    order = np.empty(len(rois), np.intp)
-    sort_boxes(rois, height, width, spec, order)
-    return order
+    boxes = rois[rows]
+    order = np.empty(len(boxes), np.intp)
+    sort_boxes(boxes, height, width, spec, order)
+    return order if isinstance(rows, slice) else rows[order]
 
 
 BACKEND = CpuBackend()
