@@ -65,9 +65,7 @@ def test_rules_by_hand_of_any_boxes(rule, dtype):
     scales, options = [1 / 2, 1 / 4, 1 / 8], {"canonical_size": 160}
     if rule != "mmdet":
         options["canonical_level"] = 3
-    expected = [
-        by_hand(box, rule, scales, 160, options.get("canonical_level", 4)) for box in boxes
-    ]
+    expected = [by_hand(box, rule, scales, 160, options.get("canonical_level", 4)) for box in boxes]
     result = ra.assign_levels(boxes, scales, level_rule=rule, **options)
     assert result.tolist() == expected
     assert set(expected) == {0, 1, 2}

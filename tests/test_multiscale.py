@@ -26,7 +26,9 @@ def noise(shape, dtype=np.float32, seed=0):
 
 def pyramid(dtype=np.float32, layout="NCHW"):
     maps = [noise(shape, dtype, seed) for seed, shape in enumerate(SHAPES)]
-    return [np.ascontiguousarray(m.transpose(0, 2, 3, 1)) for m in maps] if is_last(layout) else maps
+    return (
+        [np.ascontiguousarray(m.transpose(0, 2, 3, 1)) for m in maps] if is_last(layout) else maps
+    )
 
 
 def is_last(layout):
@@ -308,11 +310,11 @@ def test_a_backend_of_one_map_says_so():
     ra.backends.register(OneMap())
     array, rois = pyramid()[0], boxes()
     options = {"backend": "one map", "levels": LEVELS, "spatial_scales": SCALES}
-    with pytest.raises(ra.BackendUnavailableError, match="'one map' cannot run .* one map a call"):
+    with pytest.raises(ra.BackendUnavailableError, match="it takes one map a call"):
         ra.multiscale_roi_align(pyramid(), rois, 2, **options)
     pooled = ra.roi_align(array, rois, 2, backend="one map")
     grads = noise((len(rois), 3, 2, 2))
-    with pytest.raises(ra.BackendUnavailableError, match="'one map' cannot run .* one map a call"):
+    with pytest.raises(ra.BackendUnavailableError, match="it takes one map a call"):
         ra.multiscale_roi_align_backward(grads, rois, SHAPES, features=pyramid(), **options)
     alone = ra.multiscale_roi_align([array], rois, 2, spatial_scales=[1], backend="one map")
     np.testing.assert_array_equal(alone, pooled)

@@ -88,10 +88,15 @@ def make_rule(level_rule: str, canonical_size: float, canonical_level: float) ->
     return LevelRule(level_rule, size, level)
 
 
+def is_pyramid(scales: Sequence[float]) -> bool:
+    """Whether a rule knows the maps of these scales."""
+    halved = [scales[0] / 2**level for level in range(len(scales))]
+    return math.frexp(scales[0])[0] == 0.5 and list(scales) == halved
+
+
 def require_pyramid(scales: tuple[float, ...]) -> None:
     """Raise unless a rule knows the maps of these scales."""
-    halved = [scales[0] / 2**level for level in range(len(scales))]
-    if math.frexp(scales[0])[0] != 0.5 or list(scales) != halved:
+    if not is_pyramid(scales):
         raise ValueError(
             "spatial_scales must be powers of two, each half the one before, for a level_rule, got "
             f"{scales}: give levels for others"

@@ -8,6 +8,7 @@ except ImportError as error:
     ) from error
 
 from ._functional import RoIAlign, roi_align
+from ._multiscale import MultiScaleRoIAlign
 from ._patch import patch_torchvision
 
-__all__ = ["RoIAlign", "patch_torchvision", "roi_align"]
+__all__ = ["MultiScaleRoIAlign", "RoIAlign", "patch_torchvision", "roi_align"]
