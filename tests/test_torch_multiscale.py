@@ -151,12 +151,15 @@ def test_what_cannot_be_pooled_is_named():
         MultiScaleRoIAlign(["0", "2"], 3, 2)(maps(), boxes(), SIZES)
     with pytest.raises(ValueError, match="boxes must have one entry per image"):
         pool(maps(), boxes()[:1], SIZES)
-    with pytest.raises(TypeError, match="float16, float32 or float64, got int64"):
+    with pytest.raises(TypeError, match="float16, float32 or float64, got torch.int64"):
         pool({name: map_.long() for name, map_ in maps().items()}, boxes(), SIZES)
     bad = boxes()
     bad[1][3, 2] = math.nan
-    with pytest.raises(ValueError, match=r"must be finite"):
+    with pytest.raises(ValueError, match=r"boxes\[1\]\[3\] must be finite"):
         pool(maps(), bad, SIZES)
+    halves = {name: map_.bfloat16() for name, map_ in maps().items()}
+    with pytest.raises(TypeError, match=r"features\[0\] must be float16, .* under torch.autocast"):
+        pool(halves, boxes(), SIZES)
     with forward_ad.dual_level():
         dual = {n: forward_ad.make_dual(map_, map_.clone()) for n, map_ in maps().items()}
         with pytest.raises(NotImplementedError, match="forward mode"):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .. import get_num_threads
+from .. import _arrays, get_num_threads
+from .._levels import LevelRule
 from .._multiscale import multiscale_roi_align, multiscale_roi_align_backward
-from .._spec import make_output_size
+from .._spec import make_output_size, make_spec
 from ..backends import BackendUnavailableError
 from ..conventions import int_pair
 from . import _functional, _kernels, _operators
@@ -147,8 +149,33 @@ def pool_levels(
     _operators.refuse_tangents(*features, rois)
     ratio, _ = int_pair(sampling_ratio, "sampling_ratio")
     geometry = scales, float(canonical_scale), float(canonical_level), max(ratio, 0), aligned
-    pooled: Tensor = _pool_operator(features, rois, output_size, *geometry)
+    try:
+        pooled: Tensor = _pool_operator(features, rois, output_size, *geometry)
+    except ValueError:
+        if not isinstance(boxes, Tensor):  # whose rows the caller knows by their places in lists
+            rows = _operators.as_computed(rois).detach().numpy()
+            _require_poolable(rows, features[0].shape[0], output_size, *geometry)
+        raise
     return pooled
+
+
+def _require_poolable(
+    rows: np.ndarray[Any, Any],
+    num_images: int,
+    output_size: tuple[int, int],
+    scales: list[float],
+    canonical_scale: float,
+    canonical_level: float,
+    ratio: int,
+    aligned: bool,
+) -> None:
+    """Raise for the first box that cannot be pooled, by its place in a list."""
+    convention = "detectron2" if aligned else "torchvision"
+    spec = make_spec(output_size, convention, 1.0, ratio, None, "NCHW", None)
+    spec = replace(spec, spatial_scales=tuple(scales))
+    rule = LevelRule("torchvision", canonical_scale, canonical_level)
+    levels = rule.assign(rows, spec.spatial_scales)
+    _arrays.require_poolable(rows, num_images, spec, "boxes", is_per_image=True, levels=levels)
 
 
 # What the operators compute
@@ -157,6 +184,7 @@ def pool_levels(
 def _pool(
     features: list[Tensor], rois: Tensor, output_size: Sequence[int], *geometry: Any
 ) -> Tensor:
+    _check(features, rois)
     maps = [map_.detach().numpy() for map_ in features]
     rows, cols = output_size
     pooled = multiscale_roi_align(maps, rois.detach().numpy(), (rows, cols), **_options(*geometry))
@@ -166,7 +194,13 @@ def _pool(
 def _shape_of_pool(
     features: list[Tensor], rois: Tensor, output_size: Sequence[int], *geometry: Any
 ) -> Tensor:
+    _check(features, rois)
     return features[0].new_empty((rois.shape[0], features[0].shape[1], *output_size))
+
+
+def _check(features: list[Tensor], rois: Tensor) -> None:
+    for level, map_ in enumerate(features):
+        _kernels.check(f"features[{level}]", map_, rois)
 
 
 def _feature_gradient(
