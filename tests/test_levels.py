@@ -179,6 +179,60 @@ def test_boxes_must_be_finite():
         ra.assign_levels(squares([30, np.nan]), SCALES)
 
 
+@pytest.mark.parametrize(
+    ("rule", "box", "lines"),
+    [
+        (
+            "torchvision",
+            np.array([0, 0, 0, 112, 224], np.float32),
+            [
+                "A = (112.0 - 0.0) × (224.0 - 0.0) = 25088.0",
+                "k = floor(4 + log2(√A / 224) + 1e-6) = floor(3.500001) = 3",
+                "features[1], of the scale 0.125",
+            ],
+        ),
+        (
+            "detectron2",
+            np.array([0, 10, 10, 20, 20.0]),
+            [
+                "A = (20.0 - 10.0) × (20.0 - 10.0) = 100.0",
+                "k = floor(4 + log2(√A / 224 + 1e-8)) = floor(-0.4854265040065888) = -1",
+                "the levels are 2 .. 5: the nearest is 2",
+                "features[0], of the scale 0.25",
+            ],
+        ),
+        (
+            "mmdet",
+            np.array([0, 0, 0, 900, 900], np.float32),
+            [
+                "A = (900.0 - 0.0) × (900.0 - 0.0) = 810000.0",
+                "k = floor(log2(√A / 56 + 1e-6)) = floor(4.0064263) = 4",
+                "the levels are 0 .. 3: the nearest is 3",
+                "features[3], of the scale 0.03125",
+            ],
+        ),
+        (
+            "mmdet",
+            np.array([0, 9, 0, 5, 7.0]),
+            [
+                "A = (5.0 - 9.0) × (7.0 - 0.0) = -28.0",
+                "without an area: the finest map",
+                "features[0], of the scale 0.25",
+            ],
+        ),
+    ],
+)
+def test_why_a_box_has_its_level(rule, box, lines):
+    boxes = np.stack([box * 0, box])
+    explanation = ra.explain_level(boxes, SCALES, roi=1, level_rule=rule)
+    assert explanation.splitlines() == lines
+
+
+def test_only_boxes_that_exist_are_explained():
+    with pytest.raises(ValueError, match=r"roi must be in 0 .. 1 - 1, got 1"):
+        ra.explain_level(squares([30]), SCALES, roi=1)
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_torchvisions_own_mapper(dtype):

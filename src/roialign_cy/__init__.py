@@ -4,7 +4,7 @@ from . import backends, boxes
 from ._api import roi_align, roi_align_backward, roi_pool
 from ._config import __version__, show_config
 from ._core.threads import get_num_threads, set_num_threads
-from ._explain import Explanation, compare_conventions, explain
+from ._explain import Explanation, compare_conventions, explain, explain_level
 from ._levels import assign_levels
 from ._multiscale import multiscale_roi_align, multiscale_roi_align_backward
 from .backends import BackendUnavailableError
@@ -21,6 +21,7 @@ __all__ = [
     "boxes",
     "compare_conventions",
     "explain",
+    "explain_level",
     "get_num_threads",
     "multiscale_roi_align",
     "multiscale_roi_align_backward",

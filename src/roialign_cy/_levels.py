@@ -39,27 +39,43 @@ class LevelRule:
     canonical_size: float
     canonical_level: float
 
-    def places(self, boxes: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Where (K, 5) boxes lie on the scale of levels, of which the rule takes the floor.
+    def areas(self, boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Areas of (K, 5) boxes, in the dtype that all is computed in.
 
-        Every step rounds to the boxes' dtype, in the order of the project whose rule it is: at
-        the boundary between two levels, others would choose the other map. Halves are widened,
-        as torchvision widens them; the other two projects have no boxes of them.
+        That is the boxes' own. Halves are widened, as torchvision widens them; the other two
+        projects have no boxes of them.
         """
         number = np.float64 if boxes.dtype == np.float64 else np.float32
         x1, y1, x2, y2 = boxes.T[1:].astype(number)
+        with np.errstate(all="ignore"):
+            areas: NDArray[np.floating] = (x2 - x1) * (y2 - y1)
+        return areas
+
+    def places(self, boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Where (K, 5) boxes lie on the scale of levels, of which the rule takes the floor.
+
+        Every step rounds, in the order of the project whose rule it is: at the boundary between
+        two levels, another order would choose the other map.
+        """
+        areas = self.areas(boxes)
+        number = areas.dtype.type
         with np.errstate(all="ignore"):  # areas of 0, below 0 and beyond every float have a level
-            size = np.sqrt((x2 - x1) * (y2 - y1))
+            size, level = np.sqrt(areas), number(self.canonical_level)
             if self.name == "mmdet":
-                return _log2(size / number(self.canonical_size / 4) + number(1e-6))
-            relative, level = size / number(self.canonical_size), number(self.canonical_level)
-            if self.name == "detectron2":
-                return level + _log2(relative + number(1e-8))
-            return level + _log2(relative) + number(1e-6)
+                places = _log2(size / number(self.canonical_size / 4) + number(1e-6))
+            elif self.name == "detectron2":
+                places = level + _log2(size / number(self.canonical_size) + number(1e-8))
+            else:
+                places = level + _log2(size / number(self.canonical_size)) + number(1e-6)
+        return places
+
+    def first_level(self, scales: tuple[float, ...]) -> int:
+        """Level of the finest map."""
+        return 0 if self.name == "mmdet" else 1 - math.frexp(scales[0])[1]
 
     def assign(self, boxes: NDArray[np.floating], scales: tuple[float, ...]) -> NDArray[np.intp]:
         """Find the map of each of (K, 5) boxes."""
-        first = 0 if self.name == "mmdet" else -math.frexp(scales[0])[1] + 1
+        first = self.first_level(scales)
         places = np.floor(self.places(boxes))
         # What has no size, or a negative one, has no place (NaN): the finest map has most to read.
         places[np.isnan(places)] = -np.inf
