@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="needs the extra 'peers'")
 pytest.importorskip("torchvision", reason="needs the extra 'peers'")
 
 
-@pytest.mark.parametrize("name", ["_functional", "_patch"])
+@pytest.mark.parametrize("name", ["_functional", "_multiscale", "_patch"])
 def test_examples(name):
     result = doctest.testmod(importlib.import_module(f"roialign_cy.torch.{name}"))
     assert result.attempted > 0

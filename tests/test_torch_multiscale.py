@@ -1,6 +1,8 @@
 """`roialign_cy.torch.MultiScaleRoIAlign`, and torchvision's own under the patch."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -233,3 +235,12 @@ def test_what_the_patch_does_not_know_stays_torchvisions(calls):
         for pool, wanted in zip((skipping, odd), expected, strict=True):
             torch.testing.assert_close(pool(maps(), boxes(), SIZES), wanted)
     assert calls == []
+
+
+def test_the_recipe_of_the_page(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "torch.md").read_text("utf-8")
+    (program,) = re.findall(r"^```python\n(import numpy.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    exec(program, {})
+    printed = re.findall(r"print\(.*\)  # (.*)", program)
+    assert len(printed) == 3
+    assert capsys.readouterr().out.splitlines() == printed

@@ -33,6 +33,7 @@ COUPLED = {
     "input_shape": {"grad_output", "rois", "features", "out"},
     "wrt": {"features", "out"},
     "spatial_scale": {"rois"},
+    "spatial_scales": {"rois", "features"},
     "sampling_ratio": {"rois"},
     "name": {"backend"},
 }
