@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,15 @@ from . import _arrays
 from ._api import require_operands, require_runnable, sections_of
 from ._levels import LevelRule, check_levels, make_rule, require_pyramid
 from ._rois import is_list_per_image, normalise_rois
-from ._spec import CallSpec, make_scales, make_shape, make_spec, make_wrt, require_gradient
+from ._spec import (
+    CallSpec,
+    make_scales,
+    make_shape,
+    make_spec,
+    make_wrt,
+    require_gradient,
+    with_scales,
+)
 from .backends._registry import resolve
 
 if TYPE_CHECKING:
@@ -83,7 +90,7 @@ def multiscale_roi_align(
     scales = make_scales(spatial_scales)
     rule = _rule(levels, level_rule, canonical_size, canonical_level, scales)
     spec = make_spec(output_size, convention, 1.0, sampling_ratio, mode, layout, num_threads)
-    spec = replace(spec, spatial_scales=scales)
+    spec = with_scales(spec, scales)
     given = _by_name(features, "features", scales)
     chosen = resolve(backend, given["features[0]"], "features[0]")
     require_runnable(chosen, spec, "roi_align")
@@ -180,7 +187,7 @@ def multiscale_roi_align_backward(
     _arrays.check_features(grad_output, layout, "grad_output")
     sections = sections_of(grad_output, layout)
     spec = make_spec(sections, convention, 1.0, sampling_ratio, mode, layout, num_threads)
-    spec = replace(spec, spatial_scales=scales)
+    spec = with_scales(spec, scales)
     require_gradient(spec, operations)
     require_operands(spec, operations, wrt, features, out)
     for operation in operations:

@@ -79,7 +79,13 @@ class CallSpec:
 
     def at_level(self, level: int) -> CallSpec:
         """The same call on one of its maps alone."""
-        return replace(self, spatial_scales=self.spatial_scales[level : level + 1])
+        return with_scales(self, self.spatial_scales[level : level + 1])
+
+
+@lru_cache(maxsize=256)
+def with_scales(spec: CallSpec, spatial_scales: tuple[float, ...]) -> CallSpec:
+    """The same call on maps of other scales."""
+    return replace(spec, spatial_scales=spatial_scales)
 
 
 def make_wrt(wrt: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 from .. import _arrays, get_num_threads
 from .._levels import LevelRule
 from .._multiscale import multiscale_roi_align, multiscale_roi_align_backward
-from .._spec import make_output_size, make_spec
+from .._spec import make_output_size, make_spec, with_scales
 from ..backends import BackendUnavailableError
 from ..conventions import int_pair
 from . import _functional, _kernels, _operators
@@ -172,7 +171,7 @@ def _require_poolable(
     """Raise for the first box that cannot be pooled, by its place in a list."""
     convention = "detectron2" if aligned else "torchvision"
     spec = make_spec(output_size, convention, 1.0, ratio, None, "NCHW", None)
-    spec = replace(spec, spatial_scales=tuple(scales))
+    spec = with_scales(spec, tuple(scales))
     rule = LevelRule("torchvision", canonical_scale, canonical_level)
     levels = rule.assign(rows, spec.spatial_scales)
     _arrays.require_poolable(rows, num_images, spec, "boxes", is_per_image=True, levels=levels)
