@@ -20,6 +20,14 @@ CASES = [
 ]
 
 
+@pytest.fixture
+def backend(backend):
+    """One that takes several maps: both of the library's do, a plugin need not."""
+    if not getattr(ra.backends.get(backend), "takes_levels", False):
+        pytest.skip("it takes one map a call")
+    return backend
+
+
 def noise(shape, dtype=np.float32, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
@@ -298,6 +306,11 @@ def test_neither_maps_nor_results_are_copied():
         tracemalloc.stop()
     assert peak < out.nbytes / 10
     assert peak < by_maps[0].nbytes / 10
+
+
+@pytest.mark.parametrize("name", ["cpu", "reference"])
+def test_the_librarys_own_backends_take_several_maps(name):
+    assert ra.backends.get(name).takes_levels
 
 
 class OneMap(reference.ReferenceBackend):
