@@ -371,6 +371,7 @@ DTYPES = [array.astype(np.float64 if k == 1 else np.float32) for k, array in enu
         ),
         ({"levels": LEVELS[1:]}, ValueError, r"levels must have an entry per box, .* \(7,\)"),
         ({"levels": LEVELS + 0.5}, TypeError, "levels must be integers, got dtype float64"),
+        ({"levels": [[1], [1, 2]]}, ValueError, "levels must be an array of integers"),
         ({"levels": LEVELS > 0}, TypeError, "levels must be integers, got dtype bool"),
         ({"levels": LEVELS + 1}, ValueError, r"levels\[2\] must be the index of a map, in 0 .. 2"),
         ({"levels": LEVELS - 1}, ValueError, r"levels\[1\] must be .* got -1"),

@@ -212,6 +212,20 @@ def test_boxes_have_gradients_if_that_is_asked_for(calls, box_gradients):
     assert [entry.grad is not None for entry in rois] == [box_gradients] * 2
 
 
+class Doubled(Theirs):
+    def forward(
+        self, x: dict[str, torch.Tensor], boxes: list[torch.Tensor], sizes: list[tuple[int, int]]
+    ) -> torch.Tensor:
+        return 2 * torch.ones(len(x), len(boxes), len(sizes))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_methods_of_others_are_scripted_as_they_are():
+    with patch_torchvision():
+        scripted = torch.jit.script(Doubled(NAMES, 3, 2))
+    assert torch.equal(scripted(maps(), boxes(), SIZES), torch.full((4, 2, 2), 2.0))
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_scripted_traced_and_compiled_modules_stay_torchvisions(calls):
     pool = Theirs(NAMES, 3, 2)

@@ -122,7 +122,10 @@ def require_pyramid(scales: tuple[float, ...]) -> None:
 def check_levels(levels: Any, num_boxes: int, num_maps: int) -> NDArray[np.intp]:
     """Check the maps that the caller chose for the boxes; a copy comes back."""
     require_bare(type(levels), "levels")
-    array = np.asarray(levels)
+    try:
+        array = np.array(levels)
+    except (TypeError, ValueError) as error:  # ragged, or of another library
+        raise type(error)(f"levels must be an array of integers: {error}") from None
     if array.dtype.kind not in "iu" and array.shape != (0,):
         raise TypeError(f"levels must be integers, got dtype {array.dtype}")
     if array.shape != (num_boxes,):
@@ -135,7 +138,7 @@ def check_levels(levels: Any, num_boxes: int, num_maps: int) -> NDArray[np.intp]
         raise ValueError(
             f"levels[{box}] must be the index of a map, in 0 .. {num_maps - 1}, got {array[box]}"
         )
-    return array.astype(np.intp)
+    return array.astype(np.intp, copy=False)
 
 
 def assign_levels(

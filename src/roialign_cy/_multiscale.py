@@ -198,10 +198,11 @@ def multiscale_roi_align_backward(
     shapes = _shapes(input_shapes, grads.dtype.itemsize, spec)
     boxes, places = _place(rois, shapes[0][0], spec, levels, rule)
     given |= {"grad_output": grad_output, "rois": rois, "levels": levels}
-    targets = _targets(out, operations[0], given, spec)
+    of_maps = operations[0] == "feature_gradient"
+    targets = _targets(out, of_maps, given, spec)
     for level, shape in enumerate(shapes):
         its_map = None if maps is None else maps[level : level + 1]
-        its_target = None if targets is None else targets[level % len(targets)]
+        its_target = None if targets is None else targets[level if of_maps else 0]
         _arrays.check_gradient(
             operations[0], grads, boxes, (shape,), spec, its_map, its_target, f"[{level}]"
         )
@@ -267,12 +268,11 @@ def _shapes(
 
 
 def _targets(
-    out: Any | None, operation: str, given: dict[str, Any], spec: CallSpec
+    out: Any | None, of_maps: bool, given: dict[str, Any], spec: CallSpec
 ) -> tuple[Any, ...] | None:
     """What a gradient is to be written to, if that is given, as views NCHW."""
     if out is None:
         return None
-    of_maps = operation == "feature_gradient"
     outs = _by_name(out, "out", spec.spatial_scales) if of_maps else {"out": out}
     for name, array in outs.items():
         _require_numpy(array, name)

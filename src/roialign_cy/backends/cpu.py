@@ -170,11 +170,11 @@ class CpuBackend:
         update: Update,
     ) -> None:
         """Gradient with respect to the features, by the dtype that it is summed in."""
-        order = _sorted_boxes(rois, rows, out, spec)
-        if grads.size == 0 or out.size == 0 or order.size == 0:
+        if grads.size == 0 or out.size == 0 or rois[rows].size == 0:
             if update != ZEROED:
                 out[...] = 0
             return
+        order = _sorted_boxes(rois, rows, out, spec)
         if out.dtype != np.float16:
             self._sum_features(grads, rois, order, features, spec, out, update)
             return
