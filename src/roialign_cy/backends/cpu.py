@@ -14,7 +14,7 @@ from ._protocol import API_VERSION
 from .kit import new_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
 
     from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ORDERS = ("tiled", "planar")
 OVERWRITE, ZEROED, ACCUMULATE = Update.OVERWRITE, Update.ZEROED, Update.ACCUMULATE
+ALL = slice(None)
 FRESH_BYTES = 32 << 20
 """From here on the C library takes memory from the system each time: there, zeros cost nothing."""
 
@@ -112,7 +113,7 @@ class CpuBackend:
         out: Floats,
     ) -> Floats:
         """Pool ``maps`` under ``rois`` into ``out``; see `Backend.roi_align`."""
-        for level, rows, its_spec in _by_level(rois, levels, spec):
+        for level, rows, its_spec in _by_level(levels, spec):
             features = maps[level]
             if features.size == 0 or out.size == 0:
                 out[rows] = 0
@@ -134,7 +135,7 @@ class CpuBackend:
     ) -> tuple[Floats, ...]:
         """Gradient with respect to the features; see `Backend.feature_gradient`."""
         results = []
-        for level, rows, its_spec in _by_level(rois, levels, spec):
+        for level, rows, its_spec in _by_level(levels, spec):
             if out is None:
                 result, update = _room(shapes[level], grad_output, spec)
             else:
@@ -216,7 +217,7 @@ class CpuBackend:
     ) -> NDArray[np.float64]:
         """Gradient with respect to the boxes, in float64."""
         out = np.zeros((len(rois), 4))
-        for level, rows, its_spec in _by_level(rois, levels, spec):
+        for level, rows, its_spec in _by_level(levels, spec):
             maps = features[level]
             if grads.size == 0 or maps.size == 0:
                 continue
@@ -276,14 +277,15 @@ def _room(shape: tuple[int, ...], like: Floats, spec: CallSpec) -> tuple[Floats,
 
 
 def _by_level(
-    rois: Floats, levels: NDArray[np.integer] | None, spec: CallSpec
-) -> Iterator[tuple[int, NDArray[np.intp] | slice, CallSpec]]:
+    levels: NDArray[np.integer] | None, spec: CallSpec
+) -> Sequence[tuple[int, NDArray[np.intp] | slice, CallSpec]]:
     """Each map's number, the rows of its boxes, and the call as it is for them."""
     if levels is None:
-        yield 0, slice(None), spec
-        return
-    for level in range(len(spec.spatial_scales)):
-        yield level, np.flatnonzero(levels == level), spec.at_level(level)
+        return ((0, ALL, spec),)
+    return [
+        (level, np.flatnonzero(levels == level), spec.at_level(level))
+        for level in range(len(spec.spatial_scales))
+    ]
 
 
 def _sorted_boxes(
@@ -291,7 +293,7 @@ def _sorted_boxes(
 ) -> NDArray[np.intp]:
     """Numbers of the boxes in those rows, in the order in which a sweep meets them."""
     height, width = maps.shape[2:]
-    boxes = rois[rows]
+    boxes = rois if isinstance(rows, slice) else rois[rows]
     order = np.empty(len(boxes), np.intp)
     sort_boxes(boxes, height, width, spec, order)
     return order if isinstance(rows, slice) else rows[order]
