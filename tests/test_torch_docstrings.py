@@ -10,7 +10,9 @@ pytest.importorskip("torch", reason="needs the extra 'peers'")
 pytest.importorskip("torchvision", reason="needs the extra 'peers'")
 
 
-@pytest.mark.parametrize("name", ["_functional", "_masks", "_onnx", "_patch", "_pooling"])
+@pytest.mark.parametrize(
+    "name", ["_functional", "_masks", "_multiscale", "_onnx", "_patch", "_pooling"]
+)
 def test_examples(name):
     result = doctest.testmod(importlib.import_module(f"roialign_cy.torch.{name}"))
     assert result.attempted > 0

@@ -4,8 +4,10 @@ from . import backends, boxes
 from ._api import roi_align, roi_align_backward, roi_pool
 from ._config import __version__, show_config
 from ._core.threads import get_num_threads, set_num_threads
-from ._explain import Explanation, compare_conventions, explain
+from ._explain import Explanation, compare_conventions, explain, explain_level
+from ._levels import assign_levels
 from ._masks import paste_masks
+from ._multiscale import multiscale_roi_align, multiscale_roi_align_backward
 from .backends import BackendUnavailableError
 from .conventions import CONVENTIONS, Convention
 
@@ -15,11 +17,15 @@ __all__ = [
     "Convention",
     "Explanation",
     "__version__",
+    "assign_levels",
     "backends",
     "boxes",
     "compare_conventions",
     "explain",
+    "explain_level",
     "get_num_threads",
+    "multiscale_roi_align",
+    "multiscale_roi_align_backward",
     "paste_masks",
     "roi_align",
     "roi_align_backward",

@@ -109,7 +109,7 @@ def roi_align(
         output_size, convention, spatial_scale, sampling_ratio, mode, layout, num_threads
     )
     chosen = resolve(backend, features)
-    _require_runnable(chosen, spec, "roi_align")
+    require_runnable(chosen, spec, "roi_align")
     if out is not None:
         require_kind(out, "out", features, chosen)
         _arrays.check_memory(out, features=features, rois=rois)
@@ -287,17 +287,13 @@ def roi_align_backward(
     grad_output = _arrays.as_ndarray(grad_output, "grad_output")
     features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(grad_output, layout, "grad_output")
-    sections = _sections(grad_output, layout)
+    sections = sections_of(grad_output, layout)
     spec = make_spec(sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads)
     require_gradient(spec, operations)
     shape = make_shape(input_shape, grad_output.dtype.itemsize)
-    if features is None and any(map(spec.needs_features, operations)):
-        cause = "mode 'max'" if spec.mode == "max" else "wrt 'rois'"
-        raise ValueError(f"features must be given for {cause}, got None")
-    if out is not None and len(operations) > 1:
-        raise ValueError(f"out must be None where wrt names several gradients, got {wrt!r}")
+    require_operands(spec, operations, wrt, features, out)
     for operation in operations:
-        _require_runnable(chosen, spec, operation)
+        require_runnable(chosen, spec, operation)
     grads, target = _arrays.as_nchw(grad_output, spec), _arrays.as_nchw(out, spec)
     maps: Any = None if features is None else (_arrays.as_nchw(features, spec),)
     shapes, boxes = (_arrays.nchw_shape(shape, spec),), rois
@@ -316,7 +312,7 @@ def roi_align_backward(
     return results[0] if isinstance(wrt, str) else tuple(results)
 
 
-def _sections(grad_output: Any, layout: str) -> tuple[int, int]:
+def sections_of(grad_output: Any, layout: str) -> tuple[int, int]:
     """Output size of the call whose gradient this is."""
     rows, cols = grad_output.shape[1:3] if layout == "NHWC" else grad_output.shape[2:]
     if rows == 0 or cols == 0:
@@ -326,7 +322,22 @@ def _sections(grad_output: Any, layout: str) -> tuple[int, int]:
     return rows, cols
 
 
-def _require_runnable(chosen: Backend, spec: CallSpec, operation: str) -> None:
-    reason = chosen.cannot_run(spec, operation)
+def require_operands(
+    spec: CallSpec, operations: tuple[str, ...], wrt: Any, features: Any, out: Any
+) -> None:
+    """Raise unless the features are there if they are needed, and ``out`` if it can be filled."""
+    if features is None and any(map(spec.needs_features, operations)):
+        cause = "mode 'max'" if spec.mode == "max" else "wrt 'rois'"
+        raise ValueError(f"features must be given for {cause}, got None")
+    if out is not None and len(operations) > 1:
+        raise ValueError(f"out must be None where wrt names several gradients, got {wrt!r}")
+
+
+def require_runnable(chosen: Backend, spec: CallSpec, operation: str) -> None:
+    """Raise if the call is beyond the backend."""
+    if len(spec.spatial_scales) > 1 and not getattr(chosen, "takes_levels", False):
+        reason: str | None = "it takes one map a call"
+    else:
+        reason = chosen.cannot_run(spec, operation)
     if reason is not None:
         raise BackendUnavailableError(f"backend {chosen.name!r} cannot run this call: {reason}")

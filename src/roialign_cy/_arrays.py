@@ -164,10 +164,15 @@ def check_rois(rois: Any, num_images: int, spec: CallSpec) -> NDArray[np.floatin
 
 
 def require_poolable(
-    boxes: NDArray[np.floating], num_images: int, spec: CallSpec, name: str, is_per_image: bool
+    boxes: NDArray[np.floating],
+    num_images: int,
+    spec: CallSpec,
+    name: str,
+    is_per_image: bool,
+    levels: NDArray[np.integer] | None = None,
 ) -> None:
     """Raise for the first of the (K, 5) ``boxes`` that cannot be pooled."""
-    fault = find_fault(boxes, num_images, spec, name, is_per_image)
+    fault = find_fault(boxes, num_images, spec, name, is_per_image, levels)
     if fault is not None:
         raise ValueError(fault[1])
 
@@ -178,12 +183,17 @@ def find_fault(
     spec: CallSpec,
     name: str = "rois",
     is_per_image: bool = False,
+    levels: NDArray[np.integer] | None = None,
 ) -> tuple[int, str] | None:
     """The first of the (K, 5) ``boxes`` that cannot be pooled, and why; None if all can.
 
     The text calls it by its place in ``name``, which has an entry per image or a row per box.
+    ``levels`` are the maps that they are for, where there are several.
     """
-    row, fault = taps.find_fault(boxes, num_images, spec)
+    if levels is None:
+        row, fault = taps.find_fault(boxes, num_images, spec)
+    else:
+        row, fault = _find_fault_of_levels(boxes, num_images, spec, levels)
     if fault is None:
         return None
     place, box = f"{name}[{row}]", boxes[row]
@@ -192,6 +202,19 @@ def find_fault(
         place = f"{name}[{image}][{row - np.searchsorted(boxes[:, 0], image)}]"
         box = box[1:]
     return row, _FAULTS[fault].format(name=name, row=row, place=place, box=box, images=num_images)
+
+
+def _find_fault_of_levels(
+    boxes: NDArray[np.floating], num_images: int, spec: CallSpec, levels: NDArray[np.integer]
+) -> tuple[int, str | None]:
+    """`taps.find_fault` for boxes each of which has the scale of its own map."""
+    first: tuple[int, str | None] = len(boxes), None
+    for level in range(len(spec.spatial_scales)):
+        rows = np.flatnonzero(levels == level)
+        row, fault = taps.find_fault(boxes[rows], num_images, spec.at_level(level))
+        if fault is not None and rows[row] < first[0]:
+            first = int(rows[row]), fault
+    return first
 
 
 _FAULTS = {
@@ -215,6 +238,7 @@ def check_gradient(
     spec: CallSpec,
     features: tuple[Any, ...] | None,
     out: Any,
+    place: str = "",
 ) -> None:
     """Raise unless shapes and dtypes of the arrays of a gradient fit each other.
 
@@ -225,35 +249,43 @@ def check_gradient(
         As a backend's method gets them; the values of the (K, 5) boxes are not looked at.
     out : array or None
         What that operation is to write.
+    place : str, default ""
+        Where the caller has this map among several: ``"[1]"``.
     """
     (shape,), dtype = shapes, grad_output.dtype
     expected = spec.output_shape(len(rois), shape[1])
+    shape_name = f"input_shapes{place}" if place else "input_shape"
     if grad_output.shape != expected:
         raise ValueError(
             f"grad_output must have the shape {given_shape(expected, spec)} for these rois and "
-            f"input_shape, got {given_shape(grad_output.shape, spec)}"
+            f"{shape_name}, got {given_shape(grad_output.shape, spec)}"
         )
     if features is not None:
-        (maps,) = features
-        check_features(maps, "NHWC" if spec.channels_last else "NCHW")
+        (maps,), name = features, f"features{place}"
+        check_features(maps, "NHWC" if spec.channels_last else "NCHW", name)
         if maps.shape != shape:
             raise ValueError(
-                f"features must have the shape input_shape = {given_shape(shape, spec)}, "
+                f"{name} must have the shape {shape_name} = {given_shape(shape, spec)}, "
                 f"got {given_shape(maps.shape, spec)}"
             )
-        if maps.dtype != dtype and _native(maps.dtype) != _native(dtype):
-            raise TypeError(
-                f"features must have the dtype of grad_output, {_native(dtype)}, got {maps.dtype}"
-            )
+        require_dtype(maps, name, dtype, "grad_output")
     if out is None:
         return
     if operation == "box_gradient":
         check_out(out, (len(rois), 4), rois.dtype, spec)
     else:
-        check_out(out, shape, dtype, spec)
+        check_out(out, shape, dtype, spec, f"out{place}")
 
 
-def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec) -> None:
+def require_dtype(maps: Any, name: str, dtype: np.dtype[Any], of: str) -> None:
+    """Raise unless maps have the dtype that another array has, in any byte order."""
+    if maps.dtype != dtype and _native(maps.dtype) != _native(dtype):
+        raise TypeError(f"{name} must have the dtype of {of}, {_native(dtype)}, got {maps.dtype}")
+
+
+def check_out(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], spec: CallSpec, name: str = "out"
+) -> None:
     """Raise unless ``out`` has the shape and dtype of the result.
 
     Parameters
@@ -265,17 +297,18 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], spec: Call
         Of which ``out`` has to have the native byte order.
     spec : CallSpec
         The layout in which the error's text has the shapes.
+    name : str, default "out"
     """
-    require_bare(type(out), "out")
+    require_bare(type(out), name)
     if out.shape != shape:
         expected, got = given_shape(shape, spec), given_shape(out.shape, spec)
-        raise ValueError(f"out must have the shape {expected}, got {got}")
+        raise ValueError(f"{name} must have the shape {expected}, got {got}")
     if out.dtype != _native(dtype):
-        raise ValueError(f"out must have the dtype {_native(dtype)}, got {out.dtype}")
+        raise ValueError(f"{name} must have the dtype {_native(dtype)}, got {out.dtype}")
 
 
-def check_memory(out: Any, **inputs: Any) -> None:
-    """Raise if ``out`` cannot be written, or overlaps one of the inputs.
+def check_memory(out: Any, /, name: str = "out", **others: Any) -> None:
+    """Raise if ``out`` cannot be written, or overlaps one of the other arrays.
 
     Of arrays that say nothing of their memory by NumPy's or CUDA's array interface, nothing is
     known, and nothing refused.
@@ -284,14 +317,14 @@ def check_memory(out: Any, **inputs: Any) -> None:
     if memory is None:
         return
     if not memory.flags.writeable:
-        raise ValueError("out must be writeable, got a read-only array")
+        raise ValueError(f"{name} must be writeable, got a read-only array")
     steps = zip(memory.shape, memory.strides, strict=True)
     if memory.size and any(n > 1 and step == 0 for n, step in steps):
-        raise ValueError("out must not overlap itself, got an array with a stride of 0")
-    for name, array in inputs.items():
-        other = _memory(array)
-        if other is not None and _share_memory(memory, other):
-            raise ValueError(f"out must not overlap {name}, which it shares memory with")
+        raise ValueError(f"{name} must not overlap itself, got an array with a stride of 0")
+    for other, array in others.items():
+        its_memory = _memory(array)
+        if its_memory is not None and _share_memory(memory, its_memory):
+            raise ValueError(f"{name} must not overlap {other}, which it shares memory with")
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:

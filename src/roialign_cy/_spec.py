@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ._choices import require_choice
@@ -75,6 +76,16 @@ class CallSpec:
     def needs_features(self, operation: str) -> bool:
         """Whether a gradient depends on the features, and not on the boxes alone."""
         return operation == "box_gradient" or self.mode != "avg"
+
+    def at_level(self, level: int) -> CallSpec:
+        """The same call on one of its maps alone."""
+        return with_scales(self, self.spatial_scales[level : level + 1])
+
+
+@lru_cache(maxsize=256)
+def with_scales(spec: CallSpec, spatial_scales: tuple[float, ...]) -> CallSpec:
+    """The same call on maps of other scales."""
+    return replace(spec, spatial_scales=spatial_scales)
 
 
 def make_wrt(wrt: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -217,9 +228,23 @@ def _mode(mode: str | None, convention: Convention) -> str:
     return convention.max_rule if mode == "max" else mode
 
 
-def make_scale(spatial_scale: float) -> float:
+def make_scale(spatial_scale: float, name: str = "spatial_scale") -> float:
     """Check a scale."""
-    scale = finite_number("spatial_scale", spatial_scale)
+    scale = finite_number(name, spatial_scale)
     if scale <= 0:
-        raise ValueError(f"spatial_scale must be > 0, got {spatial_scale!r}")
+        raise ValueError(f"{name} must be > 0, got {spatial_scale!r}")
     return scale
+
+
+def make_scales(spatial_scales: Sequence[float]) -> tuple[float, ...]:
+    """Check the scales of several maps."""
+    if isinstance(spatial_scales, str | bytes) or not isinstance(spatial_scales, Iterable):
+        raise TypeError(
+            f"spatial_scales must be a sequence with the scale of each map, got {spatial_scales!r}"
+        )
+    scales = tuple(
+        make_scale(scale, f"spatial_scales[{level}]") for level, scale in enumerate(spatial_scales)
+    )
+    if not scales:
+        raise ValueError(f"spatial_scales must be those of one map or more, got {spatial_scales!r}")
+    return scales

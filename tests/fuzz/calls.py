@@ -134,6 +134,31 @@ def _roi_pool(source: Source) -> Call:
     return Call("roi_pool", call.arguments)
 
 
+def _multiscale(source: Source) -> Call:
+    fine, options, size = _maps_and_options(source)
+    levels = source.pick((None, None, "any"))
+    pyramids = ((1.0, 0.5), (0.25, 0.125, 0.0625), (2.0,))
+    scales = source.pick(pyramids if levels is None else ((0.3, 1.5), (1, 1e-3, 0.5)))
+    rois = _rois(source, fine, options | {"spatial_scale": scales[0]})
+    images, channels, height, width = _channels_first(fine.shape, options["layout"])
+    maps = [fine]
+    for level in range(1, len(scales)):
+        shape = images, channels, -(-height >> level), -(-width >> level)
+        if options["layout"] == "NHWC":
+            shape = shape[0], *shape[2:], shape[1]
+        maps.append(draw_array(source, shape, fine.dtype))
+    if levels is not None:
+        levels = [source.below(len(scales)) for _ in range(count_of(rois))]
+    del options["spatial_scale"]
+    arguments = {"features": maps, "rois": rois, "output_size": size, "spatial_scales": scales}
+    rule = source.pick(("torchvision", "detectron2", "mmdet"))
+    arguments |= {"levels": levels, "level_rule": rule, "canonical_level": 4}
+    arguments |= {"canonical_size": source.pick((224, 8, 0.5, 1e300, np.float32(3))), **options}
+    if source.chance(35):
+        arguments["out"] = _out(source, fine, rois, size, options["layout"])
+    return Call("multiscale_roi_align", arguments, {"rois": False})
+
+
 def _backward(source: Source) -> Call:
     maps, options, size = _maps_and_options(source)
     rois = _rois(source, maps, options)
@@ -260,7 +285,8 @@ _DRAWERS = (
     *(_roi_align,) * 23,
     *(_paste_masks,) * 3,
     *(_backward,) * 16,
-    *(_roi_pool,) * 8,
+    *(_roi_pool,) * 5,
+    *(_multiscale,) * 3,
     *(_explain,) * 4,
     *(_from_list, _from_xywh, _from_document, _convention, _number_of_threads, _backend, _compare),
 )
@@ -439,6 +465,13 @@ _ODD: dict[str, tuple[tuple[Any, bool], ...]] = {
     "output_size": BAD_SIZES,
     "convention": BAD_NAMES,
     "conventions": _odd(((), "document", None, ("x",), [1], Opaque())),
+    "spatial_scales": _odd((*NOT_NUMBERS[:-1], (0, 1), (NAN, 1), ("1", 1), 0.5)),
+    "levels": _odd(
+        (*(value for value in JUNK if value not in (None, (), [])), [9], [-1], [0.5], [[0]]),
+    ),
+    "level_rule": BAD_NAMES,
+    "canonical_size": _odd((*NOT_NUMBERS, 0, -0.5), ODD_NUMBERS),
+    "canonical_level": _odd(NOT_NUMBERS, ODD_NUMBERS),
     "spatial_scale": _odd((*NOT_NUMBERS, 0, -0.5), ODD_NUMBERS),
     "height": _odd(NOT_NUMBERS, ODD_NUMBERS),
     "sampling_ratio": BAD_RATIOS,

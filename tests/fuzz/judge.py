@@ -36,6 +36,7 @@ COUPLED = {
     "image_size": {"out"},
     "threshold": {"out"},
     "spatial_scale": {"rois"},
+    "spatial_scales": {"rois", "features"},
     "sampling_ratio": {"rois"},
     "name": {"backend"},
 }

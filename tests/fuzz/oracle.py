@@ -29,7 +29,7 @@ class FailureError(AssertionError):
 def compare(call: Call, arguments: dict[str, Any], result: Any) -> str:
     """Hold a result to the oracle's; say which kind of comparison that was."""
     function = call.function
-    if function in ("roi_align", "roi_pool"):
+    if function in ("roi_align", "roi_pool", "multiscale_roi_align"):
         return _pooled(function, arguments, result)
     if function == "roi_align_backward":
         return _gradients(arguments, result)
@@ -38,13 +38,14 @@ def compare(call: Call, arguments: dict[str, Any], result: Any) -> str:
 
 
 def _pooled(function: str, arguments: dict[str, Any], result: np.ndarray) -> str:
-    features = np.asarray(arguments["features"])
+    features = arguments["features"]
+    maps = [np.asarray(array) for array in (features if isinstance(features, list) else [features])]
     expected = _by_reference(function, arguments)
-    if result.dtype != features.dtype.newbyteorder("=") or result.shape != expected.shape:
+    if result.dtype != maps[0].dtype.newbyteorder("=") or result.shape != expected.shape:
         raise FailureError(f"gave {result.dtype} {result.shape}, not as {expected.shape}")
-    tolerance = FORWARD[result.dtype.name] if function == "roi_align" else 0.0
-    _assert_close(result, expected, tolerance * _largest(features), "the reference")
-    if result.size == 0 or features.size == 0:
+    tolerance = 0.0 if function == "roi_pool" else FORWARD[result.dtype.name]
+    _assert_close(result, expected, tolerance * max(map(_largest, maps)), "the reference")
+    if result.size == 0 or not all(array.size for array in maps):
         return "empty"
     return "kernel"
 

@@ -71,7 +71,7 @@ def in_other_layout(function: str, arguments: dict[str, Any]) -> Any:
     changes: dict[str, Any] = {"layout": "NCHW" if is_last else "NHWC", "out": None}
     for name in ("features", "grad_output"):
         if arguments.get(name) is not None:
-            changes[name] = np.moveaxis(np.asarray(arguments[name]), *there).copy()
+            changes[name] = _turned(arguments[name], there)
     if "input_shape" in arguments:
         n, *rest = arguments["input_shape"]
         changes["input_shape"] = (n, *(rest[-1:] + rest[:-1] if is_last else rest[1:] + rest[:1]))
@@ -79,6 +79,12 @@ def in_other_layout(function: str, arguments: dict[str, Any]) -> Any:
     if isinstance(result, tuple):
         return tuple(np.moveaxis(a, *back) if a.ndim == 4 else a for a in result)
     return np.moveaxis(result, *back) if result.ndim == 4 else result
+
+
+def _turned(maps: Any, axes: tuple[int, int]) -> Any:
+    if isinstance(maps, list):
+        return [_turned(array, axes) for array in maps]
+    return np.moveaxis(np.asarray(maps), *axes).copy()
 
 
 def assert_same_bits(function: str, arguments: dict[str, Any], result: Any) -> None:

@@ -104,8 +104,8 @@ def explain(
     maps = _arrays.as_nchw(features, spec)
     num_images, channels, height, width = maps.shape
     boxes = _arrays.check_rois(rois, num_images, spec)
-    box = boxes[_position("roi", roi, len(boxes))]
-    channel = _position("channel", channel, channels)
+    box = boxes[position("roi", roi, len(boxes))]
+    channel = position("channel", channel, channels)
     if height == 0 or width == 0:
         raise ValueError(f"features must have a cell or more to explain, got {features.shape}")
     image = int(box[0])
@@ -245,7 +245,7 @@ def _values(
     return grid.reshape(*rows.positions.shape, *cols.positions.shape).swapaxes(1, 2)
 
 
-def _position(name: str, value: int, count: int) -> int:
+def position(name: str, value: int, count: int) -> int:
     try:
         index = operator.index(value)
     except TypeError:

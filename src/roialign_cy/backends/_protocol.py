@@ -45,11 +45,12 @@ class Backend(Protocol):
     -----
     What the methods are given:
 
-    - ``maps``, ``features``: a tuple of arrays of shape (N, C, H, W), one for each level; today
-      one. The axes are in this order whatever the caller's ``layout``: arrays of a call in NHWC
-      come as views.
+    - ``maps``, ``features``: a tuple of arrays of shape (N, C, H, W), one for each level. The axes
+      are in this order whatever the caller's ``layout``: arrays of a call in NHWC come as views.
     - ``rois``: an array of shape (K, 5) of rows ``[batch_index, x1, y1, x2, y2]``.
-    - ``levels``: which map each box is for, once there may be several; today None.
+    - ``levels``: which of several maps each box is for, (K,) integers; None if there is one. Only
+      backends with the attribute ``takes_levels = True`` get several, and those NumPy's; of the
+      others the library says that they cannot run such a call.
     - ``grad_output``: an array of shape (K, C, rows, cols).
     - ``shapes``: a tuple with (N, C, H, W) of each map.
     - ``spec``: the `CallSpec`.

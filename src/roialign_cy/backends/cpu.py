@@ -14,7 +14,7 @@ from ._protocol import API_VERSION
 from .kit import new_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
 
     from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ORDERS = ("tiled", "planar")
 OVERWRITE, ZEROED, ACCUMULATE = Update.OVERWRITE, Update.ZEROED, Update.ACCUMULATE
+ALL = slice(None)
 FRESH_BYTES = 32 << 20
 """From here on the C library takes memory from the system each time: there, zeros cost nothing."""
 
@@ -75,6 +76,7 @@ class CpuBackend:
 
     api_version = API_VERSION
     array_types = ("numpy:ndarray",)
+    takes_levels = True
 
     def __init__(
         self, name: str = "cpu", variant: str | None = None, overrides: Overrides | None = None
@@ -111,13 +113,14 @@ class CpuBackend:
         out: Floats,
     ) -> Floats:
         """Pool ``maps`` under ``rois`` into ``out``; see `Backend.roi_align`."""
-        (features,) = maps
-        if features.size == 0 or out.size == 0:
-            out[...] = 0
-            return out
-        order = _sorted_boxes(rois, features, spec)
-        for kernels, taps, options in self._batches(features, rois, order, spec):
-            kernels.forward(features, out, taps, *options)
+        for level, rows, its_spec in _by_level(levels, spec):
+            features = maps[level]
+            if features.size == 0 or out.size == 0:
+                out[rows] = 0
+                continue
+            order = _sorted_boxes(rois, rows, features, its_spec)
+            for kernels, taps, options in self._batches(features, rois, order, its_spec):
+                kernels.forward(features, out, taps, *options)
         return out
 
     def feature_gradient(
@@ -131,10 +134,16 @@ class CpuBackend:
         out: tuple[Floats, ...] | None,
     ) -> tuple[Floats, ...]:
         """Gradient with respect to the features; see `Backend.feature_gradient`."""
-        result, update = _room(shapes[0], grad_output, spec) if out is None else (out[0], OVERWRITE)
-        maps = None if features is None else features[0]
-        self._feature_gradient(grad_output, rois, maps, spec, result, update)
-        return (result,)
+        results = []
+        for level, rows, its_spec in _by_level(levels, spec):
+            if out is None:
+                result, update = _room(shapes[level], grad_output, spec)
+            else:
+                result, update = out[level], OVERWRITE
+            maps = None if features is None else features[level]
+            self._feature_gradient(grad_output, rois, rows, maps, its_spec, result, update)
+            results.append(result)
+        return tuple(results)
 
     def box_gradient(
         self,
@@ -148,23 +157,25 @@ class CpuBackend:
         """Gradient with respect to the boxes; see `Backend.box_gradient`."""
         result = np.empty((len(rois), 4), rois.dtype) if out is None else out
         with np.errstate(over="ignore"):
-            result[...] = self._box_gradient(grad_output, rois, features[0], spec)
+            result[...] = self._box_gradient(grad_output, rois, levels, features, spec)
         return result
 
     def _feature_gradient(
         self,
         grads: Floats,
         rois: Floats,
+        rows: NDArray[np.intp] | slice,
         features: Floats | None,
         spec: CallSpec,
         out: Floats,
         update: Update,
     ) -> None:
         """Gradient with respect to the features, by the dtype that it is summed in."""
-        if grads.size == 0 or out.size == 0:
-            out[...] = 0
+        if grads.size == 0 or out.size == 0 or rois[rows].size == 0:
+            if update != ZEROED:
+                out[...] = 0
             return
-        order = _sorted_boxes(rois, out, spec)
+        order = _sorted_boxes(rois, rows, out, spec)
         if out.dtype != np.float16:
             self._sum_features(grads, rois, order, features, spec, out, update)
             return
@@ -197,15 +208,23 @@ class CpuBackend:
             update = ACCUMULATE
 
     def _box_gradient(
-        self, grads: Floats, rois: Floats, features: Floats, spec: CallSpec
+        self,
+        grads: Floats,
+        rois: Floats,
+        levels: NDArray[np.integer] | None,
+        features: tuple[Floats, ...],
+        spec: CallSpec,
     ) -> NDArray[np.float64]:
         """Gradient with respect to the boxes, in float64."""
         out = np.zeros((len(rois), 4))
-        if grads.size == 0 or features.size == 0:
-            return out
-        order = _sorted_boxes(rois, features, spec)
-        for kernels, taps, options in self._batches(features, rois, order, spec, with_slopes=True):
-            kernels.box_gradient(grads, features, out, taps, *options)
+        for level, rows, its_spec in _by_level(levels, spec):
+            maps = features[level]
+            if grads.size == 0 or maps.size == 0:
+                continue
+            order = _sorted_boxes(rois, rows, maps, its_spec)
+            batches = self._batches(maps, rois, order, its_spec, with_slopes=True)
+            for kernels, taps, options in batches:
+                kernels.box_gradient(grads, maps, out, taps, *options)
         return out
 
     def _batches(
@@ -257,11 +276,27 @@ def _room(shape: tuple[int, ...], like: Floats, spec: CallSpec) -> tuple[Floats,
     return new_maps(shape, like.dtype, spec, np.zeros), ZEROED
 
 
-def _sorted_boxes(rois: Floats, maps: Floats, spec: CallSpec) -> NDArray[np.intp]:
+def _by_level(
+    levels: NDArray[np.integer] | None, spec: CallSpec
+) -> Sequence[tuple[int, NDArray[np.intp] | slice, CallSpec]]:
+    """Each map's number, the rows of its boxes, and the call as it is for them."""
+    if levels is None:
+        return ((0, ALL, spec),)
+    return [
+        (level, np.flatnonzero(levels == level), spec.at_level(level))
+        for level in range(len(spec.spatial_scales))
+    ]
+
+
+def _sorted_boxes(
+    rois: Floats, rows: NDArray[np.intp] | slice, maps: Floats, spec: CallSpec
+) -> NDArray[np.intp]:
+    """Numbers of the boxes in those rows, in the order in which a sweep meets them."""
     height, width = maps.shape[2:]
-    order = np.empty(len(rois), np.intp)
-    sort_boxes(rois, height, width, spec, order)
-    return order
+    boxes = rois if isinstance(rows, slice) else rois[rows]
+    order = np.empty(len(boxes), np.intp)
+    sort_boxes(boxes, height, width, spec, order)
+    return order if isinstance(rows, slice) else rows[order]
 
 
 BACKEND = CpuBackend()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -391,6 +391,7 @@ class ReferenceBackend:
     name = "reference"
     api_version = 2
     array_types = ("numpy:ndarray",)
+    takes_levels = True
 
     def unavailable_reason(self) -> str | None:
         """None: it needs nothing."""
@@ -410,6 +411,12 @@ class ReferenceBackend:
         out: Array | None,
     ) -> Array:
         """Pool ``maps`` under ``rois``."""
+        if levels is not None:
+            channels = maps[0].shape[1]
+            pooled = _zeros((len(rois), channels, *spec.output_size), spec, maps[0].dtype)
+            for level, mine, alone in _one_by_one(levels, spec):
+                pooled[mine] = self.roi_align((maps[level],), rois[mine], None, alone, None)
+            return _delivered(pooled, maps[0].dtype, out)
         (features,) = (array.astype(np.float64) for array in maps)
         result = _zeros((len(rois), features.shape[1], *spec.output_size), spec)
         read = largest_product if spec.mode == "max_weighted" else interpolated
@@ -434,6 +441,15 @@ class ReferenceBackend:
         out: tuple[Array, ...] | None,
     ) -> tuple[Array, ...]:
         """Gradient with respect to the features."""
+        if levels is not None:
+            by_maps: list[Array] = []
+            for level, mine, alone in _one_by_one(levels, spec):
+                its_map = None if features is None else (features[level],)
+                its_out = None if out is None else (out[level],)
+                by_maps += self.feature_gradient(
+                    grad_output[mine], rois[mine], None, (shapes[level],), alone, its_map, its_out
+                )
+            return tuple(by_maps)
         by_map = _zeros(shapes[0], spec)
         maps = None if features is None else features[0].astype(np.float64)
         points = _points(grad_output, rois, maps, by_map.shape, spec)
@@ -455,6 +471,12 @@ class ReferenceBackend:
     ) -> Array:
         """Gradient with respect to the boxes ``[x1, y1, x2, y2]``."""
         by_box = np.zeros((len(rois), 4))
+        if levels is not None:
+            for level, mine, alone in _one_by_one(levels, spec):
+                by_box[mine] = self.box_gradient(
+                    grad_output[mine], rois[mine], None, (features[level],), alone, None
+                )
+            return _delivered(by_box, rois.dtype, out)
         (maps,) = (array.astype(np.float64) for array in features)
         points = _points(grad_output, rois, maps, maps.shape, spec)
         for section, (y, x), channels, share in points:
@@ -469,6 +491,12 @@ class ReferenceBackend:
                 )
             ]
         return _delivered(by_box, rois.dtype, out)
+
+
+def _one_by_one(levels: Array, spec: CallSpec) -> Iterator[tuple[int, Array, CallSpec]]:
+    """Walk through the maps: the number of each, its boxes, and the call for it alone."""
+    for level, scale in enumerate(spec.spatial_scales):
+        yield level, np.flatnonzero(levels == level), replace(spec, spatial_scales=(scale,))
 
 
 def _points(
@@ -499,12 +527,12 @@ def _shares(
         yield section.points[n], channels, grad[channels]
 
 
-def _zeros(shape: tuple[int, ...], spec: CallSpec) -> Array:
+def _zeros(shape: tuple[int, ...], spec: CallSpec, dtype: Any = np.float64) -> Array:
     """Zeros (N or K, C, rows, cols), in the memory order of the call's layout."""
     if not spec.channels_last:
-        return np.zeros(shape)
+        return np.zeros(shape, dtype)
     outer, channels, rows, cols = shape
-    return np.zeros((outer, rows, cols, channels)).transpose(0, 3, 1, 2)
+    return np.zeros((outer, rows, cols, channels), dtype).transpose(0, 3, 1, 2)
 
 
 def _delivered(result: Array, dtype: np.dtype[Any], out: Array | None) -> Array:

@@ -10,11 +10,13 @@ except ImportError as error:
 from . import _vmap  # noqa: F401  registers itself
 from ._functional import RoIAlign, roi_align
 from ._masks import paste_masks_in_image
+from ._multiscale import MultiScaleRoIAlign
 from ._onnx import onnx_translations
 from ._patch import patch_torchvision
 from ._pooling import prroi_pool, roi_pool
 
 __all__ = [
+    "MultiScaleRoIAlign",
     "RoIAlign",
     "onnx_translations",
     "paste_masks_in_image",

@@ -102,7 +102,7 @@ def roi_align(
     sections = make_output_size(output_size)
     is_traced = torch.compiler.is_compiling() and isinstance(spatial_scale, int | float)
     scale = spatial_scale if is_traced else make_scale(spatial_scale)  # its value is not known yet
-    rois = _to_rois(boxes, input)
+    rois = to_rois(boxes, input)
     _operators.refuse_tangents(input, rois)
     try:
         return _operators.roi_align(
@@ -184,7 +184,7 @@ class RoIAlign(torch.nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
-def _to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
+def to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
     """The boxes as rows of five numbers, differentiable by those that were given."""
     if not isinstance(input, Tensor):
         raise TypeError(

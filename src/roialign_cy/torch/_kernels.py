@@ -38,7 +38,7 @@ def pool(
     channels_last: bool | None = None,
 ) -> Tensor:
     """Pool ``input`` under ``rois``; by default the result is channels-last where that is."""
-    _check("input", input, rois)
+    check("input", input, rois)
     if channels_last is None:
         channels_last = _is_channels_last(input)
     return _run(
@@ -54,7 +54,7 @@ def shape_of_pool(
     input: Tensor, rois: Tensor, output_size: Sequence[int], *geometry: Any
 ) -> Tensor:
     """`pool` for tensors without values."""
-    _check("input", input, rois)
+    check("input", input, rois)
     return _empty_pooled(input, rois, output_size, _is_channels_last(input))
 
 
@@ -67,7 +67,7 @@ def feature_gradient(
     channels_last: bool | None = None,
 ) -> Tensor:
     """Gradient with respect to the features, which only a maximum has to be given."""
-    _check("grad_output", grad_output, rois)
+    check("grad_output", grad_output, rois)
     tensors = {"grad_output": grad_output, "rois": rois}
     if features is not None:
         tensors["features"] = features
@@ -91,13 +91,13 @@ def shape_of_feature_gradient(
     *geometry: Any,
 ) -> Tensor:
     """`feature_gradient` for tensors without values."""
-    _check("grad_output", grad_output, rois)
+    check("grad_output", grad_output, rois)
     return _empty_maps(grad_output, input_shape, _is_channels_last(grad_output))
 
 
 def box_gradient(grad_output: Tensor, rois: Tensor, features: Tensor, *geometry: Any) -> Tensor:
     """Gradient with respect to the sides of the boxes, of shape (K, 4)."""
-    _check("grad_output", grad_output, rois)
+    check("grad_output", grad_output, rois)
     return _run(
         _api.roi_align_backward,
         {"grad_output": grad_output, "rois": rois, "features": features},
@@ -109,7 +109,7 @@ def box_gradient(grad_output: Tensor, rois: Tensor, features: Tensor, *geometry:
 
 def shape_of_box_gradient(grad_output: Tensor, rois: Tensor, *_: Any) -> Tensor:
     """`box_gradient` for tensors without values."""
-    _check("grad_output", grad_output, rois)
+    check("grad_output", grad_output, rois)
     dtype = rois.dtype if rois.is_floating_point() else torch.float64
     return torch.empty((rois.shape[0], 4), dtype=dtype, device=rois.device)
 
@@ -168,7 +168,7 @@ def _convention(
     return Convention(pixel_offset, min_size, sampling, 0, mode, max_rule, border)
 
 
-def _check(name: str, maps: Tensor, rois: Tensor) -> None:
+def check(name: str, maps: Tensor, rois: Tensor) -> None:
     """Raise for what the library would name otherwise, and for types that NumPy does not have."""
     check_floats(name, maps)
     check_axes(name, maps)

@@ -6,7 +6,7 @@ Registered, and not called through `torch.autograd.Function`, so that ``torch.co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -24,24 +24,25 @@ _MODE = 2  # its place in there
 # Results follow the strides of the arguments, so those must not change after tracing.
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
-_library = torch.library.Library(_NAMESPACE, "DEF")
+library = torch.library.Library(_NAMESPACE, "DEF")
 
 
-def _register(
+def register(
     schema: str,
-    kernel: Callable[..., Tensor],
-    shape: Callable[..., Tensor],
+    kernel: Callable[..., Any],
+    shape: Callable[..., Any],
     remember: Callable[..., None],
     differentiate: Callable[..., Any],
+    devices: Iterable[str] = tuple(_kernels.BRIDGES),
 ) -> Any:
     """Define an operator and give it its implementations; what comes back can be called."""
     name = schema.partition("(")[0]
-    _library.define(schema, tags=_TAGS)
-    for device in _kernels.BRIDGES:
-        _library.impl(name, kernel, device.upper())
+    library.define(schema, tags=_TAGS)
+    for device in devices:
+        library.impl(name, kernel, device.upper())
     qualified = f"{_NAMESPACE}::{name}"
-    torch.library.register_fake(qualified, shape, lib=_library)
-    torch.library.register_autograd(qualified, differentiate, setup_context=remember, lib=_library)
+    torch.library.register_fake(qualified, shape, lib=library)
+    torch.library.register_autograd(qualified, differentiate, setup_context=remember, lib=library)
     return getattr(getattr(torch.ops, _NAMESPACE), name).default
 
 
@@ -71,7 +72,7 @@ def _differentiate_pool(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, .
         features = None if ctx.geometry[_MODE] == "avg" else input
         by_input = feature_gradient(grad_output, rois, features, ctx.input_shape, *ctx.geometry)
     if ctx.needs_input_grad[1]:
-        by_rois = _all_columns(box_gradient(grad_output, rois, input, *ctx.geometry))
+        by_rois = all_columns(box_gradient(grad_output, rois, input, *ctx.geometry))
     return by_input, by_rois, None, *_none_for(ctx.geometry)
 
 
@@ -94,14 +95,14 @@ def _differentiate_feature_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | No
     if ctx.needs_input_grad[0]:
         by_grad_output = roi_align(grad, rois, ctx.output_size, *ctx.geometry)
     if ctx.needs_input_grad[1]:
-        by_rois = _all_columns(box_gradient(grad_output, rois, grad, *ctx.geometry))
+        by_rois = all_columns(box_gradient(grad_output, rois, grad, *ctx.geometry))
     return by_grad_output, by_rois, None, None, *_none_for(ctx.geometry)
 
 
 # Its gradient with respect to the boxes
 
 
-def _remember_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def remember_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     pass
 
 
@@ -111,7 +112,7 @@ def _refuse(ctx: Any, grad: Tensor) -> None:
     )
 
 
-def _all_columns(sides: Tensor) -> Tensor:
+def all_columns(sides: Tensor) -> Tensor:
     """Turn the gradient of sides into one of rows of five: the first is no coordinate."""
     return torch.nn.functional.pad(sides, (1, 0))
 
@@ -126,7 +127,7 @@ def _none_for(geometry: list[Any]) -> list[None]:
 def _roi_align_under_autocast(device: str) -> Callable[..., Tensor]:
     def roi_align_in_float32(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
         with torch.autocast(device, enabled=False):
-            pooled = roi_align(_widened(input), _widened(rois), *options)
+            pooled = roi_align(widened(input), widened(rois), *options)
         return pooled.to(input.dtype)
 
     return roi_align_in_float32
@@ -134,21 +135,21 @@ def _roi_align_under_autocast(device: str) -> Callable[..., Tensor]:
 
 def as_computed(tensor: Tensor) -> Tensor:
     """A tensor as the operator takes it where it is called: autocast widens halves."""
-    return _widened(tensor) if torch.is_autocast_enabled(tensor.device.type) else tensor
+    return widened(tensor) if torch.is_autocast_enabled(tensor.device.type) else tensor
 
 
-def _widened(tensor: Tensor) -> Tensor:
+def widened(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-roi_align = _register(
+roi_align = register(
     f"roi_align(Tensor input, Tensor rois, SymInt[2] output_size, {_GEOMETRY}) -> Tensor",
     _kernels.pool,
     _kernels.shape_of_pool,
     _remember_pool,
     _differentiate_pool,
 )
-feature_gradient = _register(
+feature_gradient = register(
     "roi_align_feature_gradient(Tensor grad_output, Tensor rois, Tensor? features, "
     f"SymInt[4] input_shape, {_GEOMETRY}) -> Tensor",
     _kernels.feature_gradient,
@@ -156,13 +157,13 @@ feature_gradient = _register(
     _remember_feature_gradient,
     _differentiate_feature_gradient,
 )
-box_gradient = _register(
+box_gradient = register(
     "roi_align_box_gradient(Tensor grad_output, Tensor rois, Tensor features, "
     f"{_GEOMETRY}) -> Tensor",
     _kernels.box_gradient,
     _kernels.shape_of_box_gradient,
-    _remember_nothing,
+    remember_nothing,
     _refuse,
 )
 for _device in _kernels.BRIDGES:
-    _library.impl("roi_align", _roi_align_under_autocast(_device), f"Autocast{_device.upper()}")
+    library.impl("roi_align", _roi_align_under_autocast(_device), f"Autocast{_device.upper()}")

@@ -19,7 +19,10 @@ def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[Non
     It takes the place of the kernels of torchvision's own operator, in the whole process: under
     ``torchvision.ops.roi_align``, ``RoIAlign`` and ``MultiScaleRoIAlign``, under every model that
     calls one of them (torchvision's, Detectron2's), however it imported them, and under compiled
-    and scripted ones. CUDA tensors keep torchvision's kernels.
+    and scripted ones. CUDA tensors keep torchvision's kernels. ``MultiScaleRoIAlign.forward`` is
+    replaced as well, by one call for all levels, until the last patch has ended; it leaves to
+    torchvision's own the first call of a module, which finds its scales, and what is traced,
+    scripted or compiled.
 
     Parameters
     ----------
@@ -62,6 +65,9 @@ def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[Non
 
 class _Patch(AbstractContextManager[None]):
     def __init__(self, box_gradients: bool) -> None:
+        from . import _patch_levels  # which needs torchvision
+
+        self.box_gradients = box_gradients
         self._library: Any = torch.library.Library("torchvision", "IMPL")
         with warnings.catch_warnings():
             # torch says that kernels are overridden, which is the purpose.
@@ -74,6 +80,7 @@ class _Patch(AbstractContextManager[None]):
         if not _in_force:
             _replaced.replace()
         _in_force.add(self)
+        _patch_levels.install(lambda: any(patch.box_gradients for patch in _in_force))
 
     def __enter__(self) -> None:
         if self not in _in_force:
@@ -82,11 +89,15 @@ class _Patch(AbstractContextManager[None]):
             )
 
     def __exit__(self, *_: object) -> None:
+        from . import _patch_levels
+
         _in_force.discard(self)
         if not _in_force:
             _replaced.restore()
         self._library = None  # with it go its kernels
         _forget_dispatch()
+        if not _in_force:
+            _patch_levels.remove()
 
 
 _in_force: set[_Patch] = set()
