@@ -77,4 +77,4 @@ LACKING = (AttributeError, NotImplementedError)
 """What `Case.prepare` and the call itself raise in a version that lacks it."""
 
 CASES: dict[str, Case] = {case.name: case for case in _ALL}
-"""All cases by name. The small ones are nearly all Python and argument checks."""
+"""All cases by name. The small ones are nearly all Python."""

@@ -99,6 +99,6 @@ INJECTIONS = (
     Injection("max kernel", "maximum", 800, parts.KERNELS, "max"),
     Injection("backward of avg", "add_means", 300, parts.KERNELS, "avg-by-features"),
     Injection("backward of max", "add_maxima", 2000, parts.KERNELS, "max-by-features"),
-    Injection("check of boxes", "box_fault", 5, "argument checks", "avg"),
+    Injection("check of boxes", "box_fault", 5, "taps", "avg"),
     Injection("check of arrays", "check_features", 100, parts.PYTHON, "small"),
 )

@@ -1,6 +1,6 @@
 """The parts of the library that instructions are counted for.
 
-By the module that an instruction is in, and for some by the source file it was written in:
+By the module that an instruction is in, and for the kernels by the source file it was written in:
 neither changes when functions are renamed, or inlined. Files that are in no table count for the
 module they are in, and modules that are in none are a part of their own.
 """
@@ -13,8 +13,8 @@ from collections import Counter
 from ..callgrind import Origin
 
 PACKING = "packing"
-PART_OF_FILE = {"pack.pxi": PACKING, "transpose.h": PACKING, "faults.pxi": "argument checks"}
-"""Source files of the core that are a part of their own."""
+PART_OF_FILE = {"pack.pxi": PACKING, "transpose.h": PACKING}
+"""Source files of the kernel modules that are a part of their own."""
 KERNELS = "kernels"
 C_LIBRARY = "C library"
 PYTHON = "Python layer"
@@ -30,7 +30,7 @@ def part_of(origin: Origin) -> str:
     if module is None:
         return C_LIBRARY if _C_LIBRARIES.fullmatch(origin.module) else PYTHON
     is_kernel, name = module.groups()
-    return PART_OF_FILE.get(origin.file, KERNELS if is_kernel else name)
+    return PART_OF_FILE.get(origin.file, KERNELS) if is_kernel else name
 
 
 def by_part(counts: Counter[Origin]) -> dict[str, Counter[Origin]]:
