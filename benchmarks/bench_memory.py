@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import suite
+from roialign_cy.bench import suite_calls as suite
 
 
 class Memory:

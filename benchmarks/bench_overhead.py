@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 import roialign_cy as ra
-
-from . import suite
+from roialign_cy.bench import suite_calls as suite
 
 Inputs = dict[str, tuple[np.ndarray, np.ndarray, dict[str, Any]]]
 

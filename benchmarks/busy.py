@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from . import library_calls, suite
-from .calls import PreparedCall
-from .compare import timing
+from roialign_cy.bench import library_calls, timing
+from roialign_cy.bench import suite_calls as suite
+from roialign_cy.bench.calls import PreparedCall
 
 CALLS = 60
 CALLS_IN_TURN = 10

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .workloads import WORKLOADS, RandomBoxes, Workload
+from roialign_cy.bench.workloads import WORKLOADS, RandomBoxes, Workload
 
 if TYPE_CHECKING:
-    from .calls import PreparedCall
+    from roialign_cy.bench.calls import PreparedCall
 
 COUNTED_CHANNELS = 32
 """Channels of a call whose instructions are counted, some fifty times slower than it runs: two
@@ -34,7 +34,7 @@ class Case:
 
     def prepare(self) -> PreparedCall:
         """Draw the arrays for one thread on the default backend."""
-        from . import library_calls  # which imports the library; this module needs none
+        from roialign_cy.bench import library_calls
 
         if self.wrt is None:
             return library_calls.forward(self.workload, self.mode, num_threads=1)

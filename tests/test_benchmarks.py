@@ -24,11 +24,11 @@ from benchmarks import (
     suite,
 )
 from benchmarks.cases import CASES
-from benchmarks.compare import agreement, timing
-from benchmarks.workloads import WORKLOADS
 from fresh_process import IS_SANITIZED
 
 import roialign_cy as ra
+from roialign_cy.bench import agreement, timing
+from roialign_cy.bench.workloads import WORKLOADS
 
 pytestmark = pytest.mark.usefixtures("own_registry")
 

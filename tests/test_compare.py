@@ -12,26 +12,17 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from benchmarks import peers
-from benchmarks.calls import PreparedCall
-from benchmarks.compare import (
-    agreement,
-    bandwidth,
-    cli,
-    contenders,
-    disturbance,
-    report,
-    results,
-    timing,
-)
-from benchmarks.compare.run import compare
-from benchmarks.peers import _base, onnxruntime, openvino, torchvision
-from benchmarks.workloads import HEADLINE, WORKLOADS
 
 import roialign_cy as ra
 from roialign_cy._spec import make_spec
 from roialign_cy.backends import _registry
 from roialign_cy.backends.reference import ReferenceBackend
+from roialign_cy.bench import agreement, contenders, disturbance, peers, timing
+from roialign_cy.bench.calls import PreparedCall
+from roialign_cy.bench.compare import bandwidth, cli, report, results
+from roialign_cy.bench.compare.run import compare
+from roialign_cy.bench.peers import _base, onnxruntime, openvino, torchvision
+from roialign_cy.bench.workloads import HEADLINE, WORKLOADS
 
 PEERS = {module.BACKEND.name: module.BACKEND for module in (torchvision, onnxruntime, openvino)}
 
@@ -427,10 +418,11 @@ def test_command_names_what_it_does_not_know(arguments, message, capsys):
 
 def test_importing_loads_numpy_alone():
     heavy = ("torch", "torchvision", "onnx", "onnxruntime", "openvino", "matplotlib", "rich")
-    modules = ["benchmarks.workloads", "benchmarks.compare.cli", "benchmarks.compare.plot"]
-    modules += [f"benchmarks.peers.{name}" for name in peers.NAMES]
+    modules = ["workloads", "compare.cli", "compare.plot", "suite"]
+    modules += [f"peers.{name}" for name in peers.NAMES]
     program = (
-        f"import sys, {', '.join(modules)}; import roialign_cy as ra; "
+        f"import sys, roialign_cy as ra; assert 'roialign_cy.bench' not in sys.modules; "
+        f"import {', '.join(f'roialign_cy.bench.{name}' for name in modules)};  "
         f"assert not {{*sys.modules}} & {{*{heavy}}}, {{*sys.modules}} & {{*{heavy}}}; "
         f"assert not {{*ra.backends.names()}} & {{*{peers.NAMES}}}"
     )

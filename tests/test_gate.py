@@ -9,10 +9,10 @@ import pytest
 from benchmarks import callgrind
 from benchmarks.callgrind import Origin, profile
 from benchmarks.cases import CASES
-from benchmarks.compare.timing import Samples
 from benchmarks.gate import cli, clock, git, injections, measure, parts, report, verdict
 
 import roialign_cy as ra
+from roialign_cy.bench.timing import Samples
 
 INSTALLED = Path(ra.__file__).parents[1]
 RULES = verdict.Rules()

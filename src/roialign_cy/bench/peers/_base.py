@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..calls import PreparedCall
 
@@ -85,18 +86,18 @@ class Peer:
             return f"{self.name} takes one sampling_ratio for both axes, not {rows} and {cols}"
         return None
 
-    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: CallSpec) -> PreparedCall:
+    def prepare(self, features: NDArray[Any], rois: NDArray[Any], spec: CallSpec) -> PreparedCall:
         """Convert the inputs, in the layout of the call, and compile what there is to compile."""
         raise NotImplementedError
 
     def roi_align(
         self,
-        maps: tuple[np.ndarray, ...],
-        rois: np.ndarray,
-        levels: np.ndarray | None,
+        maps: tuple[NDArray[Any], ...],
+        rois: NDArray[Any],
+        levels: NDArray[Any] | None,
         spec: CallSpec,
-        out: np.ndarray,
-    ) -> np.ndarray:
+        out: NDArray[Any],
+    ) -> NDArray[Any]:
         """Pool ``maps`` under ``rois``."""
         from roialign_cy.backends import kit  # not above: the suite runs on older versions too
 
@@ -115,12 +116,12 @@ class Peer:
     box_gradient = feature_gradient
 
 
-def working_dtype(features: np.ndarray) -> np.dtype[Any]:
+def working_dtype(features: NDArray[Any]) -> np.dtype[Any]:
     """Type that a peer computes in: its float16 kernels, if any, take positions in float16 too."""
     return np.dtype("float64" if features.dtype.itemsize == 8 else "float32")
 
 
-def plain(array: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
+def plain(array: NDArray[Any], dtype: np.typing.DTypeLike) -> NDArray[Any]:
     """Give ``array`` as peers take it: contiguous, aligned, native, and writable, of ``dtype``."""
     return np.require(array, np.dtype(dtype).newbyteorder("="), ["C", "A", "W"])
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 import roialign_cy as ra
-from roialign_cy.backends import Backend
 
-from ..calls import PreparedCall
+from ..backends import Backend
+from .calls import PreparedCall
 
 
 def computes_there(backend: Backend) -> bool:
@@ -18,7 +18,7 @@ def computes_there(backend: Backend) -> bool:
 
 
 def prepare(
-    name: str, features: np.ndarray, rois: np.ndarray, options: dict[str, Any]
+    name: str, features: NDArray[Any], rois: NDArray[Any], options: dict[str, Any]
 ) -> PreparedCall:
     """Copy the arrays to the device; launches return at once, so a call waits for its own."""
     import cupy

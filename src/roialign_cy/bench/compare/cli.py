@@ -10,11 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from roialign_cy import BackendUnavailableError
-from roialign_cy._spec import WRT
-from roialign_cy.conventions import MODES
 
+from ..._spec import WRT
+from ...conventions import MODES
+from .. import contenders, timing
 from ..workloads import HEADLINE, WORKLOADS
-from . import contenders, report, timing
+from . import report
 from .bandwidth import ARRAY_BYTES, CopyBandwidth
 from .results import Comparison
 from .run import compare
@@ -100,7 +101,7 @@ def _version(package: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.compare",
+        prog="roialign bench compare",
         description="Time all available backends interleaved in one process, after checking that "
         "their answers agree, and report ratios. The whole comparison takes a quarter of an hour.",
     )
@@ -115,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         "--backends",
         type=lambda text: tuple(text.split(",")),
         metavar="NAMES",
-        help="comma-separated names; by default all available ones but the slow reference",
+        help="comma-separated names, or MODULE:OBJECT; by default all that are available but the "
+        "slow reference",
     )
     parser.add_argument(
         "--threads",

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import roialign_cy as ra
 
@@ -51,7 +52,7 @@ def _options(workload: Workload, mode: str, num_threads: int | None) -> dict[str
     return workload.options(mode, num_threads)
 
 
-def grad_output(workload: Workload) -> np.ndarray:
+def grad_output(workload: Workload) -> NDArray[Any]:
     """Draw a gradient with respect to the output, of values in [0, 1)."""
     rng = np.random.default_rng(zlib.crc32(f"{workload.name} grad_output".encode()))
     rows, cols = workload.output_size

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..calls import PreparedCall
+from .calls import PreparedCall
 from .disturbance import Disturbance, so_far
 
 Key = TypeVar("Key", bound=Hashable)

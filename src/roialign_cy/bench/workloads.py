@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class RandomBoxes:
     smallest: float
     largest: float
 
-    def draw(self, workload: Workload, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, workload: Workload, rng: np.random.Generator) -> NDArray[Any]:
         """Draw an array of shape (count, 5) in input units."""
         limits = np.array([workload.width, workload.height])
         extent = rng.uniform(self.smallest, np.minimum(self.largest, limits), (self.count, 2))
@@ -44,7 +45,7 @@ class OneBox:
     corners: tuple[float, float, float, float]
     count: int = 1
 
-    def draw(self, workload: Workload, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, workload: Workload, rng: np.random.Generator) -> NDArray[Any]:
         """Give the box as an array of shape (1, 5)."""
         return np.array([[0, *self.corners]])
 
@@ -79,14 +80,14 @@ class Workload:
     layout: str = "NCHW"
     modes: tuple[str, ...] = ("avg", "max", "max_weighted")
 
-    def features(self) -> np.ndarray:
+    def features(self) -> NDArray[Any]:
         """Draw the feature map, of values in [0, 1)."""
         # Nothing negative: a maximum that starts from 0 (OpenVINO) then agrees with the others.
         draw = np.float64 if self.dtype == "float64" else np.float32
         values = self._rng("features").random(self.shape, dtype=draw)
         return values.astype(self.dtype, copy=False)
 
-    def rois(self) -> np.ndarray:
+    def rois(self) -> NDArray[Any]:
         """Draw the boxes, an array of shape (K, 5), float64 if the features are, else float32."""
         boxes = self.boxes.draw(self, self._rng("boxes"))
         return boxes.astype("float64" if self.dtype == "float64" else "float32")
@@ -171,7 +172,7 @@ _SMALL_CALL = Workload(
     sampling_ratio=2,
     spatial_scale=1 / 32,
 )
-_DOCUMENT = {"convention": "document", "sampling_ratio": None, "modes": ("max",)}
+_DOCUMENT: dict[str, Any] = {"convention": "document", "sampling_ratio": None, "modes": ("max",)}
 
 _ALL = (
     _FPN_BOX,

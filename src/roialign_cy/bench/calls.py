@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def _nothing() -> None:
@@ -28,10 +29,10 @@ class PreparedCall:
     """
 
     run: Callable[[], Any]
-    to_numpy: Callable[[Any], np.ndarray] = np.asarray
+    to_numpy: Callable[[Any], NDArray[Any]] = np.asarray
     enter: Callable[[], None] = _nothing
 
-    def result(self) -> np.ndarray:
+    def result(self) -> NDArray[Any]:
         """Run once and give the result as a NumPy array."""
         self.enter()
         return self.to_numpy(self.run())

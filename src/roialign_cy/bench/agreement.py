@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import roialign_cy as ra
 
-from ..workloads import OneBox, Workload
+from .workloads import OneBox, Workload
 
 VALUE_TOLERANCE = {"float16": 1e-3, "float32": 4e-6, "float64": 1e-13}
 """Largest error of results in [0, 1), from rounding in sums; for float16 of the result alone."""
@@ -37,12 +38,12 @@ class Expected:
         The library's own result, where its CPU backend is available.
     """
 
-    boxes: np.ndarray
-    channels: np.ndarray
-    sample: np.ndarray
-    whole: np.ndarray | None
+    boxes: NDArray[Any]
+    channels: NDArray[Any]
+    sample: NDArray[Any]
+    whole: NDArray[Any] | None
 
-    def error_of(self, result: np.ndarray, layout: str) -> float:
+    def error_of(self, result: NDArray[Any], layout: str) -> float:
         """Largest difference of ``result`` from the sample and from the whole; inf for a NaN."""
         result = _channels_first(result, layout)
         error = largest_difference(result[np.ix_(self.boxes, self.channels)], self.sample)
@@ -51,7 +52,7 @@ class Expected:
         return error
 
 
-def expect(features: np.ndarray, rois: np.ndarray, workload: Workload, mode: str) -> Expected:
+def expect(features: NDArray[Any], rois: NDArray[Any], workload: Workload, mode: str) -> Expected:
     """Ask the reference for as much of a workload's answer as it can give in a second or so."""
     boxes, channels = parts(workload, len(rois))
     part = np.take(features, channels, axis=1 if workload.layout == "NCHW" else 3)
@@ -64,7 +65,7 @@ def expect(features: np.ndarray, rois: np.ndarray, workload: Workload, mode: str
     return Expected(boxes, channels, _channels_first(sample, workload.layout), whole)
 
 
-def parts(workload: Workload, boxes: int) -> tuple[np.ndarray, np.ndarray]:
+def parts(workload: Workload, boxes: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Indices of the boxes and of the channels that the reference is asked for."""
     return (
         _spread(boxes, max(1, REFERENCE_POINTS // _points_per_box(workload))),
@@ -84,7 +85,7 @@ def tolerance(backend: Any, workload: Workload) -> float:
     return VALUE_TOLERANCE[workload.dtype] + float(cells)
 
 
-def largest_difference(result: np.ndarray, expected: np.ndarray) -> float:
+def largest_difference(result: NDArray[Any], expected: NDArray[Any]) -> float:
     """Largest absolute difference; inf where the shapes differ or a NaN is met."""
     if result.shape != expected.shape:
         return np.inf
@@ -92,7 +93,7 @@ def largest_difference(result: np.ndarray, expected: np.ndarray) -> float:
     return np.inf if np.isnan(difference) else float(difference)
 
 
-def _channels_first(result: np.ndarray, layout: str) -> np.ndarray:
+def _channels_first(result: NDArray[Any], layout: str) -> NDArray[Any]:
     return result if layout == "NCHW" else np.moveaxis(result, -1, 1)
 
 
@@ -105,6 +106,6 @@ def _points_per_box(workload: Workload) -> int:
     return rows * cols * per_axis**2
 
 
-def _spread(length: int, count: int) -> np.ndarray:
+def _spread(length: int, count: int) -> NDArray[Any]:
     """Up to ``count`` indices, evenly spread, with the first and the last."""
     return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int))

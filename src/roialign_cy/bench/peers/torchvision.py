@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
+from numpy.typing import NDArray
 
 from ..calls import PreparedCall
 from ._base import HALF_PIXEL, Peer, plain, working_dtype
@@ -21,10 +21,10 @@ class Torchvision(Peer):
     """``torchvision.ops.roi_align`` on the CPU."""
 
     name = "torchvision"
-    packages = ("torch", "torchvision")
+    packages: ClassVar[tuple[str, ...]] = ("torch", "torchvision")
     modes_refused: ClassVar = {"max": _AVERAGE_ONLY, "max_weighted": _AVERAGE_ONLY}
 
-    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: CallSpec) -> PreparedCall:
+    def prepare(self, features: NDArray[Any], rois: NDArray[Any], spec: CallSpec) -> PreparedCall:
         """Wrap the arrays as tensors; NHWC as a view, of which torchvision makes its own copy."""
         import torch
 
@@ -49,7 +49,7 @@ class Torchvision(Peer):
         return super().cannot_run(spec, "roi_align")
 
     def prepare_backward(
-        self, grad_output: np.ndarray, rois: np.ndarray, shape: tuple[int, ...], spec: CallSpec
+        self, grad_output: NDArray[Any], rois: NDArray[Any], shape: tuple[int, ...], spec: CallSpec
     ) -> PreparedCall:
         """Run the forward pass on zeros, so that only its gradient is left to do."""
         import torch
@@ -68,14 +68,14 @@ class Torchvision(Peer):
 
     def feature_gradient(
         self,
-        grad_output: np.ndarray,
-        rois: np.ndarray,
-        levels: np.ndarray | None,
+        grad_output: NDArray[Any],
+        rois: NDArray[Any],
+        levels: NDArray[Any] | None,
         shapes: tuple[tuple[int, int, int, int], ...],
         spec: CallSpec,
-        features: tuple[np.ndarray, ...] | None,
-        out: tuple[np.ndarray, ...] | None,
-    ) -> tuple[np.ndarray, ...]:
+        features: tuple[NDArray[Any], ...] | None,
+        out: tuple[NDArray[Any], ...] | None,
+    ) -> tuple[NDArray[Any], ...]:
         """Gradient with respect to the features."""
         from roialign_cy.backends import kit
 
@@ -116,8 +116,9 @@ def _pool(x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
     return pool_converted
 
 
-def _to_numpy(tensor: Any) -> np.ndarray:
-    return tensor.detach().numpy()
+def _to_numpy(tensor: Any) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().numpy()
+    return array
 
 
 def _set_threads(spec: CallSpec) -> None:

@@ -1,26 +1,41 @@
-"""What the modules of the asv suite (``bench_*.py``) share: their parameters and their calls.
+"""What the benchmarks of the asv suite share: their parameters and their calls.
 
 Parameters are strings. Which of them can run is found out in a benchmark's ``setup``, which then
-raises NotImplementedError with the reason, and asv leaves the place empty: the list is the same on
-every machine and for every commit, so that results can be laid side by side.
+raises NotImplementedError with the reason, and asv leaves the place empty: the list does not depend
+on the machine, so that results can be laid side by side.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import roialign_cy as ra
 
-from . import library_calls, peers
+from . import contenders, gradients, library_calls, peers
 from .calls import PreparedCall
-from .compare import contenders
 from .workloads import HEADLINE, WORKLOADS, Workload
 
+BACKENDS_VARIABLE = "ROIALIGN_BENCH_BACKENDS"
+"""Environment variable: which backends the suite runs, with commas, as `contenders.named` takes
+them."""
 VARIANTS = ("base", "v3", "v4")
 OURS = (*(f"cpu[{variant}]" for variant in VARIANTS), "gpu", "reference")
-BACKENDS = (*OURS, *peers.NAMES)
+
+
+def chosen_backends() -> tuple[str, ...]:
+    """Give the backends that are asked for; by default our own, all plugins and the peers."""
+    asked = os.environ.get(BACKENDS_VARIABLE)
+    if asked:
+        return contenders.named(asked.split(","))
+    plugins = (name for name in ra.backends.names() if name != "cpu")  # which is its variants
+    return tuple(dict.fromkeys((*OURS, *plugins, *peers.NAMES)))
+
+
+BACKENDS = chosen_backends()
+OTHERS = tuple(name for name in BACKENDS if name != "cpu" and name not in OURS)
 THREADS = ("1", "2")
 MODES = ("avg", "max")
 GRADIENTS = ("features", "rois")
@@ -59,28 +74,12 @@ def backward(backend: str, threads: str, mode: str, wrt: str, name: str) -> Prep
     """Prepare a gradient and run it once."""
     workload = workload_for(name, mode)
     _require(backend, name)
-    if not hasattr(ra, "roi_align_backward"):
-        raise NotImplementedError("this version has no gradients")
-    if backend in peers.NAMES:
-        return _ready(_peers_backward(backend, int(threads), mode, wrt, workload))
-    call = library_calls.backward(workload, mode, wrt, int(threads), backend)
-    return _ready(_on_gpu(call) if backend == "gpu" else call)
-
-
-def _peers_backward(
-    backend: str, threads: int, mode: str, wrt: str, workload: Workload
-) -> PreparedCall:
-    peer: Any = ra.backends.get(backend)
-    if not hasattr(peer, "prepare_backward") or wrt != "features":
-        raise NotImplementedError(f"{backend} has no gradient by the {wrt}")
+    if backend == "gpu":
+        return _ready(_on_gpu(library_calls.backward(workload, mode, wrt, 1, backend)))
     try:
-        spec, _ = contenders.specify(backend, workload, mode, threads)
+        return _ready(gradients.prepare(backend, workload, f"{mode} by {wrt}", int(threads)))
     except contenders.NotRunError as refusal:
         raise NotImplementedError(str(refusal)) from None
-    if reason := peer.cannot_run(spec, "feature_gradient"):
-        raise NotImplementedError(reason)
-    grad = library_calls.grad_output(workload)
-    return peer.prepare_backward(grad, workload.rois(), workload.shape, spec)
 
 
 def _require(backend: str, workload: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import geometric_mean
 from typing import NamedTuple
 
-from .timing import Samples
+from ..timing import Samples
 
 
 class Case(NamedTuple):

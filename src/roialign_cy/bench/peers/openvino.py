@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..calls import PreparedCall
 from ._base import HALF_PIXEL, MODELS_KEPT, WHOLE_PIXEL, Peer, UnsupportedTypeError, plain
@@ -27,7 +28,7 @@ class OpenVino(Peer):
     }
     near_modes: ClassVar = {"max": ("max", "max from 0: equal where nothing is negative")}
 
-    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: CallSpec) -> PreparedCall:
+    def prepare(self, features: NDArray[Any], rois: NDArray[Any], spec: CallSpec) -> PreparedCall:
         """Compile the model for these shapes and bind the inputs to it."""
         import openvino
 
@@ -50,7 +51,7 @@ class OpenVino(Peer):
 
         # A request reuses its output tensor; a call has to give a result of its own. The default
         # argument keeps the arrays alive that the request only points to.
-        def run(_inputs: tuple[np.ndarray, ...] = inputs) -> np.ndarray:
+        def run(_inputs: tuple[NDArray[Any], ...] = inputs) -> NDArray[Any]:
             out = np.empty(shape, dtype)
             request.set_output_tensor(0, openvino.Tensor(out, shared_memory=True))
             request.infer()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 import roialign_cy as ra
-from roialign_cy._spec import WRT, make_spec
 
-from .. import library_calls, peers
-from ..calls import PreparedCall
-from ..workloads import Workload
-from . import agreement
+from .._spec import WRT, make_spec
+from . import agreement, library_calls, peers
+from .calls import PreparedCall
 from .contenders import NotRunError
+from .workloads import Workload
 
 BY = {f"{mode} by {wrt}": (mode, wrt) for mode in ("avg", "max") for wrt in ("features", "rois")}
 """Name of what is timed -> the arguments ``mode`` and ``wrt``."""
@@ -28,18 +30,18 @@ def prepare(name: str, workload: Workload, what: str, threads: int) -> PreparedC
     mode, wrt = BY[what]
     backend = ra.backends.get(name)
     grads = library_calls.grad_output(workload)
+    spec = make_spec(**workload.options(mode, threads))
+    refusal = backend.cannot_run(spec, WRT[wrt])
+    if refusal is not None:
+        raise NotRunError(refusal)
     if isinstance(backend, peers.Peer):
-        spec = make_spec(**workload.options(mode, threads))
-        refusal = backend.cannot_run(spec, WRT[wrt])
-        if refusal is not None:
-            raise NotRunError(refusal)
         return backend.prepare_backward(grads, workload.rois(), workload.shape, spec)
     if "numpy:ndarray" not in backend.array_types:
         raise NotRunError("gradients are timed on NumPy arrays only")
     return library_calls.backward(workload, mode, wrt, threads, name)
 
 
-def expect(workload: Workload, what: str) -> np.ndarray:
+def expect(workload: Workload, what: str) -> NDArray[Any]:
     """Our own answer, after the reference has confirmed it on some boxes and channels."""
     mode, wrt = BY[what]
     features, rois, grads = (
@@ -68,6 +70,6 @@ def expect(workload: Workload, what: str) -> np.ndarray:
     return library_calls.backward(workload, mode, wrt, 1, "cpu").result()
 
 
-def tolerance(backend: object, workload: Workload, expected: np.ndarray) -> float:
+def tolerance(backend: object, workload: Workload, expected: NDArray[Any]) -> float:
     """As that of the forward pass, for values that are sums of many."""
     return agreement.tolerance(backend, workload) * max(float(np.abs(expected).max()), 1.0)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..calls import PreparedCall
 from ._base import HALF_PIXEL, MODELS_KEPT, Peer, plain, working_dtype
@@ -29,7 +30,7 @@ class OnnxRuntime(Peer):
     }
     near_modes: ClassVar = {"max": ("max_weighted", "max over weighted neighbours")}
 
-    def prepare(self, features: np.ndarray, rois: np.ndarray, spec: CallSpec) -> PreparedCall:
+    def prepare(self, features: NDArray[Any], rois: NDArray[Any], spec: CallSpec) -> PreparedCall:
         """Make a session and tensors; results come from the session's own allocator."""
         from onnxruntime import OrtValue
 
@@ -76,7 +77,8 @@ def _model(spec: CallSpec, dtype: str) -> Any:
 
     outer = getattr(TensorProto, {"float16": "FLOAT16", "float64": "DOUBLE"}.get(dtype, "FLOAT"))
     inner = TensorProto.DOUBLE if dtype == "float64" else TensorProto.FLOAT
-    before, after = [], []
+    before: list[tuple[str, dict[str, Any]]] = []
+    after: list[tuple[str, dict[str, Any]]] = []
     if spec.channels_last:
         before.append(("Transpose", {"perm": [0, 3, 1, 2]}))
         after.append(("Transpose", {"perm": [0, 2, 3, 1]}))

@@ -16,7 +16,7 @@ class RoialignTorch(Torchvision):
     """``roialign_cy.torch.roi_align`` on CPU tensors, on the library's default backend."""
 
     name = "roialign_torch"
-    packages = ("torch",)
+    packages: ClassVar = ("torch",)
     modes_refused: ClassVar = {}
     coordinate_ulps = 0
 

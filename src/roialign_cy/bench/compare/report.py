@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from .. import peers
+from .. import gradients, peers
+from ..timing import FEWEST_ROUNDS, SLOW_ROUNDS, SLOW_S
 from ..workloads import HEADLINE
-from . import gradients
 from .results import Case, Comparison, Ratio, mean_and_least
-from .timing import FEWEST_ROUNDS, SLOW_ROUNDS, SLOW_S
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -167,7 +166,9 @@ def _ratios(comparison: Comparison, mode: str, threads: int) -> Table:
 def _means(comparison: Comparison, mode: str) -> Table:
     """Geometric means over the headline; with the smallest ratio, for no mean hides a loss."""
     present = set(comparison.backends)
-    groups = {name: (name,) for name in comparison.backends if name != comparison.anchor}
+    groups: dict[str, tuple[str, ...]] = {
+        name: (name,) for name in comparison.backends if name != comparison.anchor
+    }
     for label, members in {
         "best of " + ", ".join(INFERENCE): INFERENCE,
         "best peer": peers.OTHERS,
@@ -224,7 +225,7 @@ def _absences(comparison: Comparison) -> Table:
     grouped: dict[tuple[str, str], list[str]] = {}
     for one in comparison.absences:
         grouped.setdefault((one.backend, one.reason), []).append(_case(one.case))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (backend, reason, ", ".join(dict.fromkeys(cases)))
         for (backend, reason), cases in grouped.items()
     ]

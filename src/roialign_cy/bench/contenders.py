@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 import roialign_cy as ra
-from roialign_cy._spec import make_spec
 
-from .. import peers
-from ..calls import PreparedCall
-from ..workloads import Workload
-from . import on_device
+from .._spec import make_spec
+from . import on_device, peers
+from .calls import PreparedCall
+from .workloads import Workload
 
 if TYPE_CHECKING:
     from roialign_cy.backends.kit import CallSpec
@@ -36,7 +36,30 @@ def register_everyone() -> None:
     from roialign_cy.backends.cpu import CpuBackend
 
     for variant in variants.promised():
-        ra.backends.register(CpuBackend(f"cpu[{variant}]", variant=variant))
+        ours: Any = CpuBackend(f"cpu[{variant}]", variant=variant)
+        ra.backends.register(ours)
+
+
+def register_object(text: str) -> str:
+    """Register the backend, or the class of one, that ``module:object`` names; give its name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such thing, or it is no backend.
+    """
+    try:
+        loaded = EntryPoint("", text, "").load()
+        backend = loaded() if isinstance(loaded, type) else loaded
+        ra.backends.register(backend)
+    except (AttributeError, ImportError, TypeError, ValueError) as error:
+        raise ValueError(f"{text}: {error}") from error
+    return str(backend.name)
+
+
+def named(texts: Iterable[str]) -> tuple[str, ...]:
+    """Give the names of backends, each written as its name or as ``module:object``."""
+    return tuple(register_object(text) if ":" in text else text for text in texts)
 
 
 def choose(asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -48,7 +71,7 @@ def choose(asked: Sequence[str] | None) -> tuple[str, ...]:
         If one that was named is unknown or unavailable.
     """
     if asked is not None:
-        return tuple(ra.backends.get(name).name for name in asked)
+        return tuple(ra.backends.get(name).name for name in named(asked))
     able = [
         name
         for name in ra.backends.available()
@@ -85,7 +108,7 @@ def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple
 
 
 def prepare(
-    name: str, features: np.ndarray, rois: np.ndarray, spec: CallSpec, options: dict[str, Any]
+    name: str, features: NDArray[Any], rois: NDArray[Any], spec: CallSpec, options: dict[str, Any]
 ) -> PreparedCall:
     """Make a call ready: a peer's own for peers, for all others the public function.
 

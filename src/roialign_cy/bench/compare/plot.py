@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .report import thread_count
 from .results import Comparison
@@ -50,12 +51,14 @@ def draw(comparison: Comparison, path: Path) -> None:
         panel.set_title(f"{mode}, {thread_count(threads)}")
         panel.set_xlabel(f"time over that of {comparison.anchor} (right is slower)")
     # Once for all panels, from whichever shows a backend.
-    shown = {}
+    shown: dict[Any, Any] = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         shown.update(zip(labels, handles, strict=True))
     if shown:
-        figure.legend(shown.values(), shown, loc="outside lower center", ncols=3 * len(modes))
+        figure.legend(
+            list(shown.values()), list(shown), loc="outside lower center", ncols=3 * len(modes)
+        )
     figure.savefig(path, dpi=150)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 from pathlib import Path
 from typing import NamedTuple
+
+try:
+    import resource
+except ImportError:  # Windows does not say
+    resource = None  # type: ignore[assignment]
 
 _THREADS = Path("/proc/self/task")
 
@@ -28,6 +32,8 @@ class Disturbance(NamedTuple):
 
 def so_far() -> Disturbance:
     """Read the counts of all threads of this process."""
+    if resource is None:
+        return Disturbance(0, math.nan)
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     try:
         waited_ns = sum(_waited_ns(thread) for thread in os.listdir(_THREADS))

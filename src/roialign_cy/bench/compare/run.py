@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 import roialign_cy as ra
 
+from .. import agreement, contenders, gradients, timing
 from ..calls import PreparedCall
 from ..workloads import Workload
-from . import agreement, contenders, gradients, timing
 from .bandwidth import CopyBandwidth
 from .results import Absence, Case, Comparison, Measurement
 
@@ -63,8 +64,8 @@ def _compare_one(
     comparison: Comparison,
     workload: Workload,
     mode: str,
-    features: np.ndarray,
-    rois: np.ndarray,
+    features: NDArray[Any],
+    rois: NDArray[Any],
     rounds: int,
 ) -> None:
     expected: dict[str, agreement.Expected] = {}
