@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from roialign_cy.bench.workloads import WORKLOADS, RandomBoxes, Workload
 
@@ -78,3 +79,8 @@ LACKING = (AttributeError, NotImplementedError)
 
 CASES: dict[str, Case] = {case.name: case for case in _ALL}
 """All cases by name. The small ones are nearly all Python and argument checks."""
+
+
+def counted(name: str) -> Callable[[], Any]:
+    """Give the call of a case whose instructions are counted."""
+    return CASES[name].to_count().prepare().run

@@ -1,4 +1,4 @@
-"""What the gate asks git."""
+"""What the gate and the history ask git."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tree_of(root: Path, revision: str) -> str:
         If there is no such revision.
     """
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{tree}}").strip()
+        return run(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{tree}}").strip()
     except subprocess.CalledProcessError:
         raise ValueError(f"no such revision here: {revision!r}") from None
 
@@ -41,23 +41,23 @@ def tree_of(root: Path, revision: str) -> str:
 def tree_of_files(root: Path) -> str:
     """Give the hash of a tree of what lies in the working folder now, except what is ignored."""
     with _own_index(root, "HEAD") as environment:
-        _git(root, "add", "--all", "--", *SOURCES, environment=environment)
-        return _git(root, "write-tree", environment=environment).strip()
+        run(root, "add", "--all", "--", *SOURCES, environment=environment)
+        return run(root, "write-tree", environment=environment).strip()
 
 
 def tree_with(root: Path, tree: str, changed: Mapping[str, str]) -> str:
     """Give the hash of a tree like ``tree`` where some files, by path, have another text."""
     with _own_index(root, tree) as environment:
         for path, text in changed.items():
-            blob = _git(root, "hash-object", "-w", "--stdin", stdin=text).strip()
-            _git(
+            blob = run(root, "hash-object", "-w", "--stdin", stdin=text).strip()
+            run(
                 root,
                 "update-index",
                 "--cacheinfo",
                 f"100644,{blob},{path}",
                 environment=environment,
             )
-        return _git(root, "write-tree", environment=environment).strip()
+        return run(root, "write-tree", environment=environment).strip()
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def _own_index(root: Path, revision: str) -> Iterator[dict[str, str]]:
     """An index to work in, given by its environment: the user's stays as it is."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"GIT_INDEX_FILE": str(Path(folder, "index"))}
-        _git(root, "read-tree", revision, environment=environment)
+        run(root, "read-tree", revision, environment=environment)
         yield environment
 
 
@@ -81,10 +81,10 @@ def previous(root: Path, head: str | None) -> str:
     """
     if head is None and _changes_core(root):
         return "HEAD"
-    log = _git(root, "log", "-1", "--first-parent", "--format=%H", head or "HEAD", "--", *CORE)
+    log = run(root, "log", "-1", "--first-parent", "--format=%H", head or "HEAD", "--", *CORE)
     last = log.strip()
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", f"{last}^").strip()
+        return run(root, "rev-parse", "--verify", "--quiet", f"{last}^").strip()
     except subprocess.CalledProcessError:
         raise NoBaseError(
             "the history here does not reach back to before the last change of the core"
@@ -95,13 +95,13 @@ def previous(root: Path, head: str | None) -> str:
 def accepted(root: Path, base: str, head: str | None) -> frozenset[str]:
     """Give the parts and cases that commits since ``base`` say they make slower on purpose."""
     trailers = f"--format=%(trailers:key={TRAILER},valueonly)"
-    log = _git(root, "log", trailers, f"{base}..{head or 'HEAD'}", "--")
+    log = run(root, "log", trailers, f"{base}..{head or 'HEAD'}", "--")
     return frozenset(line.strip() for line in log.splitlines() if line.strip())
 
 
 def sources_key(root: Path, tree: str) -> str:
     """Give a name to what a tree is built from, whatever else is in it."""
-    listing = _git(root, "ls-tree", tree, "--", *CORE, "pyproject.toml")
+    listing = run(root, "ls-tree", tree, "--", *CORE, "pyproject.toml")
     return hashlib.sha1(listing.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -109,25 +109,26 @@ def export(root: Path, tree: str, folder: Path) -> None:
     """Write the sources of a tree into ``folder``."""
     folder.mkdir(parents=True)
     archive = folder / "sources.tar"
-    _git(root, "archive", "--format=tar", f"--output={archive}", tree, *SOURCES)
+    run(root, "archive", "--format=tar", f"--output={archive}", tree, *SOURCES)
     subprocess.run(["tar", "-xf", archive.name], cwd=folder, check=True)
     archive.unlink()
 
 
 def _changes_core(root: Path) -> bool:
-    return bool(_git(root, "status", "--porcelain", "--", *CORE))
+    return bool(run(root, "status", "--porcelain", "--", *CORE))
 
 
 def _is_shallow(root: Path) -> bool:
-    return _git(root, "rev-parse", "--is-shallow-repository").strip() == "true"
+    return run(root, "rev-parse", "--is-shallow-repository").strip() == "true"
 
 
-def _git(
+def run(
     root: Path,
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     stdin: str | None = None,
 ) -> str:
+    """Run git and give what it prints."""
     done = subprocess.run(
         ["git", *arguments],
         cwd=root,

@@ -1,4 +1,4 @@
-"""Builds versions of the library side by side, for the gate alone."""
+"""Builds versions of the library side by side."""
 
 from __future__ import annotations
 
@@ -7,11 +7,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..callgrind import VARIANT
 from . import git
+from .versions import VARIANT
 
 KERNELS = f"{VARIANT}:float32"
 """All that is built, where a version's ``setup.py`` knows how to build less than everything."""
+
+
+# Earlier versions always build everything: what is not KERNELS is taken from their lists.
+_OLD_SETUP = """
+import runpy, sys, setuptools
+
+everything = setuptools.setup
+
+def setup(ext_modules, **options):
+    def is_left_out(module):
+        return {"base", "v4", "float64"} & {*module.name.rpartition(".")[2].split("_")}
+
+    everything(ext_modules=[one for one in ext_modules if not is_left_out(one)], **options)
+
+setuptools.setup = setup
+sys.argv[0] = "setup.py"
+runpy.run_path("setup.py", run_name="__main__")
+"""
 
 
 class BuildError(Exception):
@@ -33,8 +51,10 @@ def _build_extensions(folder: Path) -> None:
     jobs = os.cpu_count() or 1
     # Line directives: callgrind then finds the .pxi file that an instruction was written in.
     command = ["-q", "build_ext", "--inplace", f"--parallel={jobs}", "--cython-line-directives"]
+    knows = "ROIALIGN_BUILD" in (folder / "setup.py").read_text()
+    program = ["setup.py"] if knows else ["-c", _OLD_SETUP]
     done = subprocess.run(
-        [sys.executable, "setup.py", *command],
+        [sys.executable, *program, *command],
         cwd=folder,
         env=os.environ | {"CFLAGS": "-g", "ROIALIGN_BUILD": KERNELS},
         capture_output=True,

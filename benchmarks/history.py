@@ -1,0 +1,147 @@
+"""What the library counted and took at earlier commits: ``python -m benchmarks.history``.
+
+Each commit is built and measured once, and one line of `benchmarks/history.jsonl` is added; what is
+there is not measured again, so that it goes on where it was stopped. Instructions are exact. Times
+are ratios: of a commit's call to that of one pinned commit and of one pinned peer, all timed in
+turn in the same run, so that lines from different days and machines can be laid side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import git
+from .builds import BuildError, build
+from .cases import CASES
+from .gate.parts import by_part
+from .versions import ROOT, count, time_in_turn
+
+CHANGES = ("src/roialign_cy/_core", "src/roialign_cy/_api.py", "setup.py")
+"""What a commit is measured for the change of."""
+HISTORY = ROOT / "benchmarks" / "history.jsonl"
+PINNED = "53c729f1dbdafa23e481468935d23d597bb74293"
+PEER = "onnxruntime"
+PEER_VERSION = "1.32.0"
+TIMED = ("avg", "max", "avg-by-features", "avg-by-rois", "roi-pool", "prroi", "small-avg")
+ROUNDS = 80
+
+
+def read(path: Path = HISTORY) -> list[dict[str, Any]]:
+    """Give what has been measured, the oldest commit first."""
+    if not path.exists():
+        return []
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return sorted(lines, key=lambda one: str(one["date"]))
+
+
+def changes(root: Path, every: int) -> list[str]:
+    """Give every so many of the commits that change the core, counted from the first; newest first.
+
+    Counted from there, they stay the same as commits are added; the newest is always among them.
+    """
+    log = git.run(root, "log", "--first-parent", "--reverse", "--format=%H", "--", *CHANGES)
+    found = log.split()
+    return list(dict.fromkeys([*found[-1:], *reversed(found[::every])]))
+
+
+def measure(commit: str, pinned: Path, cache: Path) -> dict[str, Any]:
+    """Build a commit, count all cases and time some."""
+    date, subject = git.run(ROOT, "show", "-s", "--format=%cI%n%s", commit).splitlines()
+    before = _children_s()
+    source = build(ROOT, git.tree_of(ROOT, commit), cache)
+    line: dict[str, Any] = {
+        "commit": commit,
+        "date": date,
+        "subject": subject,
+        "build_s": round(_children_s() - before, 1),
+        "counts": {
+            case: {part: found.total() for part, found in sorted(by_part(origins).items())}
+            for case, origins in count(CASES, source).instructions.items()
+        },
+        "times": _times(source, pinned),
+    }
+    if not line["build_s"]:
+        del line["build_s"]  # it was in the cache
+    return line
+
+
+def _times(source: Path, pinned: Path) -> dict[str, dict[str, list[float]]]:
+    ratios, _ = time_in_turn({"commit": source, "pinned": pinned}, TIMED, ROUNDS, [PEER])
+    return {
+        case: {
+            name: [round(value, 4) for value in (one.median, *one.quartiles)]
+            for name, one in found.items()
+        }
+        for case, found in ratios.items()
+    }
+
+
+def _children_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure commits that have not been; 1 if one of them does not build."""
+    options = _parser().parse_args(arguments)
+    _require_peer()
+    if options.revisions:
+        wanted = [git.run(ROOT, "rev-parse", one).strip() for one in options.revisions]
+    else:
+        wanted = changes(ROOT, options.every)
+    done = set() if options.again else {one["commit"] for one in read()}
+    status = 0
+    with tempfile.TemporaryDirectory() as folder:
+        cache = options.cache or Path(folder)
+        pinned = build(ROOT, git.tree_of(ROOT, PINNED), cache)
+        for commit in wanted:
+            if commit in done:
+                continue
+            try:
+                line = measure(commit, pinned, cache)
+            except (BuildError, RuntimeError, subprocess.CalledProcessError) as error:
+                sys.stdout.write(f"{commit[:8]} NOT MEASURED: {error}\n")
+                status = 1
+                continue
+            text = json.dumps(line, separators=(",", ":"))
+            if options.again:
+                sys.stdout.write(text + "\n")
+            else:
+                with HISTORY.open("a", encoding="utf-8") as file:
+                    file.write(text + "\n")
+                sys.stdout.write(f"{commit[:8]} {line['subject']}\n")
+            sys.stdout.flush()
+    return status
+
+
+def _require_peer() -> None:
+    from importlib.metadata import version
+
+    found = version(PEER)
+    if found != PEER_VERSION:
+        raise SystemExit(f"{PEER} {PEER_VERSION} is what times are compared with, not {found}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=main.__doc__)
+    parser.add_argument(
+        "revisions", nargs="*", help="by default the commits that change the core, newest first"
+    )
+    parser.add_argument("--every", type=int, default=1, help="of those only every so many")
+    parser.add_argument("--cache", type=Path, help="folder to keep builds in for the next time")
+    parser.add_argument(
+        "--again", action="store_true", help="measure the revisions and print, but do not keep it"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
