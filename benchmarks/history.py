@@ -31,7 +31,7 @@ PINNED = "53c729f1dbdafa23e481468935d23d597bb74293"
 PEER = "onnxruntime"
 PEER_VERSION = "1.32.0"
 TIMED = ("avg", "max", "avg-by-features", "avg-by-rois", "roi-pool", "prroi", "small-avg")
-ROUNDS = 80
+ROUNDS = 40
 
 
 def read(path: Path = HISTORY) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,8 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import roialign_cy as ra
+from roialign_cy._commands import roialign
 from roialign_cy._spec import make_spec
 from roialign_cy.backends import _registry
 from roialign_cy.backends.reference import ReferenceBackend
@@ -624,3 +627,32 @@ def test_gradients_are_torchvisions_alone(peer):
             gradient(peer.name)
     with pytest.raises(ra.BackendUnavailableError, match="has no box gradient"):
         gradient(peer.name, wrt="rois")
+
+
+def test_a_backend_outside_the_tree_takes_part_by_its_module(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "docs" / "plugin")
+    arguments = ["--tiny", "--workloads", "fpn-p4", "--threads", "1", "--rounds", "1"]
+    backends = "cpu,roialign_factors:FactorsBackend"
+    done = CliRunner().invoke(roialign, ["bench", "compare", *arguments, "--backends", backends])
+    assert done.exit_code == 0, done.output
+    assert "factors" in done.output
+    done = CliRunner().invoke(roialign, ["bench", "compare", "--backends", "nowhere:BACKEND"])
+    assert done.exit_code == 2
+    assert "nowhere:BACKEND" in done.output
+
+
+SUITE = (
+    "from roialign_cy.bench import suite_calls; print(*suite_calls.BACKENDS, *suite_calls.OTHERS)"
+)
+
+
+def test_the_suite_runs_the_backends_that_are_asked_for():
+    folder = Path(__file__).parents[1] / "docs" / "plugin"
+    chosen = {"ROIALIGN_BENCH_BACKENDS": "cpu,roialign_factors:FactorsBackend"}
+    done = subprocess.run(
+        [sys.executable, "-c", SUITE],
+        env=os.environ | chosen | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["cpu", "factors", "factors"], done.stderr

@@ -1,5 +1,6 @@
 """The regression gate: what it counts, what blocks, what it refuses and what it compares with."""
 
+import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
@@ -175,26 +176,31 @@ def test_a_time_blocks_by_its_median_ratio(found, outcome):
     assert accepted == ("accepted" if outcome == "slower" else outcome)
 
 
-class Remeasured:
-    """Versions whose head is slower in the first so many measurements."""
+class Timed:
+    """Ratios of a clock by which one case is slower in the first so many measurements."""
 
     def __init__(self, times_slower):
         self.times_slower = times_slower
-        self.rounds = []
+        self.asked = []
 
-    def compare(self, case, version, others, rounds):
-        assert (case, version, others) == ("avg", "head", ["base"])
-        self.rounds.append(rounds)
-        ratio = 2.0 if len(self.rounds) <= self.times_slower else 1.0
-        return {"base": ratios(ratio, ratio)}
+    def __call__(self, sources, cases, rounds):
+        assert list(sources) == ["head", "base"]
+        self.asked.append((*cases, rounds))
+        slow = 2.0 if len(self.asked) <= self.times_slower else 1.0
+        found = {case: ratios(*[slow if case == "avg" else 1.0] * 2) for case in cases}
+        return {case: {"base": one} for case, one in found.items()}, {"new": {"base": "lacks it"}}
 
 
 @pytest.mark.parametrize(("times_slower", "outcome"), [(0, ""), (1, ""), (2, "slower")])
-def test_only_what_is_slower_twice_blocks(times_slower, outcome):
-    processes = Remeasured(times_slower)
-    found = measure.time_case(processes, "avg", RULES, say=lambda text: None)
-    assert found.outcome == outcome
-    assert processes.rounds == [measure.ROUNDS] + [2 * measure.ROUNDS] * bool(times_slower)
+def test_only_what_is_slower_twice_blocks(times_slower, outcome, monkeypatch):
+    timed = Timed(times_slower)
+    monkeypatch.setattr(measure, "time_in_turn", timed)
+    found = measure.Findings()
+    measure.compare_clock(found, INSTALLED, INSTALLED, ["avg", "max"], RULES, say=lambda text: None)
+    assert {one.case: one.outcome for one in found.times} == {"avg": outcome, "max": ""}
+    again = [("avg", 2 * measure.ROUNDS)] if times_slower else []
+    assert timed.asked == [("avg", "max", measure.ROUNDS), *again]
+    assert found.absent == {"new": "lacks it"}
 
 
 RISE = verdict.PartRise("avg", "kernels", 1000, 2000, "mix.pxi: mix", "slower")
@@ -383,16 +389,43 @@ def test_a_slowdown_comes_after_the_docstring(tmp_path):
     assert loop.index("slowed_down < 7") < loop.index("b = 1")
 
 
-def test_versions_are_timed_in_turn():
-    sources = {"base": INSTALLED, "head": INSTALLED}
-    with versions.versions(sources, ["reference"], variant="base") as processes:
-        assert processes.prepare("small-avg") == {}
-        found = processes.compare("small-avg", "head", ["base", "reference"], rounds=3)
-        with pytest.raises(RuntimeError, match="base ended"):
-            processes.prepare("no-such-case")
-    assert found.keys() == {"base", "reference"}
-    assert found["reference"].median < 1
-    assert all(one.seconds > 0 and len(one.ratios) == 3 for one in found.values())
+@pytest.fixture
+def version(tmp_path):
+    """Another version of the library, which lacks gradients; every call of it says that it is."""
+    shutil.copytree(INSTALLED / "roialign_cy", tmp_path / "roialign_cy")
+    path = tmp_path / "roialign_cy" / "__init__.py"
+    path.write_text(path.read_text() + OTHER)
+    return tmp_path
+
+
+# It calls its own, with an import inside of the function, more than once.
+OTHER = """
+del roi_align_backward
+
+def roi_align(*arguments, **options):
+    from roialign_cy import _api
+    assert _api.__file__.startswith(__file__.removesuffix("__init__.py"))
+    for _ in range(3):
+        result = _api.roi_align(*arguments, **options)
+    return result
+"""
+
+
+def test_versions_are_timed_in_turn_in_one_process(version):
+    cases = ["small-avg", "small-avg-by-features"]
+    sources = {"head": version, "base": INSTALLED}
+    found, lacking = versions.time_in_turn(sources, cases, 5, ["reference"], variant="base")
+    assert found.keys() == {"small-avg"}
+    assert found["small-avg"].keys() == {"base", "reference"}
+    assert found["small-avg"]["base"].median > 1.5
+    assert found["small-avg"]["reference"].median < 1
+    assert lacking["small-avg"] == {}
+    assert "roi_align_backward" in lacking["small-avg-by-features"]["head"]
+
+
+def test_timing_that_fails_says_why():
+    with pytest.raises(RuntimeError, match="no-such-case"):
+        versions.time_in_turn({"head": INSTALLED, "base": INSTALLED}, ["no-such-case"], 1)
 
 
 @pytest.fixture
