@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import git
 from .builds import BuildError, build
 from .cases import CASES
 from .gate.parts import by_part
+from .git import run, tree_of
 from .versions import ROOT, count, time_in_turn
 
 CHANGES = ("src/roialign_cy/_core", "src/roialign_cy/_api.py", "setup.py")
@@ -42,21 +42,28 @@ def read(path: Path = HISTORY) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda one: str(one["date"]))
 
 
-def changes(root: Path, every: int) -> list[str]:
-    """Give every so many of the commits that change the core, counted from the first; newest first.
+def changes(root: Path) -> list[str]:
+    """Give the commits that change the core or the API, in the order to measure them.
 
-    Counted from there, they stay the same as commits are added; the newest is always among them.
+    The newest, the oldest, and then the middle of what lies between: wherever it is stopped, what
+    has been measured is spread over all of the history.
     """
-    log = git.run(root, "log", "--first-parent", "--reverse", "--format=%H", "--", *CHANGES)
+    log = run(root, "log", "--first-parent", "--format=%H", "--", *CHANGES)
     found = log.split()
-    return list(dict.fromkeys([*found[-1:], *reversed(found[::every])]))
+    order = [*found[:1], *found[1:][-1:]]
+    gaps = [found[1:-1]]
+    for gap in gaps:
+        middle = len(gap) // 2
+        order += gap[middle : middle + 1]
+        gaps += [part for part in (gap[:middle], gap[middle + 1 :]) if part]
+    return order
 
 
 def measure(commit: str, pinned: Path, cache: Path) -> dict[str, Any]:
     """Build a commit, count all cases and time some."""
-    date, subject = git.run(ROOT, "show", "-s", "--format=%cI%n%s", commit).splitlines()
+    date, subject = run(ROOT, "show", "-s", "--format=%cI%n%s", commit).splitlines()
     before = _children_s()
-    source = build(ROOT, git.tree_of(ROOT, commit), cache)
+    source = build(ROOT, tree_of(ROOT, commit), cache)
     line: dict[str, Any] = {
         "commit": commit,
         "date": date,
@@ -94,14 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _require_peer()
     if options.revisions:
-        wanted = [git.run(ROOT, "rev-parse", one).strip() for one in options.revisions]
+        wanted = [run(ROOT, "rev-parse", one).strip() for one in options.revisions]
     else:
-        wanted = changes(ROOT, options.every)
+        wanted = changes(ROOT)
     done = set() if options.again else {one["commit"] for one in read()}
     status = 0
     with tempfile.TemporaryDirectory() as folder:
         cache = options.cache or Path(folder)
-        pinned = build(ROOT, git.tree_of(ROOT, PINNED), cache)
+        pinned = build(ROOT, tree_of(ROOT, PINNED), cache)
         for commit in wanted:
             if commit in done:
                 continue
@@ -133,9 +140,8 @@ def _require_peer() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=main.__doc__)
     parser.add_argument(
-        "revisions", nargs="*", help="by default the commits that change the core, newest first"
+        "revisions", nargs="*", help="by default all commits that change the core or the API"
     )
-    parser.add_argument("--every", type=int, default=1, help="of those only every so many")
     parser.add_argument("--cache", type=Path, help="folder to keep builds in for the next time")
     parser.add_argument(
         "--again", action="store_true", help="measure the revisions and print, but do not keep it"

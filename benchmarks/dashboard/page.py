@@ -40,7 +40,8 @@ ul { margin: 6px 0; padding-left: 20px; font-size: 13px } .less { color: #1b7a3d
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px }
 th, td { padding: 4px 10px; border-bottom: 1px solid #e4e8ee; text-align: right }
 th:first-child, td:first-child { text-align: left; white-space: nowrap }
-@media (max-width: 760px) { .graphs { grid-template-columns: 1fr } th, td { padding: 4px 6px } }
+@media (max-width: 760px) { .graphs { grid-template-columns: 1fr } table { font-size: 13px }
+  th, td { padding: 4px 5px } }
 """
 
 
@@ -75,7 +76,8 @@ def _introduction(history: Sequence[dict[str, Any]]) -> str:
 def _backends(comparison: str) -> Iterator[str]:
     """The comparison as tables: one for each thread count."""
     rows = list(csv.DictReader(StringIO(comparison)))
-    backends = list(dict.fromkeys(row["backend"] for row in rows))
+    # The first is what all are compared with: it has no column, which would be of ones.
+    anchor, *backends = dict.fromkeys(row["backend"] for row in rows)
     for threads in sorted({row["threads"] for row in rows}):
         cells = {
             (row["workload"], row["mode"], row["backend"]): row
@@ -83,7 +85,7 @@ def _backends(comparison: str) -> Iterator[str]:
             if row["threads"] == threads
         }
         count = "1 thread" if threads == "1" else f"{threads} threads"
-        yield f'<section id="backends"><h2>Backends, {count} each: times of cpu</h2>'
+        yield f'<section id="backends"><h2>Backends, {count} each: times of {anchor}</h2>'
         yield '<div class="wide"><table><tr><th>workload, operator</th>'
         yield "".join(f"<th>{escape(name)}</th>" for name in backends) + "</tr>"
         for workload, mode in dict.fromkeys(key[:2] for key in cells):

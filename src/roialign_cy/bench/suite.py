@@ -17,6 +17,8 @@ import roialign_cy as ra
 from . import agreement, library_calls, peers, suite_calls, timing
 from .workloads import HEADLINE, WORKLOADS, Workload
 
+__all__ = ["Accuracy", "Backward", "Forward", "GradientAccuracy", "Relative"]
+
 ROUNDS = 11
 REFERENCE_CHANNELS = 4
 REFERENCE_BOXES = 16
