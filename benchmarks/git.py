@@ -109,7 +109,8 @@ def export(root: Path, tree: str, folder: Path) -> None:
     """Write the sources of a tree into ``folder``."""
     folder.mkdir(parents=True)
     archive = folder / "sources.tar"
-    run(root, "archive", "--format=tar", f"--output={archive}", tree, *SOURCES)
+    there = run(root, "ls-tree", "--name-only", tree, "--", *SOURCES).split()  # not all, at first
+    run(root, "archive", "--format=tar", f"--output={archive}", tree, *there)
     subprocess.run(["tar", "-xf", archive.name], cwd=folder, check=True)
     archive.unlink()
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -433,6 +434,12 @@ def _can_count():
     reason = callgrind.unavailable_reason()
     if reason is not None:
         pytest.skip(reason)
+
+
+def test_the_counter_can_be_copied_elsewhere(tmp_path):
+    shutil.copytree(Path(callgrind.__file__).parent, tmp_path / "callgrind")
+    program = "import callgrind, sys; assert not {'benchmarks', 'roialign_cy'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
 
 
 @pytest.mark.usefixtures("_can_count")
