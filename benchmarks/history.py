@@ -81,7 +81,7 @@ def measure(commit: str, pinned: Path, cache: Path) -> dict[str, Any]:
 
 
 def _times(source: Path, pinned: Path) -> dict[str, dict[str, list[float]]]:
-    ratios, _ = time_in_turn({"commit": source, "pinned": pinned}, TIMED, ROUNDS, [PEER])
+    ratios, _ = time_in_turn({"commit": source, "pinned": pinned}, TIMED, ROUNDS, "pinned", [PEER])
     return {
         case: {
             name: [round(value, 4) for value in (one.median, *one.quartiles)]

@@ -81,6 +81,7 @@ def time_in_turn(
     sources: Mapping[str, Path],
     cases: Iterable[str],
     rounds: int,
+    home: str,
     backends: Iterable[str] = (),
     variant: str = VARIANT,
 ) -> tuple[dict[str, dict[str, Ratios]], dict[str, dict[str, str]]]:
@@ -89,9 +90,11 @@ def time_in_turn(
     Parameters
     ----------
     sources : mapping of str to Path
-        Name of a version -> the folder that it is imported from. The last one has every case.
+        Name of a version -> the folder that it is imported from.
+    home : str
+        The version that makes the arrays, and knows the backends: it has all cases that are timed.
     backends : iterable of str
-        What the last version knows, the peers among it.
+        Others to time, the peers among them.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def time_in_turn(
     lacking : dict
         Name of a case -> who has none of it, and why.
     """
-    first, *_, last = sources
+    first = next(iter(sources))
     request = {
         "versions": {name: str(folder) for name, folder in sources.items()},
         "cases": list(cases),
@@ -110,7 +113,7 @@ def time_in_turn(
     done = subprocess.run(
         [sys.executable, "-m", f"{__package__}.worker"],
         cwd=ROOT,
-        env=environment(sources[last], variant),
+        env=environment(sources[home], variant),
         input=json.dumps(request),
         capture_output=True,
         text=True,

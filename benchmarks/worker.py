@@ -83,7 +83,10 @@ def compare(
     """Time a case in turn: seconds of every version and backend, and why others have none."""
     timers: dict[str, Callable[[int], float]] = {}
     lacking: dict[str, str] = {}
-    shared = case.prepare().run
+    try:
+        shared = case.prepare().run
+    except LACKING as error:
+        return {}, dict.fromkeys([*versions, *backends], repr(error))
     assert isinstance(shared, partial)
     for name, version in versions.items():
         try:

@@ -184,8 +184,8 @@ class Timed:
         self.times_slower = times_slower
         self.asked = []
 
-    def __call__(self, sources, cases, rounds):
-        assert list(sources) == ["head", "base"]
+    def __call__(self, sources, cases, rounds, home):
+        assert list(sources) == [home, "base"] == ["head", "base"]
         self.asked.append((*cases, rounds))
         slow = 2.0 if len(self.asked) <= self.times_slower else 1.0
         found = {case: ratios(*[slow if case == "avg" else 1.0] * 2) for case in cases}
@@ -415,7 +415,7 @@ def roi_align(*arguments, **options):
 def test_versions_are_timed_in_turn_in_one_process(version):
     cases = ["small-avg", "small-avg-by-features"]
     sources = {"head": version, "base": INSTALLED}
-    found, lacking = versions.time_in_turn(sources, cases, 5, ["reference"], variant="base")
+    found, lacking = versions.time_in_turn(sources, cases, 5, "base", ["reference"], variant="base")
     assert found.keys() == {"small-avg"}
     assert found["small-avg"].keys() == {"base", "reference"}
     assert found["small-avg"]["base"].median > 1.5
@@ -426,7 +426,7 @@ def test_versions_are_timed_in_turn_in_one_process(version):
 
 def test_timing_that_fails_says_why():
     with pytest.raises(RuntimeError, match="no-such-case"):
-        versions.time_in_turn({"head": INSTALLED, "base": INSTALLED}, ["no-such-case"], 1)
+        versions.time_in_turn({"head": INSTALLED, "base": INSTALLED}, ["no-such-case"], 1, "base")
 
 
 @pytest.fixture
