@@ -26,6 +26,8 @@ from .versions import ROOT, count, time_in_turn
 
 CHANGES = ("src/roialign_cy/_core", "src/roialign_cy/_api.py", "setup.py")
 """What a commit is measured for the change of."""
+EARLIER_PARTS = {"boxcheck": "argument checks"}
+"""What is named otherwise than the module that it used to be."""
 HISTORY = ROOT / "benchmarks" / "history.jsonl"
 PINNED = "53c729f1dbdafa23e481468935d23d597bb74293"
 PEER = "onnxruntime"
@@ -70,7 +72,10 @@ def measure(commit: str, pinned: Path, cache: Path) -> dict[str, Any]:
         "subject": subject,
         "build_s": round(_children_s() - before, 1),
         "counts": {
-            case: {part: found.total() for part, found in sorted(by_part(origins).items())}
+            case: {
+                EARLIER_PARTS.get(part, part): found.total()
+                for part, found in sorted(by_part(origins).items())
+            }
             for case, origins in count(CASES, source).instructions.items()
         },
         "times": _times(source, pinned),
