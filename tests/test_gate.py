@@ -450,7 +450,8 @@ def test_counts_are_the_same_every_time():
     assert first.absent == second.absent == {}
     for case, counts in first.instructions.items():
         found = parts.by_part(counts)
-        assert {"kernels", "taps", "argument checks", "Python layer"} <= found.keys()
+        # Not those by source file, which only a build with debug information tells.
+        assert {"kernels", "taps", "Python layer"} <= found.keys()
         assert abs(counts.total() - second.instructions[case].total()) < 500
     assert not [
         one
