@@ -15,14 +15,15 @@ KERNELS = f"{VARIANT}:float32"
 
 
 # Earlier versions always build everything: what is not KERNELS is taken from their lists.
-_OLD_SETUP = """
+_OLD_SETUP = f"""
 import runpy, sys, setuptools
 
 everything = setuptools.setup
 
 def setup(ext_modules, **options):
     def is_left_out(module):
-        return {"base", "v4", "float64"} & {*module.name.rpartition(".")[2].split("_")}
+        names = {{*module.name.rpartition(".")[2].split("_")}}
+        return names & ({{"base", "v3", "v4", "float64"}} - {{"{VARIANT}"}})
 
     everything(ext_modules=[one for one in ext_modules if not is_left_out(one)], **options)
 

@@ -90,6 +90,8 @@ def _backends(comparison: str) -> Iterator[str]:
         yield "".join(f"<th>{escape(name)}</th>" for name in backends) + "</tr>"
         for workload, mode in dict.fromkeys(key[:2] for key in cells):
             values = [cells.get((workload, mode, name)) for name in backends]
+            if not any(values):
+                continue
             shown = "".join(f"<td>{_ratio(row)}</td>" for row in values)
             yield f"<tr><td>{escape(workload)}, {escape(mode)}</td>{shown}</tr>"
         yield "</table></div><figcaption>Above 1 is slower than this library. "
