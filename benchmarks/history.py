@@ -22,7 +22,7 @@ from .builds import BuildError, build
 from .cases import CASES
 from .gate.parts import by_part
 from .git import run, tree_of
-from .versions import ROOT, count, time_in_turn
+from .versions import ROOT, compare_in_turn, count
 
 CHANGES = ("src/roialign_cy/_core", "src/roialign_cy/_api.py", "setup.py")
 """What a commit is measured for the change of."""
@@ -86,7 +86,9 @@ def measure(commit: str, pinned: Path, cache: Path) -> dict[str, Any]:
 
 
 def _times(source: Path, pinned: Path) -> dict[str, dict[str, list[float]]]:
-    ratios, _ = time_in_turn({"commit": source, "pinned": pinned}, TIMED, ROUNDS, "pinned", [PEER])
+    ratios, _ = compare_in_turn(
+        {"commit": source, "pinned": pinned}, TIMED, ROUNDS, "pinned", [PEER]
+    )
     return {
         case: {
             name: [round(value, 4) for value in (one.median, *one.quartiles)]

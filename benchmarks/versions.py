@@ -77,7 +77,7 @@ class Ratios:
         return low, high
 
 
-def time_in_turn(
+def compare_in_turn(
     sources: Mapping[str, Path],
     cases: Iterable[str],
     rounds: int,

@@ -174,6 +174,13 @@ def test_kernel_instructions_are_counted(variant):
     assert 1000 < counted < 100_000
 
 
+def test_nothing_else_looks_like_a_benchmark_to_asv():
+    for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."):
+        if not module.name.startswith("benchmarks.bench_"):
+            names = vars(importlib.import_module(module.name))
+            assert not [name for name in names if METHOD.fullmatch(name)], module.name
+
+
 # asv imports everything below its folder.
 IMPORT_ALL = """
 import pkgutil, sys, importlib

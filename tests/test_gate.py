@@ -195,7 +195,7 @@ class Timed:
 @pytest.mark.parametrize(("times_slower", "outcome"), [(0, ""), (1, ""), (2, "slower")])
 def test_only_what_is_slower_twice_blocks(times_slower, outcome, monkeypatch):
     timed = Timed(times_slower)
-    monkeypatch.setattr(measure, "time_in_turn", timed)
+    monkeypatch.setattr(measure, "compare_in_turn", timed)
     found = measure.Findings()
     measure.compare_clock(found, INSTALLED, INSTALLED, ["avg", "max"], RULES, say=lambda text: None)
     assert {one.case: one.outcome for one in found.times} == {"avg": outcome, "max": ""}
@@ -415,7 +415,9 @@ def roi_align(*arguments, **options):
 def test_versions_are_timed_in_turn_in_one_process(version):
     cases = ["small-avg", "small-avg-by-features"]
     sources = {"head": version, "base": INSTALLED}
-    found, lacking = versions.time_in_turn(sources, cases, 5, "base", ["reference"], variant="base")
+    found, lacking = versions.compare_in_turn(
+        sources, cases, 5, "base", ["reference"], variant="base"
+    )
     assert found.keys() == {"small-avg"}
     assert found["small-avg"].keys() == {"base", "reference"}
     assert found["small-avg"]["base"].median > 1.5
@@ -426,7 +428,9 @@ def test_versions_are_timed_in_turn_in_one_process(version):
 
 def test_timing_that_fails_says_why():
     with pytest.raises(RuntimeError, match="no-such-case"):
-        versions.time_in_turn({"head": INSTALLED, "base": INSTALLED}, ["no-such-case"], 1, "base")
+        versions.compare_in_turn(
+            {"head": INSTALLED, "base": INSTALLED}, ["no-such-case"], 1, "base"
+        )
 
 
 @pytest.fixture

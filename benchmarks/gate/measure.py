@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ..versions import count, time_in_turn
+from ..versions import compare_in_turn, count
 from .verdict import PartRise, Rules, TimeRatio, compare_counts, judge_time
 
 ROUNDS = 60
@@ -66,7 +66,7 @@ def compare_clock(
 ) -> None:
     """Time the cases in both builds, in turn; what seems slower again, and that counts."""
     sources = {"head": head, "base": base}
-    found, lacking = time_in_turn(sources, cases, ROUNDS, "head")
+    found, lacking = compare_in_turn(sources, cases, ROUNDS, "head")
     for case, reasons in lacking.items():
         if reasons:
             findings.absent.setdefault(case, ", ".join(reasons.values()))
@@ -74,6 +74,6 @@ def compare_clock(
     doubtful = [case for case, one in judged.items() if one.outcome == "slower"]
     if doubtful:
         say(f"slower, measured again: {', '.join(doubtful)}")
-        again, _ = time_in_turn(sources, doubtful, 2 * ROUNDS, "head")
+        again, _ = compare_in_turn(sources, doubtful, 2 * ROUNDS, "head")
         judged |= {case: judge_time(case, one["base"], rules) for case, one in again.items()}
     findings.times.extend(judged.values())
