@@ -70,10 +70,12 @@ def compare_clock(
     for case, reasons in lacking.items():
         if reasons:
             findings.absent.setdefault(case, ", ".join(reasons.values()))
-    judged = {case: judge_time(case, one["base"], rules) for case, one in found.items()}
+    judged = {
+        case: judge_time(case, one["base"], rules) for case, one in found.items() if "base" in one
+    }
     doubtful = [case for case, one in judged.items() if one.outcome == "slower"]
     if doubtful:
         say(f"slower, measured again: {', '.join(doubtful)}")
         again, _ = compare_in_turn(sources, doubtful, 2 * ROUNDS, "head")
-        judged |= {case: judge_time(case, one["base"], rules) for case, one in again.items()}
+        judged |= {case: judge_time(case, again[case]["base"], rules) for case in doubtful}
     findings.times.extend(judged.values())
