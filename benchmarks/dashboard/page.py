@@ -69,6 +69,7 @@ def _introduction(history: Sequence[dict[str, Any]]) -> str:
         "of one call on one thread, counted by callgrind, the same on every run. Times are ratios, "
         "medians with quartiles: each commit's to that of one pinned commit (blue) and, where it "
         "has the operator, of ONNX Runtime (orange), all timed in turn; less is faster. "
+        "Not every commit is measured: what changed is named at the first one measured after it. "
         '<a href="asv/index.html">All benchmarks (asv)</a>.'
     )
 
