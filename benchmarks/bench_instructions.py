@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import callgrind
 from .cases import CASES
 from .gate.parts import KERNELS, PACKING, part_of
+from .versions import count
 
 VARIANTS = ("base", "v3")
 """Those that valgrind can run: it has no AVX-512."""
@@ -26,7 +27,7 @@ class Instructions:
 
     def track_kernels(self, variant: str, case: str) -> float:
         """Instructions in the kernels' modules, packing included."""
-        counts = callgrind.count([case], variant=variant)
+        counts = count([case], variant=variant)
         if case in counts.absent:
             return float("nan")  # asv's word for an empty place; setup would count twice
         return sum(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import suite
+from roialign_cy.bench import suite_calls
 
 
 class Memory:
     """The default backend's calls."""
 
-    params = (suite.THREADS, suite.MODES, ("fpn-box", "c4-head", "document-7x7"))
+    params = (suite_calls.THREADS, suite_calls.MODES, ("fpn-box", "c4-head", "document-7x7"))
     param_names = ("threads", "mode", "workload")
 
     def setup(self, threads: str, mode: str, workload: str) -> None:
         """Draw the arrays."""
-        self.call = suite.forward("cpu", threads, mode, workload)
+        self.call = suite_calls.forward("cpu", threads, mode, workload)
 
     def peakmem_call(self, threads: str, mode: str, workload: str) -> Any:
         """Peak memory with one call."""
@@ -25,12 +25,12 @@ class Memory:
 class GradientMemory:
     """The default backend's gradients."""
 
-    params = (suite.THREADS, suite.MODES, suite.GRADIENTS, ("fpn-p4", "c4-head"))
+    params = (suite_calls.THREADS, suite_calls.MODES, suite_calls.GRADIENTS, ("fpn-p4", "c4-head"))
     param_names = ("threads", "mode", "wrt", "workload")
 
     def setup(self, threads: str, mode: str, wrt: str, workload: str) -> None:
         """Draw the arrays."""
-        self.call = suite.backward("cpu", threads, mode, wrt, workload)
+        self.call = suite_calls.backward("cpu", threads, mode, wrt, workload)
 
     def peakmem_call(self, threads: str, mode: str, wrt: str, workload: str) -> Any:
         """Peak memory with one call."""

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 import roialign_cy as ra
-
-from . import suite
+from roialign_cy.bench import suite_calls
 
 Inputs = dict[str, tuple[np.ndarray, np.ndarray, dict[str, Any]]]
 
@@ -20,14 +19,14 @@ class Overhead:
     call at a time: too short for a clock.
     """
 
-    params = (suite.SMALL,)
+    params = (suite_calls.SMALL,)
     param_names = ("workload",)
 
     def setup_cache(self) -> Inputs:
         """Draw the arrays. The document's call names nothing that has a default."""
         inputs = {}
-        for name in suite.SMALL:
-            workload = suite.WORKLOADS[name]
+        for name in suite_calls.SMALL:
+            workload = suite_calls.WORKLOADS[name]
             options = workload.options(workload.modes[0], num_threads=1)
             if workload.convention == "document":
                 options = {name: options[name] for name in ("output_size", "spatial_scale")}

@@ -15,9 +15,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from . import library_calls, suite
-from .calls import PreparedCall
-from .compare import timing
+from roialign_cy.bench import library_calls, suite_calls, timing
+from roialign_cy.bench.calls import PreparedCall
 
 CALLS = 60
 CALLS_IN_TURN = 10
@@ -45,8 +44,8 @@ def busy_processes(number: int) -> Iterator[None]:
 def prepare(contender: str, workload: str) -> PreparedCall:
     """Prepare a mean, by this library on some number of threads or by torchvision."""
     if contender in OURS:
-        return library_calls.forward(suite.WORKLOADS[workload], "avg", OURS[contender])
-    return suite.forward(contender, str(os.cpu_count()), "avg", workload)
+        return library_calls.forward(suite_calls.WORKLOADS[workload], "avg", OURS[contender])
+    return suite_calls.forward(contender, str(os.cpu_count()), "avg", workload)
 
 
 def mean_seconds(calls: Mapping[str, PreparedCall]) -> dict[str, float]:
@@ -68,7 +67,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--busy", type=int, default=2 * (os.cpu_count() or 1), metavar="PROCESSES")
-    parser.add_argument("--workloads", nargs="+", default=WORKLOADS, choices=suite.WORKLOADS)
+    parser.add_argument("--workloads", nargs="+", default=WORKLOADS, choices=suite_calls.WORKLOADS)
     options = parser.parse_args()
     load = "not heeded" if os.environ.get("ROIALIGN_IGNORE_LOAD") == "1" else "heeded"
     lines = [f"ms, mean of {CALLS} calls beside {options.busy} busy processes; load {load}"]

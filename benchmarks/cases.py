@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .workloads import WORKLOADS, RandomBoxes, Workload
+from roialign_cy.bench.workloads import WORKLOADS, RandomBoxes, Workload
 
 if TYPE_CHECKING:
-    from .calls import PreparedCall
+    from roialign_cy.bench.calls import PreparedCall
 
 COUNTED_CHANNELS = 32
 """Channels of a call whose instructions are counted, some fifty times slower than it runs: two
@@ -34,7 +35,7 @@ class Case:
 
     def prepare(self) -> PreparedCall:
         """Draw the arrays for one thread on the default backend."""
-        from . import library_calls  # which imports the library; this module needs none
+        from roialign_cy.bench import library_calls
 
         if self.wrt is None:
             return library_calls.forward(self.workload, self.mode, num_threads=1)
@@ -78,3 +79,8 @@ LACKING = (AttributeError, NotImplementedError)
 
 CASES: dict[str, Case] = {case.name: case for case in _ALL}
 """All cases by name. The small ones are nearly all Python."""
+
+
+def counted(name: str) -> Callable[[], Any]:
+    """Give the call of a case whose instructions are counted."""
+    return CASES[name].to_count().prepare().run

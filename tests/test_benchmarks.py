@@ -13,22 +13,13 @@ from pathlib import Path
 import benchmarks
 import numpy as np
 import pytest
-from benchmarks import (
-    bench_accuracy,
-    bench_busy,
-    bench_instructions,
-    bench_overhead,
-    bench_peers,
-    busy,
-    callgrind,
-    suite,
-)
+from benchmarks import bench_busy, bench_instructions, bench_overhead, busy, callgrind
 from benchmarks.cases import CASES
-from benchmarks.compare import agreement, timing
-from benchmarks.workloads import WORKLOADS
 from fresh_process import IS_SANITIZED
 
 import roialign_cy as ra
+from roialign_cy.bench import agreement, suite, suite_calls, timing
+from roialign_cy.bench.workloads import WORKLOADS
 
 pytestmark = pytest.mark.usefixtures("own_registry")
 
@@ -44,7 +35,7 @@ MODULES = [
 def classes():
     for module in MODULES:
         for name, member in vars(module).items():
-            if isinstance(member, type) and member.__module__ == module.__name__:
+            if isinstance(member, type) and member.__module__ in (module.__name__, suite.__name__):
                 methods = [method for method in vars(member) if METHOD.fullmatch(method)]
                 assert methods, f"{name} has no benchmark"
                 yield from (
@@ -60,8 +51,9 @@ GRADIENT_TOLERANCE = 4e-6
 @pytest.fixture(autouse=True)
 def _small_data(monkeypatch):
     tiny = {name: workload.tiny() for name, workload in WORKLOADS.items()}
-    monkeypatch.setattr(suite, "WORKLOADS", tiny)
-    monkeypatch.setattr(bench_peers, "ROUNDS", 1)
+    for module in (suite, suite_calls):
+        monkeypatch.setattr(module, "WORKLOADS", tiny)
+    monkeypatch.setattr(suite, "ROUNDS", 1)
     monkeypatch.setattr(busy, "CALLS", busy.CALLS_IN_TURN)
     monkeypatch.setattr(timing, "PAUSE_S", 0.0)
 
@@ -76,16 +68,16 @@ def run(benchmark, method, chosen):
 
 
 def check_gradient(result, workload, mode, wrt):
-    expected = bench_accuracy.exact_gradient(workload, mode, wrt)
+    expected = suite.exact_gradient(workload, mode, wrt)
     scale = np.abs(expected).max()
     assert agreement.largest_difference(result, expected) <= GRADIENT_TOLERANCE * scale
 
 
 def check(instance, result, chosen):
     """Hold what a benchmark gave to the reference."""
-    workload = suite.WORKLOADS[chosen["workload"]]
+    workload = suite_calls.WORKLOADS[chosen["workload"]]
     if isinstance(result, float):
-        if isinstance(instance, (bench_busy.Busy, bench_peers.Peers)):
+        if isinstance(instance, (bench_busy.Busy, suite.Relative)):
             assert 0 < result < math.inf
             return
         allowed = GRADIENT_TOLERANCE
@@ -123,10 +115,11 @@ def test_benchmark_agrees_with_the_reference(benchmark, method):
         check(instance, result, chosen)
         done.append(chosen)
     assert all(skipped), "skipped without a reason"
-    if benchmark is bench_peers.Peers and not done:
+    if benchmark is suite.Relative and not done:
         pytest.skip(f"no peer: {skipped[0]}")
     # Nothing that this machine promises may be missing from what was run.
-    promised = {"cpu[base]", "reference"} if "backend" in benchmark.param_names else set()
+    backends = dict(zip(benchmark.param_names, benchmark.params, strict=True)).get("backend", ())
+    promised = {"cpu[base]", "reference"} & set(backends)
     assert promised <= {chosen.get("backend") for chosen in done}
     assert {chosen["workload"] for chosen in done} == set(
         benchmark.params[benchmark.param_names.index("workload")]
@@ -152,7 +145,7 @@ def test_cases_agree_with_the_reference(name):
     tiny = replace(case, workload=case.workload.tiny())
     result = tiny.prepare().result()
     if case.wrt is not None:
-        expected = bench_accuracy.exact_gradient(tiny.workload, case.mode, case.wrt)
+        expected = suite.exact_gradient(tiny.workload, case.mode, case.wrt)
         assert (
             agreement.largest_difference(result, expected)
             <= GRADIENT_TOLERANCE * np.abs(expected).max()
@@ -179,6 +172,13 @@ def test_kernel_instructions_are_counted(variant):
     chosen = {"variant": variant, "case": "small-avg"}
     _, counted = run(bench_instructions.Instructions, "track_kernels", chosen)
     assert 1000 < counted < 100_000
+
+
+def test_nothing_else_looks_like_a_benchmark_to_asv():
+    for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."):
+        if not module.name.startswith("benchmarks.bench_"):
+            names = vars(importlib.import_module(module.name))
+            assert not [name for name in names if METHOD.fullmatch(name)], module.name
 
 
 # asv imports everything below its folder.
@@ -217,5 +217,5 @@ def test_names_and_parameters_are_strings():
 def test_backends_of_the_suite_are_all_that_could_be_available():
     from roialign_cy._core import variants
 
-    assert {f"cpu[{variant}]" for variant in variants.promised()} <= set(suite.BACKENDS)
-    assert {"reference", "gpu"} <= set(suite.BACKENDS)
+    assert {f"cpu[{variant}]" for variant in variants.promised()} <= set(suite_calls.BACKENDS)
+    assert {"reference", "gpu"} <= set(suite_calls.BACKENDS)

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,26 +13,19 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from benchmarks import peers
-from benchmarks.calls import PreparedCall
-from benchmarks.compare import (
-    agreement,
-    bandwidth,
-    cli,
-    contenders,
-    disturbance,
-    report,
-    results,
-    timing,
-)
-from benchmarks.compare.run import compare
-from benchmarks.peers import _base, onnxruntime, openvino, torchvision
-from benchmarks.workloads import HEADLINE, WORKLOADS
+from click.testing import CliRunner
 
 import roialign_cy as ra
+from roialign_cy._commands import roialign
 from roialign_cy._spec import make_spec
 from roialign_cy.backends import _registry
 from roialign_cy.backends.reference import ReferenceBackend
+from roialign_cy.bench import agreement, contenders, disturbance, peers, timing
+from roialign_cy.bench.calls import PreparedCall
+from roialign_cy.bench.compare import bandwidth, cli, report, results
+from roialign_cy.bench.compare.run import compare
+from roialign_cy.bench.peers import _base, onnxruntime, openvino, torchvision
+from roialign_cy.bench.workloads import HEADLINE, WORKLOADS
 
 PEERS = {module.BACKEND.name: module.BACKEND for module in (torchvision, onnxruntime, openvino)}
 
@@ -427,10 +421,11 @@ def test_command_names_what_it_does_not_know(arguments, message, capsys):
 
 def test_importing_loads_numpy_alone():
     heavy = ("torch", "torchvision", "onnx", "onnxruntime", "openvino", "matplotlib", "rich")
-    modules = ["benchmarks.workloads", "benchmarks.compare.cli", "benchmarks.compare.plot"]
-    modules += [f"benchmarks.peers.{name}" for name in peers.NAMES]
+    modules = ["workloads", "compare.cli", "compare.plot", "suite"]
+    modules += [f"peers.{name}" for name in peers.NAMES]
     program = (
-        f"import sys, {', '.join(modules)}; import roialign_cy as ra; "
+        f"import sys, roialign_cy as ra; assert 'roialign_cy.bench' not in sys.modules; "
+        f"import {', '.join(f'roialign_cy.bench.{name}' for name in modules)};  "
         f"assert not {{*sys.modules}} & {{*{heavy}}}, {{*sys.modules}} & {{*{heavy}}}; "
         f"assert not {{*ra.backends.names()}} & {{*{peers.NAMES}}}"
     )
@@ -632,3 +627,32 @@ def test_gradients_are_torchvisions_alone(peer):
             gradient(peer.name)
     with pytest.raises(ra.BackendUnavailableError, match="has no box gradient"):
         gradient(peer.name, wrt="rois")
+
+
+def test_a_backend_outside_the_tree_takes_part_by_its_module(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "docs" / "plugin")
+    arguments = ["--tiny", "--workloads", "fpn-p4", "--threads", "1", "--rounds", "1"]
+    backends = "cpu,roialign_factors:FactorsBackend"
+    done = CliRunner().invoke(roialign, ["bench", "compare", *arguments, "--backends", backends])
+    assert done.exit_code == 0, done.output
+    assert "factors" in done.output
+    done = CliRunner().invoke(roialign, ["bench", "compare", "--backends", "nowhere:BACKEND"])
+    assert done.exit_code == 2
+    assert "nowhere:BACKEND" in done.output
+
+
+SUITE = (
+    "from roialign_cy.bench import suite_calls; print(*suite_calls.BACKENDS, *suite_calls.OTHERS)"
+)
+
+
+def test_the_suite_runs_the_backends_that_are_asked_for():
+    folder = Path(__file__).parents[1] / "docs" / "plugin"
+    chosen = {"ROIALIGN_BENCH_BACKENDS": "cpu,roialign_factors:FactorsBackend"}
+    done = subprocess.run(
+        [sys.executable, "-c", SUITE],
+        env=os.environ | chosen | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["cpu", "factors", "factors"], done.stderr

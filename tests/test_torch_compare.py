@@ -11,7 +11,7 @@ from roialign_cy.backends import kit
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
 
-from benchmarks.peers.roialign_torch import BACKEND  # noqa: E402
+from roialign_cy.bench.peers.roialign_torch import BACKEND  # noqa: E402
 
 
 def inputs(layout):

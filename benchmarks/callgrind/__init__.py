@@ -2,10 +2,10 @@
 
 Counting starts and stops by requests to valgrind around the one call (`requests.c`), so that the
 interpreter's start and the drawing of arrays neither count nor take long, and no function has to
-be known by name.
+be known by name. Nothing here knows what is counted, or imports the rest of ``benchmarks``.
 """
 
-from .counting import ROOT, VARIANT, Counts, count, environment, unavailable_reason
+from .counting import Counts, count, unavailable_reason
 from .profile import Origin
 
-__all__ = ["ROOT", "VARIANT", "Counts", "Origin", "count", "environment", "unavailable_reason"]
+__all__ = ["Counts", "Origin", "count", "unavailable_reason"]

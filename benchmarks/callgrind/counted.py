@@ -1,7 +1,7 @@
 """What runs under valgrind: prepares calls and has each counted once.
 
-``python -m benchmarks.callgrind.counted LIBRARY CASE...``, where LIBRARY is the compiled
-`requests.c`. For each case that cannot be run it prints a line ``CASE: reason``.
+``counted.py LIBRARY MODULE:FUNCTION NAME...``, where LIBRARY is the compiled `requests.c` and the
+function makes a call of a name. For each that cannot be run it prints a line ``NAME: reason``.
 """
 
 from __future__ import annotations
@@ -10,23 +10,25 @@ import ctypes
 import gc
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from ..cases import CASES, LACKING
-
+LACKING = (AttributeError, NotImplementedError)
 WARM_UP_CALLS = 16
 """By then caches are filled and Python (3.11 on) has specialised the bytecode of a call."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Count the named cases."""
-    library, *names = arguments
+    """Count the calls of those names."""
+    library, maker, *names = arguments
     requests = ctypes.PyDLL(library)
     if not requests.is_counting_possible():
         raise SystemExit("this program counts only under valgrind")
+    module, _, function = maker.partition(":")
+    make = getattr(import_module(module), function)
     calls = {}
     for name in names:
         try:
-            calls[name] = CASES[name].to_count().prepare().run
+            calls[name] = make(name)
             for _ in range(WARM_UP_CALLS):
                 calls[name]()
         except LACKING as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -10,18 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import profile
 from .profile import Origin
 
-ROOT = Path(__file__).parents[2]
-"""The folder that ``benchmarks`` is imported from."""
-
-VARIANT = "v3" if platform.machine().lower() in {"x86_64", "amd64"} else "base"
-"""The CPU variant that is counted unless another is named: the best one that valgrind knows."""
+_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +43,19 @@ def unavailable_reason() -> str | None:
     return None
 
 
-def count(cases: Iterable[str], source: Path | None = None, variant: str = VARIANT) -> Counts:
-    """Count each case once, on one thread.
+def count(names: Iterable[str], make: str, environment: Mapping[str, str]) -> Counts:
+    """Count one warm call of each name, on one thread.
 
     Parameters
     ----------
-    cases : iterable of str
-        Names in `benchmarks.cases.CASES`.
-    source : Path or None
-        Folder to import the library from; None for what this Python imports anyway.
-    variant : str
-        The CPU variant.
+    names : iterable of str
+        What to count.
+    make : str
+        The function, as ``module:function``, that gives for a name a call without arguments. It,
+        or the call, raises AttributeError or NotImplementedError if the name cannot be counted.
+    environment : mapping
+        Environment variables of the process besides the few that it keeps; ``PYTHONPATH`` leads to
+        the module.
 
     Raises
     ------
@@ -68,19 +65,19 @@ def count(cases: Iterable[str], source: Path | None = None, variant: str = VARIA
     reason = unavailable_reason()
     if reason is not None:
         raise RuntimeError(f"instructions cannot be counted: {reason}")
-    names = tuple(cases)
+    names = tuple(names)
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder, "requests.so")
-        _run(["cc", "-O2", "-shared", "-fPIC", str(_REQUESTS), "-o", str(library)])
+        _run(["cc", "-O2", "-shared", "-fPIC", str(_HERE / "requests.c"), "-o", str(library)])
         # Addresses decide how hash tables of objects collide: they are kept from varying.
         said = _run(
             [
                 *("setarch", platform.machine(), "--addr-no-randomize"),
                 *("valgrind", "--tool=callgrind", "--instr-atstart=no", "--error-exitcode=0"),
                 f"--callgrind-out-file={folder}/profile",
-                *(sys.executable, "-m", f"{__package__}.counted", str(library), *names),
+                *(sys.executable, "-P", str(_HERE / "counted.py"), str(library), make, *names),
             ],
-            environment(source, variant),
+            plain_environment() | dict(environment),
         )
         dumps = dict(profile.read(path) for path in Path(folder).glob("profile.*"))
     absent = dict(line.split(": ", 1) for line in said.splitlines())
@@ -91,34 +88,21 @@ def count(cases: Iterable[str], source: Path | None = None, variant: str = VARIA
     return Counts(instructions, absent)
 
 
-_REQUESTS = Path(__file__).with_name("requests.c")
-
-
-def environment(source: Path | None, variant: str) -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
     """As little as possible, so that what else is set there cannot move anything."""
     kept = {
         name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ
     }
-    folders = [str(source or _installed()), str(ROOT)]
     return kept | {
-        "PYTHONPATH": os.pathsep.join(folders),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "ROIALIGN_CPU": variant,
     }
 
 
-def _installed() -> Path:
-    found = importlib.util.find_spec("roialign_cy")
-    if found is None or found.origin is None:
-        raise RuntimeError("roialign_cy is not installed")
-    return Path(found.origin).parents[1]
-
-
 def _run(command: list[str], environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} ended with {done.returncode}:\n{done.stderr}")
     return done.stdout

@@ -9,10 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..callgrind import ROOT, VARIANT
+from .. import git
+from ..builds import BuildError, build
 from ..cases import CASES
-from . import git, report
-from .builds import BuildError, build
+from ..versions import ROOT, VARIANT
+from . import report
 from .measure import Findings, compare_clock, compare_instructions
 from .verdict import MOST_RATIO, MOST_RISE, Rules
 
@@ -56,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return NOT_MEASURED
     for line in report.lines(findings):
         _say(line)
-    return judge(findings)
+    status, verdict = judge(findings)
+    _say(verdict)
+    if options.markdown:
+        options.markdown.write_text(report.markdown(findings, verdict), encoding="utf-8")
+    return status
 
 
 def run(
@@ -83,17 +88,14 @@ def run(
     return findings
 
 
-def judge(findings: Findings) -> int:
-    """Say the verdict and give it as exit status."""
+def judge(findings: Findings) -> tuple[int, str]:
+    """Give the verdict as exit status and in words."""
     if findings.is_empty:
-        _say("NOT MEASURED: no case runs in both versions")
-        return NOT_MEASURED
+        return NOT_MEASURED, "NOT MEASURED: no case runs in both versions"
     slower = findings.slower
     if slower:
-        _say(f"SLOWER: {', '.join(sorted({one.case for one in slower}))}")
-        return SLOWER
-    _say("passed")
-    return PASSED
+        return SLOWER, f"SLOWER: {', '.join(sorted({one.case for one in slower}))}"
+    return PASSED, "passed"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=MOST_RATIO,
         help="ratio of times that passes (default %(default)s)",
+    )
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the verdict there, for a pull request"
     )
     parser.add_argument("--cache", type=Path, help="folder to keep builds in for the next time")
     return parser

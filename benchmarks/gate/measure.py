@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from .. import callgrind
-from ..callgrind import VARIANT, environment
-from . import clock
-from .verdict import PartRise, Rules, TimeRatio, compare_counts, compare_times
+from ..versions import compare_in_turn, count
+from .verdict import PartRise, Rules, TimeRatio, compare_counts, judge_time
 
-ROUNDS = 11
+ROUNDS = 60
 """Samples of a case and version; twice as many when a slower one is measured again."""
-MOST_CLOCK_S = 90
-"""An idle machine needs a quarter of it. On a busy one few samples count, and many are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +48,7 @@ def compare_instructions(
 ) -> None:
     """Count the cases in both builds."""
     with ThreadPoolExecutor(2) as pool:  # counts do not mind company
-        old, new = pool.map(partial(callgrind.count, cases), (base, head))
+        old, new = pool.map(partial(count, tuple(cases)), (base, head))
     for name, reason in new.absent.items():
         if name in old.instructions:
             raise RuntimeError(f"{name} runs in base and not in head: {reason}")
@@ -69,41 +64,18 @@ def compare_clock(
     rules: Rules,
     say: Callable[[str], None],
 ) -> None:
-    """Time the cases in both builds; those that seem slower a second time."""
-    sources = {"base": base, "head": head}
-    with clock.versions(sources, _timing_environment) as versions:
-        able = []
-        for case in cases:
-            reason = versions.prepare(case)
-            if reason is None:
-                able.append(case)
-            else:
-                findings.absent.setdefault(case, reason)
-        findings.times.extend(ratios(versions, able, rules, say))
-
-
-def ratios(
-    versions: clock.Versions, cases: Sequence[str], rules: Rules, say: Callable[[str], None]
-) -> list[TimeRatio]:
-    """Time prepared cases one by one; one that seems slower is measured again, and that counts."""
-    found = []
-    end = time.monotonic() + MOST_CLOCK_S
-    for number, case in enumerate(cases):
-        if time.monotonic() > end:
-            say(f"no time left for the clock on {', '.join(cases[number:])}")
-            break
-        one = _measure(versions, case, ROUNDS, rules)
-        if one.outcome == "slower":
-            say(f"{case} is slower by {one.ratio:.2f}: measured again")
-            one = _measure(versions, case, 2 * ROUNDS, rules)
-        found.append(one)
-    return found
-
-
-def _measure(versions: clock.Versions, case: str, rounds: int, rules: Rules) -> TimeRatio:
-    samples = versions.time([case], rounds)
-    return compare_times(samples["base", case], samples["head", case], case, rules)
-
-
-def _timing_environment(source: Path) -> Mapping[str, str]:
-    return environment(source, VARIANT)
+    """Time the cases in both builds, in turn; what seems slower again, and that counts."""
+    sources = {"head": head, "base": base}
+    found, lacking = compare_in_turn(sources, cases, ROUNDS, "head")
+    for case, reasons in lacking.items():
+        if reasons:
+            findings.absent.setdefault(case, ", ".join(reasons.values()))
+    judged = {
+        case: judge_time(case, one["base"], rules) for case, one in found.items() if "base" in one
+    }
+    doubtful = [case for case, one in judged.items() if one.outcome == "slower"]
+    if doubtful:
+        say(f"slower, measured again: {', '.join(doubtful)}")
+        again, _ = compare_in_turn(sources, doubtful, 2 * ROUNDS, "head")
+        judged |= {case: judge_time(case, again[case]["base"], rules) for case in doubtful}
+    findings.times.extend(judged.values())

@@ -12,9 +12,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..callgrind import ROOT
+from .. import git
 from ..cases import CASES
-from . import git, report
+from ..versions import ROOT
+from . import report
 from .cli import run
 from .injections import INJECTIONS, Injection
 from .measure import Findings

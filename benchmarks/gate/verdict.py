@@ -1,8 +1,7 @@
 """The rules: what of the measurements blocks a change.
 
 An instruction count is exact, so a small threshold is enough. A time is not: to block, it has to
-be slower beyond doubt, by a ratio that matters, in a call that is long enough to be timed, and
-all of that again when it is measured once more.
+be slower by a ratio that matters, and again when it is measured once more.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..callgrind import Origin
-from ..compare.timing import Samples
+from ..versions import Ratios
 from .parts import by_part
 
 MOST_RISE = 0.03
@@ -22,11 +21,7 @@ FEWEST_INSTRUCTIONS = 2000
 """Rise that is too small to look at, whatever fraction it is: some half a microsecond. Counts of
 one and the same code differ by some 50 at most (the interpreter's memory)."""
 MOST_RATIO = 1.15
-"""Ratio of median times that still passes."""
-SIGNIFICANCE = 0.01
-"""Of a one-sided Mann-Whitney test. Both of two measurements have to pass it."""
-FLOOR_S = 0.001
-"""Calls below this are not judged by the clock: their instructions are."""
+"""Median ratio of times that still passes."""
 
 _CYTHON_PREFIX = "__pyx_f_"
 
@@ -72,22 +67,19 @@ class TimeRatio:
 
     Attributes
     ----------
-    chance : float
-        Probability of samples that differ so much, or more, without a cause.
-    outcome : {"", "too short", "too few", "accepted", "slower"}
-        "too few" samples to be sure of anything.
+    head_s : float
+        Median time of a call of head.
+    ratio, low, high : float
+        Time of head over that of base: median and quartiles; more than 1 is slower.
+    outcome : {"", "accepted", "slower"}
     """
 
     case: str
-    base_s: float
     head_s: float
-    chance: float
+    ratio: float
+    low: float
+    high: float
     outcome: str
-
-    @property
-    def ratio(self) -> float:
-        """Median time of head over that of base: more than 1 is slower."""
-        return self.head_s / self.base_s
 
 
 def compare_counts(
@@ -133,16 +125,9 @@ def _plain_name(symbol: str) -> str:
     return name
 
 
-def compare_times(base: Samples, head: Samples, case: str, rules: Rules) -> TimeRatio:
-    """Compare the samples of one case."""
-    from scipy.stats import mannwhitneyu
-
-    chance = float(mannwhitneyu(head.seconds, base.seconds, alternative="greater").pvalue)
+def judge_time(case: str, found: Ratios, rules: Rules) -> TimeRatio:
+    """Judge the times of one case."""
     outcome = ""
-    if not (base.sufficient and head.sufficient):
-        outcome = "too few"
-    elif base.median < FLOOR_S:
-        outcome = "too short"
-    elif head.median / base.median > rules.most_ratio and chance < SIGNIFICANCE:
+    if found.median > rules.most_ratio:
         outcome = "accepted" if case in rules.accepted else "slower"
-    return TimeRatio(case, base.median, head.median, chance, outcome)
+    return TimeRatio(case, found.seconds, found.median, *found.quartiles, outcome)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import roialign_cy as ra
-from benchmarks.compare import contenders
-from benchmarks.compare.run import compare
-from benchmarks.workloads import WORKLOADS
+from roialign_cy.bench import contenders
+from roialign_cy.bench.compare.run import compare
+from roialign_cy.bench.workloads import WORKLOADS
 
 from host.plugin import MACHINE
 

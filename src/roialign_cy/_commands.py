@@ -34,6 +34,22 @@ roialign.add_command(pool)
 roialign.add_command(compare)
 
 
+@roialign.group("bench")
+def bench() -> None:
+    """Benchmarks of the backends."""
+
+
+# Its options are those of a module that also runs where this command is not installed.
+@bench.command("compare", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def compare_workloads(context: click.Context, arguments: tuple[str, ...]) -> None:
+    """Time backends side by side on the workloads of networks."""
+    from .bench.compare.cli import main
+
+    context.exit(main(arguments))
+
+
 @roialign.command("demo")
 @click.option(
     "--image",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import roialign_cy as ra
 from . import _jobs
 from ._command_parts import BadFileError, job_options, make_console, make_table
 from ._jobs import MIB
+from .bench.contenders import register_object
 
 
 @click.command("pool")
@@ -87,7 +87,7 @@ def compare(
     """
     with _errors():
         for plugin in plugins:
-            _register(plugin)
+            register_object(plugin)
         with _job(features, rois, backend=None, **options) as job:
             if len(job.plan) == 0:
                 raise _jobs.FileError(f"{str(rois)!r} has no box to compare by")
@@ -146,12 +146,3 @@ def _progress_bar() -> Iterator[Any]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
-
-
-def _register(plugin: str) -> None:
-    """Register the backend that ``module:object`` names."""
-    try:
-        loaded = EntryPoint("", plugin, "").load()
-        ra.backends.register(loaded() if isinstance(loaded, type) else loaded)
-    except (AttributeError, ImportError, TypeError, ValueError) as error:
-        raise ValueError(f"--plugin {plugin}: {error}") from error

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import roialign_cy as ra
 
+from ..bench import timing
+from ..bench.calls import PreparedCall
 from ._errors import reason
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Comparison:
     difference : float
         Largest one from the reference, as a part of the largest value; NaN if there is no result.
     seconds : tuple of float
-        Time of each call; empty where the results do not agree.
+        Of the calls that count; empty where the results do not agree.
     refusal : str
         Why there is no result, in one line.
     """
@@ -85,12 +87,11 @@ def compare(job: Job, step: Step, rounds: int) -> list[Comparison]:
             difference = np.abs(result.astype(np.float64) - expected)
             difference[np.isnan(result) & np.isnan(expected)] = 0
             found.append(Comparison(name, float(difference.max()) / scale))
-    seconds: dict[str, list[float]] = {
-        one.backend: [] for one in found if one.difference <= TOLERANCE[job.dtype.name]
-    }
-    for _ in range(rounds):
-        for name, times in seconds.items():
-            begin = time.perf_counter()
-            job.call(features, rois, name)
-            times.append(time.perf_counter() - begin)
-    return [replace(one, seconds=tuple(seconds.get(one.backend, ()))) for one in found]
+    agreeing = [one.backend for one in found if one.difference <= TOLERANCE[job.dtype.name]]
+    samples = timing.measure(
+        {name: PreparedCall(partial(job.call, features, rois, name)) for name in agreeing}, rounds
+    )
+    return [
+        replace(one, seconds=samples[one.backend].seconds) if one.backend in samples else one
+        for one in found
+    ]

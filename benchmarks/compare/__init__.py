@@ -1,1 +1,0 @@
-"""Times all available backends side by side: ``python -m benchmarks.compare``."""

@@ -1,0 +1,1 @@
+"""The dashboard, a site that needs no network: ``python -m benchmarks.dashboard``."""

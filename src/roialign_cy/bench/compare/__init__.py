@@ -1,0 +1,1 @@
+"""Times backends side by side: ``roialign bench compare``."""
