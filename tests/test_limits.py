@@ -252,7 +252,7 @@ print((peak() - before) / COUNT)
 
 
 @pytest.mark.parametrize(
-    ("mode", "of", "most"), [("avg", "cell", 35), ("max", "cell", 75), ("avg", "section", 190)]
+    ("mode", "of", "most"), [("avg", "cell", 190), ("max", "cell", 250), ("avg", "section", 190)]
 )
 def test_bytes_of_a_box_for_each_cell_and_section_along_an_axis(mode, of, most):
     program = PROGRAM.format(mode=mode, of=of)
