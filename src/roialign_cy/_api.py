@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _arrays
+from . import _arrays, _elements
 from ._spec import CallSpec, make_shape, make_spec, make_wrt, require_gradient
 from .backends import Backend, BackendUnavailableError
 from .backends._registry import require_kind, resolve
@@ -116,16 +116,23 @@ def roi_align(
     features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(features, layout)
     maps, boxes = _arrays.as_nchw(features, spec), rois
+    read = maps
     if isinstance(features, np.ndarray):
         boxes = _arrays.check_rois(rois, len(maps), spec)
         shape = spec.output_shape(len(boxes), maps.shape[1])
+        dtype = _elements.pooled_dtype(maps.dtype, out)
         if out is None:
-            out = _arrays.new_array(shape, maps.dtype, spec)
+            out = _arrays.new_array(shape, dtype, spec)
         else:
-            _arrays.check_out(_arrays.as_nchw(out, spec), shape, maps.dtype, spec)
+            _arrays.check_out(_arrays.as_nchw(out, spec), shape, dtype, spec)
+        read = _elements.convert(maps, chosen, dtype)
     target = _arrays.as_nchw(out, spec)
-    result = chosen.roi_align((maps,), boxes, None, spec, target)
-    return _arrays.as_given(result, spec) if out is None else out
+    if read is maps:
+        result = chosen.roi_align((maps,), boxes, None, spec, target)
+        return _arrays.as_given(result, spec) if out is None else out
+    room = np.empty(target.shape, read.dtype)
+    _elements.round_into(target, chosen.roi_align((read,), boxes, None, spec, room))
+    return out
 
 
 def roi_pool(
@@ -300,18 +307,26 @@ def roi_align_backward(
         _require_runnable(chosen, spec, operation)
     grads, target = _arrays.as_nchw(grad_output, spec), _arrays.as_nchw(out, spec)
     maps: Any = None if features is None else (_arrays.as_nchw(features, spec),)
-    shapes, boxes = (_arrays.nchw_shape(shape, spec),), rois
+    shapes, boxes, read = (_arrays.nchw_shape(shape, spec),), rois, grads
     if isinstance(grads, np.ndarray):
         boxes = _arrays.check_rois(rois, shapes[0][0], spec)
         # Of several there is no out, and the rest is the same for each.
         _arrays.check_gradient(operations[0], grads, boxes, shapes, spec, maps, target)
+        maps = maps and (_elements.convert(maps[0], chosen, grads.dtype),)
+        read = _elements.convert(grads, chosen, grads.dtype)
     results = []
     for operation in operations:
         if operation == "feature_gradient":
-            targets = None if out is None else (target,)
-            (result,) = chosen.feature_gradient(grads, boxes, None, shapes, spec, maps, targets)
+            targets = None if out is None or read is not grads else (target,)
+            (result,) = chosen.feature_gradient(read, boxes, None, shapes, spec, maps, targets)
+            if read is not grads:
+                room = (
+                    target if target is not None else _arrays.new_maps(shapes[0], grads.dtype, spec)
+                )
+                _elements.round_into(room, result)
+                result = room
         else:
-            result = chosen.box_gradient(grads, boxes, None, maps, spec, target)
+            result = chosen.box_gradient(read, boxes, None, maps, spec, target)
         results.append(_arrays.as_given(result, spec) if out is None else out)
     return results[0] if isinstance(wrt, str) else tuple(results)
 

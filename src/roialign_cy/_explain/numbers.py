@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _arrays
 from .._choices import require_choice
+from .._elements import convert, pooled_dtype
 from .._spec import CallSpec, make_spec
 from ..backends import reference
 from ..backends._registry import resolve
@@ -101,7 +102,7 @@ def explain(
     backend = resolve("reference", features)  # refuses what is no NumPy array
     features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(features, layout)
-    maps = _arrays.as_nchw(features, spec)
+    maps = convert(_arrays.as_nchw(features, spec), backend, pooled_dtype(features.dtype))
     num_images, channels, height, width = maps.shape
     boxes = _arrays.check_rois(rois, num_images, spec)
     box = boxes[_position("roi", roi, len(boxes))]
@@ -128,7 +129,7 @@ def explain(
     # All channels, though one is shown: the order of NumPy's sums, and so the last bit of a mean,
     # depends on how many there are.
     pooled = backend.roi_align((maps[image : image + 1],), alone, None, spec, None)[0]
-    plane = maps[image, channel].astype(features.dtype.newbyteorder("="))
+    plane = maps[image, channel].astype(maps.dtype.newbyteorder("="))
 
     place = _in_document(height) if coordinates == "document" else _in_array
     by_row, by_col = np.s_[:, np.newaxis, :, np.newaxis], np.s_[np.newaxis, :, np.newaxis, :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -75,6 +75,7 @@ class CpuBackend:
 
     api_version = API_VERSION
     array_types = ("numpy:ndarray",)
+    reads_all_types = True
 
     def __init__(
         self, name: str = "cpu", variant: str | None = None, overrides: Overrides | None = None
@@ -116,7 +117,7 @@ class CpuBackend:
             out[...] = 0
             return out
         order = _sorted_boxes(rois, features, spec)
-        for kernels, taps, options in self._batches(features, rois, order, spec):
+        for kernels, taps, options in self._batches(out.dtype, features, rois, order, spec):
             kernels.forward(features, out, taps, *options)
         return out
 
@@ -165,10 +166,10 @@ class CpuBackend:
             out[...] = 0
             return
         order = _sorted_boxes(rois, out, spec)
-        if out.dtype != np.float16:
+        if out.dtype.itemsize > 2:
             self._sum_features(grads, rois, order, features, spec, out, update)
             return
-        # Summed in float32, one image at a time, always: in float16 every sum would round.
+        # Summed in float32, one image at a time, always: in two bytes every sum would round.
         total = np.empty((1, *out.shape[1:]), np.float32)
         images, begin = np.unique(rois[order, 0].astype(np.intp), return_index=True)
         out[np.setdiff1d(np.arange(len(out)), images)] = 0
@@ -191,7 +192,7 @@ class CpuBackend:
     ) -> None:
         """Sum the gradient of the boxes in ``order`` into ``out``, batch by batch."""
         maps = features if spec.mode == "max" else None
-        batches = self._batches(out, rois, order, spec, first_image=first_image)
+        batches = self._batches(out.dtype, out, rois, order, spec, first_image=first_image)
         for kernels, taps, options in batches:
             kernels.feature_gradient(grads, maps, out, taps, update, *options)
             update = ACCUMULATE
@@ -204,22 +205,24 @@ class CpuBackend:
         if grads.size == 0 or features.size == 0:
             return out
         order = _sorted_boxes(rois, features, spec)
-        for kernels, taps, options in self._batches(features, rois, order, spec, with_slopes=True):
+        batches = self._batches(grads.dtype, features, rois, order, spec, with_slopes=True)
+        for kernels, taps, options in batches:
             kernels.box_gradient(grads, features, out, taps, *options)
         return out
 
     def _batches(
         self,
-        maps: Floats,
+        dtype: np.dtype[Any],
+        maps: NDArray[Any],
         rois: Floats,
         order: NDArray[np.intp],
         spec: CallSpec,
         with_slopes: bool = False,
         first_image: int = 0,
     ) -> Iterator[tuple[ModuleType, Taps, tuple[int, Overrides | None]]]:
-        """Kernels, tables and last arguments of each batch of boxes on such maps."""
+        """Kernels, tables and last arguments of each batch of boxes: with results of ``dtype``."""
         height, width = maps.shape[2:]
-        in_float64 = maps.dtype.itemsize == 8
+        in_float64 = dtype.itemsize == 8
         kernels = self._kernels("float64" if in_float64 else "float32")
         overrides = self._overrides
         table_bytes = 0
