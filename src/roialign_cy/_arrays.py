@@ -122,7 +122,7 @@ def check_features(features: Any, layout: str, name: str = "features") -> None:
     dtype = features.dtype
     if dtype.char in "efd" and features.ndim == 4:
         return
-    if not (dtype.char in "efd" or isinstance(features, np.ndarray) and is_read(dtype, name)):
+    if not (dtype.char in "efd" or (isinstance(features, np.ndarray) and is_read(dtype, name))):
         known = "float16, float32 or float64"
         if isinstance(features, np.ndarray):
             known = "float16, bfloat16, float32 or float64"

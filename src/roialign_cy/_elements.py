@@ -1,4 +1,4 @@
-"""Maps of integers, booleans and bfloat16: what is made of them, and for whom they are converted."""
+"""Maps of integers, booleans and bfloat16: what is made of them, and who gets them converted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTEGERS = "?bBhH"
 def is_read(dtype: np.dtype[Any], name: str) -> bool:
     """Whether an argument may be a NumPy array of that dtype: of integers, features alone."""
     return (
-        dtype.char in "efd" or dtype.char in INTEGERS and name == "features" or is_bfloat16(dtype)
+        dtype.char in "efd" or (dtype.char in INTEGERS and name == "features") or is_bfloat16(dtype)
     )
 
 
@@ -33,7 +33,7 @@ def pooled_dtype(dtype: np.dtype[Any], out: Any | None = None) -> np.dtype[Any]:
     if dtype.char not in INTEGERS:
         return dtype
     if out is not None and out.dtype.char in "efd":
-        return out.dtype
+        return np.dtype(out.dtype)
     return np.dtype(np.float32)
 
 

@@ -20,6 +20,7 @@ from dask.system import CPU_COUNT
 import roialign_cy as ra
 
 from . import _arrays
+from ._elements import pooled_dtype
 from ._rois import (
     is_list_per_image,
     join,
@@ -28,7 +29,6 @@ from ._rois import (
     require_entry_per_image,
     wrong_entry_shape,
 )
-from ._elements import pooled_dtype
 from ._spec import make_spec
 
 if TYPE_CHECKING:
