@@ -235,7 +235,7 @@ def test_ratio_of_minus_one_is_that_of_zero():
 
 
 @pytest.mark.parametrize(
-    "dtype", [np.uint8, np.int8, np.int32, np.int64, np.uint64, bool], ids=lambda d: d.__name__
+    "dtype", [np.int32, np.uint32, np.int64, np.uint64], ids=lambda d: d.__name__
 )
 def test_integer_features_are_refused_with_the_conversion(dtype):
     text = refused(TypeError, r"^features must be", features=FEATURES.astype(dtype))
@@ -246,7 +246,7 @@ def test_integer_features_are_refused_with_the_conversion(dtype):
 @pytest.mark.parametrize("dtype", ["c8", "c16", "O", "U4", "m8[s]", np.longdouble])
 def test_features_of_another_dtype_are_refused(dtype):
     features = np.zeros(FEATURES.shape, dtype)
-    text = refused(TypeError, r"^features must be float16, float32 or float64", features=features)
+    text = refused(TypeError, r"^features must be float16, bfloat16, float32", features=features)
     assert str(features.dtype) in text
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _arrays
+from . import _arrays, _conversion
+from ._elements import pooled_dtype
 from ._spec import CallSpec, make_shape, make_spec, make_wrt, require_gradient
 from .backends import Backend, BackendUnavailableError
 from .backends._registry import require_kind, resolve
@@ -119,12 +120,13 @@ def roi_align(
     if isinstance(features, np.ndarray):
         boxes = _arrays.check_rois(rois, len(maps), spec)
         shape = spec.output_shape(len(boxes), maps.shape[1])
+        dtype = pooled_dtype(maps.dtype, out)
         if out is None:
-            out = _arrays.new_array(shape, maps.dtype, spec)
+            out = _arrays.new_array(shape, dtype, spec)
         else:
-            _arrays.check_out(_arrays.as_nchw(out, spec), shape, maps.dtype, spec)
+            _arrays.check_out(_arrays.as_nchw(out, spec), shape, dtype, spec)
     target = _arrays.as_nchw(out, spec)
-    result = chosen.roi_align((maps,), boxes, None, spec, target)
+    result = _conversion.roi_align(chosen, (maps,), boxes, None, spec, target)
     return _arrays.as_given(result, spec) if out is None else out
 
 
@@ -305,9 +307,11 @@ def roi_align_backward(
     for operation in operations:
         if operation == "feature_gradient":
             targets = None if out is None else (target,)
-            (result,) = chosen.feature_gradient(grads, boxes, None, shapes, spec, maps, targets)
+            (result,) = _conversion.feature_gradient(
+                chosen, grads, boxes, None, shapes, spec, maps, targets
+            )
         else:
-            result = chosen.box_gradient(grads, boxes, None, maps, spec, target)
+            result = _conversion.box_gradient(chosen, grads, boxes, None, maps, spec, target)
         results.append(_arrays.as_given(result, spec) if out is None else out)
     return results[0] if isinstance(wrt, str) else tuple(results)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._core import taps
+from ._elements import INTEGERS, is_read
 from ._rois import is_list_per_image, normalise_rois, require_bare
 
 if TYPE_CHECKING:
@@ -114,17 +115,21 @@ def new_maps(
 
 
 def check_features(features: Any, layout: str, name: str = "features") -> None:
-    """Raise unless ``features`` is a 4-D array of float16, float32 or float64."""
+    """Raise unless ``features`` is a 4-D array of a type that is read.
+
+    Of other libraries' arrays, float16, float32 and float64 alone; of gradients, bfloat16 too.
+    """
     dtype = features.dtype
     if dtype.char in "efd" and features.ndim == 4:
         return
-    if dtype.kind in "iub":
-        raise TypeError(
-            f"{name} must be float16, float32 or float64, got {dtype}: "
-            "convert them with .astype(np.float32)"
-        )
-    if dtype.kind != "f" or dtype.itemsize > 8:
-        raise TypeError(f"{name} must be float16, float32 or float64, got {dtype}")
+    if not (dtype.char in "efd" or (isinstance(features, np.ndarray) and is_read(dtype, name))):
+        known = "float16, float32 or float64"
+        if isinstance(features, np.ndarray):
+            known = "float16, bfloat16, float32 or float64"
+            if name == "features":
+                known = f"{known}, or integers of at most 16 bits, or bool"
+        hint = ": convert them with .astype(np.float32)" if dtype.kind in "iub" else ""
+        raise TypeError(f"{name} must be {known}, got {dtype}{hint}")
     if features.ndim != 4:
         raise ValueError(f"{name} must have four axes ({layout}), got shape {features.shape}")
 
@@ -268,7 +273,8 @@ def check_gradient(
                 f"{name} must have the shape {shape_name} = {given_shape(shape, spec)}, "
                 f"got {given_shape(maps.shape, spec)}"
             )
-        require_dtype(maps, name, dtype, "grad_output")
+        if maps.dtype.char not in INTEGERS:
+            require_dtype(maps, name, dtype, "grad_output")
     if out is None:
         return
     if operation == "box_gradient":

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arrays
+from . import _arrays, _conversion
 from ._api import require_operands, require_runnable, sections_of
+from ._elements import pooled_dtype
 from ._levels import LevelRule, check_levels, make_rule, require_pyramid
 from ._rois import is_list_per_image, normalise_rois
 from ._spec import (
@@ -102,12 +103,13 @@ def multiscale_roi_align(
     for name, array in zip(given, maps, strict=True):
         _arrays.require_dtype(array, name, maps[0].dtype, "features[0]")
     boxes, places = _place(rois, len(maps[0]), spec, levels, rule)
-    shape, dtype = spec.output_shape(len(boxes), maps[0].shape[1]), maps[0].dtype
+    shape = spec.output_shape(len(boxes), maps[0].shape[1])
+    dtype = pooled_dtype(maps[0].dtype, out)
     if out is None:
         out = _arrays.new_array(shape, dtype, spec)
     else:
         _arrays.check_out(_arrays.as_nchw(out, spec), shape, dtype, spec)
-    chosen.roi_align(maps, boxes, places, spec, _arrays.as_nchw(out, spec))
+    _conversion.roi_align(chosen, maps, boxes, places, spec, _arrays.as_nchw(out, spec))
     return out
 
 
@@ -209,12 +211,16 @@ def multiscale_roi_align_backward(
     results: list[Any] = []
     for operation in operations:
         if operation == "feature_gradient":
-            by_maps = chosen.feature_gradient(grads, boxes, places, shapes, spec, maps, targets)
+            by_maps = _conversion.feature_gradient(
+                chosen, grads, boxes, places, shapes, spec, maps, targets
+            )
             results.append([_arrays.as_given(by_map, spec) for by_map in by_maps])
         else:
             assert maps is not None  # else it was refused
             target = None if targets is None else targets[0]
-            results.append(chosen.box_gradient(grads, boxes, places, maps, spec, target))
+            results.append(
+                _conversion.box_gradient(chosen, grads, boxes, places, maps, spec, target)
+            )
     if out is not None:
         return out
     return results[0] if isinstance(wrt, str) else tuple(results)

@@ -20,6 +20,7 @@ from dask.system import CPU_COUNT
 import roialign_cy as ra
 
 from . import _arrays
+from ._elements import pooled_dtype
 from ._rois import (
     is_list_per_image,
     join,
@@ -148,7 +149,7 @@ def roi_align(
     chunks = (boxes_per_chunk, maps.chunks[1], *sections)
     if not is_nchw:
         chunks = (boxes_per_chunk, *sections, maps.chunks[3])
-    dtype = features.dtype.newbyteorder("=")
+    dtype = pooled_dtype(features.dtype).newbyteorder("=")
     pooled = maps.map_blocks(
         _pool_chunk,
         rois,
@@ -210,7 +211,7 @@ def _require_as_told(maps: Any, block_info: Any) -> None:
             f"got {maps.shape}"
         )
     dtype = block_info[None]["dtype"]
-    if maps.dtype.newbyteorder("=") != dtype:
+    if pooled_dtype(maps.dtype).newbyteorder("=") != dtype:
         raise ValueError(f"features must have blocks of their own dtype, {dtype}, got {maps.dtype}")
 
 

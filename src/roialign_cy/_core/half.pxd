@@ -1,4 +1,4 @@
-"""float16 <-> float32 in plain integer arithmetic: no compiler needs a half type for it."""
+"""float16 and bfloat16 <-> float32 in plain integer arithmetic: no compiler needs a type for it."""
 
 from libc.stdint cimport uint16_t, uint32_t
 
@@ -36,6 +36,21 @@ cdef inline uint16_t float_to_half(float value) noexcept nogil:
         return <uint16_t>(sign | (shifted.bits - 0x3F000000))
     magnitude += 0xFFF + ((magnitude >> 13) & 1)
     return <uint16_t>(sign | ((magnitude - (<uint32_t>112 << 23)) >> 13))
+
+
+cdef inline float bfloat16_to_float(uint16_t bits) noexcept nogil:
+    cdef FloatBits result
+    result.bits = <uint32_t>bits << 16
+    return result.value
+
+
+cdef inline uint16_t float_to_bfloat16(float value) noexcept nogil:
+    """Round to nearest even."""
+    cdef FloatBits source
+    if value != value:
+        return 0x7FC0  # of one sign and payload
+    source.value = value
+    return <uint16_t>((source.bits + 0x7FFF + ((source.bits >> 16) & 1)) >> 16)
 
 
 cdef inline float round_double_to_half(double value) noexcept nogil:

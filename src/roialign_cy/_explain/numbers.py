@@ -102,6 +102,8 @@ def explain(
     features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(features, layout)
     maps = _arrays.as_nchw(features, spec)
+    if maps.dtype.char not in "efd":  # in which they are computed
+        maps = maps.astype(np.float32)
     num_images, channels, height, width = maps.shape
     boxes = _arrays.check_rois(rois, num_images, spec)
     box = boxes[position("roi", roi, len(boxes))]
@@ -128,7 +130,7 @@ def explain(
     # All channels, though one is shown: the order of NumPy's sums, and so the last bit of a mean,
     # depends on how many there are.
     pooled = backend.roi_align((maps[image : image + 1],), alone, None, spec, None)[0]
-    plane = maps[image, channel].astype(features.dtype.newbyteorder("="))
+    plane = maps[image, channel].astype(maps.dtype.newbyteorder("="))
 
     place = _in_document(height) if coordinates == "document" else _in_array
     by_row, by_col = np.s_[:, np.newaxis, :, np.newaxis], np.s_[np.newaxis, :, np.newaxis, :]

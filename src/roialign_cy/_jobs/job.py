@@ -19,6 +19,7 @@ import numpy as np
 import roialign_cy as ra
 
 from .._arrays import given_shape, nchw_shape
+from .._elements import pooled_dtype
 from .._spec import CallSpec, make_spec
 from ..backends._registry import resolve
 from ._errors import FileError, cannot, may_pass
@@ -84,7 +85,7 @@ class Job:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the result."""
-        return self.features.dtype.newbyteorder("=")
+        return pooled_dtype(self.features.dtype).newbyteorder("=")
 
     @property
     def output_shape(self) -> tuple[int, ...]:

@@ -40,6 +40,9 @@ class Backend(Protocol):
     array_types : tuple of str
         Arrays it computes on, as ``"package:class"`` such as ``"numpy:ndarray"``: strings, so
         that recognising an array imports nothing.
+    reads_all_types : bool, optional
+        Whether it reads NumPy maps of integers of at most 16 bits, bool and bfloat16, and bfloat16
+        gradients. Without this member it gets them as float32, or float64 for a result of that.
 
     Notes
     -----

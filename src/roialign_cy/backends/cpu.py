@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -77,6 +77,7 @@ class CpuBackend:
     api_version = API_VERSION
     array_types = ("numpy:ndarray",)
     takes_levels = True
+    reads_all_types = True
 
     def __init__(
         self, name: str = "cpu", variant: str | None = None, overrides: Overrides | None = None
@@ -119,7 +120,7 @@ class CpuBackend:
                 out[rows] = 0
                 continue
             order = _sorted_boxes(rois, rows, features, its_spec)
-            for kernels, taps, options in self._batches(features, rois, order, its_spec):
+            for kernels, taps, options in self._batches(out.dtype, features, rois, order, its_spec):
                 kernels.forward(features, out, taps, *options)
         return out
 
@@ -176,10 +177,10 @@ class CpuBackend:
                 out[...] = 0
             return
         order = _sorted_boxes(rois, rows, out, spec)
-        if out.dtype != np.float16:
+        if out.dtype.itemsize > 2:
             self._sum_features(grads, rois, order, features, spec, out, update)
             return
-        # Summed in float32, one image at a time, always: in float16 every sum would round.
+        # Summed in float32, one image at a time, always: in two bytes every sum would round.
         total = np.empty((1, *out.shape[1:]), np.float32)
         images, begin = np.unique(rois[order, 0].astype(np.intp), return_index=True)
         out[np.setdiff1d(np.arange(len(out)), images)] = 0
@@ -202,7 +203,7 @@ class CpuBackend:
     ) -> None:
         """Sum the gradient of the boxes in ``order`` into ``out``, batch by batch."""
         maps = features if spec.mode == "max" else None
-        batches = self._batches(out, rois, order, spec, first_image=first_image)
+        batches = self._batches(out.dtype, out, rois, order, spec, first_image=first_image)
         for kernels, taps, options in batches:
             kernels.feature_gradient(grads, maps, out, taps, update, *options)
             update = ACCUMULATE
@@ -222,23 +223,24 @@ class CpuBackend:
             if grads.size == 0 or maps.size == 0:
                 continue
             order = _sorted_boxes(rois, rows, maps, its_spec)
-            batches = self._batches(maps, rois, order, its_spec, with_slopes=True)
+            batches = self._batches(grads.dtype, maps, rois, order, its_spec, with_slopes=True)
             for kernels, taps, options in batches:
                 kernels.box_gradient(grads, maps, out, taps, *options)
         return out
 
     def _batches(
         self,
-        maps: Floats,
+        dtype: np.dtype[Any],
+        maps: NDArray[Any],
         rois: Floats,
         order: NDArray[np.intp],
         spec: CallSpec,
         with_slopes: bool = False,
         first_image: int = 0,
     ) -> Iterator[tuple[ModuleType, Taps, tuple[int, Overrides | None]]]:
-        """Kernels, tables and last arguments of each batch of boxes on such maps."""
+        """Kernels, tables and last arguments of each batch of boxes: with results of ``dtype``."""
         height, width = maps.shape[2:]
-        in_float64 = maps.dtype.itemsize == 8
+        in_float64 = dtype.itemsize == 8
         kernels = self._kernels("float64" if in_float64 else "float32")
         overrides = self._overrides
         table_bytes = 0

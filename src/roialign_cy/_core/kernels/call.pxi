@@ -2,15 +2,36 @@
 
 cdef enum:
     # How the elements of an array are stored; 0 is the working type, native and aligned.
-    HALF = 1
-    SWAPPED = 2
-    UNALIGNED = 4
+    SWAPPED = 1
+    UNALIGNED = 2
+    HALF = 4
+    BFLOAT16 = 8
+    BOOL = 16
+    UINT8 = 32
+    INT8 = 64
+    UINT16 = 128
+    INT16 = 256
+
+
+cdef int type_of(dtype):
+    """What the elements are, if they are not of the working type."""
+    kind = dtype.kind
+    if kind == "f":
+        return HALF if dtype.itemsize == 2 else 0
+    if kind == "b":
+        return BOOL
+    if kind == "u":
+        return UINT8 if dtype.itemsize == 1 else UINT16
+    if kind == "i":
+        return INT8 if dtype.itemsize == 1 else INT16
+    return BFLOAT16
 
 
 cdef struct Array:
     char *data
     Py_ssize_t images, channels, height, width  # for `out` of a forward pass: boxes, ..., bins
     Py_ssize_t image, channel, row, col         # strides in bytes
+    Py_ssize_t itemsize
     int stored
 
 
@@ -23,6 +44,10 @@ cdef class View:
     def __cinit__(self, array, bint writable=False):
         cdef size_t bits
         cdef int axis
+        dtype = array.dtype
+        self.array.stored = type_of(dtype)
+        if self.array.stored == BFLOAT16:  # NumPy has no buffers of it
+            array = array.view("u2")
         PyObject_GetBuffer(
             array, &self.buffer, PyBUF_STRIDES | PyBUF_WRITABLE if writable else PyBUF_STRIDES
         )
@@ -33,13 +58,13 @@ cdef class View:
         self.array.height, self.array.width = shape[2], shape[3]
         self.array.image, self.array.channel = strides[0], strides[1]
         self.array.row, self.array.col = strides[2], strides[3]
-        self.array.stored = HALF if self.buffer.itemsize == 2 else 0
+        self.array.itemsize = self.buffer.itemsize
         bits = <size_t>self.buffer.buf
         for axis in range(4):
             bits |= <size_t>strides[axis]
         if bits & <size_t>(self.buffer.itemsize - 1):
             self.array.stored |= UNALIGNED
-        if not array.dtype.isnative:
+        if not dtype.isnative:
             self.array.stored |= SWAPPED
 
     def __dealloc__(self):

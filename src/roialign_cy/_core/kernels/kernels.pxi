@@ -12,12 +12,17 @@ from cpython.buffer cimport (
 )
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, NAN
-from libc.stdint cimport INT32_MAX, int32_t, uint16_t, uint64_t
+from libc.stdint cimport INT32_MAX, int16_t, int32_t, uint16_t, uint64_t
 from libc.stdlib cimport free, qsort
 from libc.string cimport memcpy, memset
 
 from roialign_cy._core.arena cimport CACHE_LINE, Arena, allocate, arena_alloc, arena_in, bytes_for
-from roialign_cy._core.half cimport float_to_half, half_to_float
+from roialign_cy._core.half cimport (
+    bfloat16_to_float,
+    float_to_bfloat16,
+    float_to_half,
+    half_to_float,
+)
 from roialign_cy._core.taps cimport (
     ACCUMULATE,
     AVG,

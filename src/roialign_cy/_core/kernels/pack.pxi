@@ -1,6 +1,6 @@
 # Between arrays of any strides and cells of LANES channels: packing rows of a map, and writing
-# pooled cells out. float16, other byte orders and odd addresses are dealt with on the way, so
-# nothing else knows of them.
+# pooled cells out. Other types, byte orders and odd addresses are dealt with on the way, so nothing
+# else knows of them.
 
 
 cdef inline real load_element(const char *address, int stored) noexcept nogil:
@@ -10,21 +10,67 @@ cdef inline real load_element(const char *address, int stored) noexcept nogil:
 
 
 cdef real load_converted(const char *address, int stored) noexcept nogil:
-    cdef uint16_t half
+    return converted(address, stored)
+
+
+cdef inline real converted(const char *address, int stored) noexcept nogil:
+    cdef uint16_t bits
     cdef real value
-    if stored & HALF:
-        copy_element(&half, address, sizeof(uint16_t), stored)
-        return half_to_float(half)
+    if stored & UINT8:
+        return <real>(<const unsigned char *>address)[0]
+    if stored & INT8:
+        return <real>(<const signed char *>address)[0]
+    if stored & BOOL:
+        return 1 if address[0] else 0
+    if stored & (HALF | BFLOAT16 | UINT16 | INT16):
+        copy_element(&bits, address, sizeof(uint16_t), stored)
+        if stored & HALF:
+            return half_to_float(bits)
+        if stored & BFLOAT16:
+            return bfloat16_to_float(bits)
+        return <real>bits if stored & UINT16 else <real><int16_t>bits
     copy_element(&value, address, sizeof(real), stored)
     return value
 
 
+cdef inline void load_all(
+    const char *source, Py_ssize_t step, int stored, Py_ssize_t count, real *out
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(count):
+        out[i] = converted(source + i * step, stored)
+
+
+cdef void load_elements(
+    const char *source, Py_ssize_t step, int stored, Py_ssize_t count, real *out
+) noexcept nogil:
+    """Load elements that lie ``step`` bytes apart: those of a type side by side, as SIMD can."""
+    if stored == UINT8 and step == 1:
+        load_all(source, 1, UINT8, count, out)
+    elif stored == INT8 and step == 1:
+        load_all(source, 1, INT8, count, out)
+    elif stored == BOOL and step == 1:
+        load_all(source, 1, BOOL, count, out)
+    elif stored == UINT16 and step == 2:
+        load_all(source, 2, UINT16, count, out)
+    elif stored == INT16 and step == 2:
+        load_all(source, 2, INT16, count, out)
+    elif stored == BFLOAT16 and step == 2:
+        load_all(source, 2, BFLOAT16, count, out)
+    elif stored == HALF and step == 2:
+        load_all(source, 2, HALF, count, out)
+    else:
+        load_all(source, step, stored, count, out)
+
+
 cdef inline void store_element(char *address, int stored, real value) noexcept nogil:
     """Write ``value``, or NAN for any NaN: all have one sign and payload in a result."""
-    cdef uint16_t half
-    if stored & HALF:
-        half = float_to_half(<float>value)
-        copy_element(address, &half, sizeof(uint16_t), stored)
+    cdef uint16_t bits
+    if stored & (HALF | BFLOAT16):
+        bits = (
+            float_to_half(<float>value) if stored & HALF else float_to_bfloat16(<float>value)
+        )
+        copy_element(address, &bits, sizeof(uint16_t), stored)
     elif stored:
         value = with_one_nan(value)
         copy_element(address, &value, sizeof(real), stored)
@@ -85,6 +131,9 @@ cdef void pack_cells(
     """
     cdef Py_ssize_t x = 0, i
     cdef const float *plane[LANES]
+    if stored:
+        pack_converted(source, channel_stride, cell_stride, stored, channels, count, cells)
+        return
     if fits_tiles(count, cell_stride, stored):
         for i in range(LANES):
             plane[i] = <const float *>(source + min(i, channels - 1) * channel_stride)
@@ -99,16 +148,40 @@ cdef void pack_cells(
                 i += FLOAT_TILE
             x += FLOAT_TILE
         return
-    if channels == LANES and stored == 0 and channel_stride == <Py_ssize_t>sizeof(real):
+    if channels == LANES and channel_stride == <Py_ssize_t>sizeof(real):
         for x in range(count):
             store_lanes(cells + x * LANES, load_lanes(<const real *>(source + x * cell_stride)))
         return
     for x in range(count):
         for i in range(channels):
-            cells[i] = load_element(source + x * cell_stride + i * channel_stride, stored)
+            cells[i] = (<const real *>(source + x * cell_stride + i * channel_stride))[0]
         for i in range(channels, LANES):
             cells[i] = 0
         cells += LANES
+
+
+cdef enum:
+    CONVERTED = 64  # elements of a channel that are converted before they are packed
+
+
+cdef void pack_converted(
+    const char *source, Py_ssize_t channel_stride, Py_ssize_t cell_stride, int stored,
+    Py_ssize_t channels, Py_ssize_t count, real *cells,
+) noexcept nogil:
+    cdef real planes[LANES * CONVERTED]
+    cdef Py_ssize_t x = 0, i, columns
+    while x < count:
+        columns = min(<Py_ssize_t>CONVERTED, count - x)
+        for i in range(channels):
+            load_elements(
+                source + i * channel_stride + x * cell_stride, cell_stride, stored, columns,
+                planes + i * CONVERTED,
+            )
+        pack_cells(
+            <const char *>planes, CONVERTED * sizeof(real), sizeof(real), 0, channels, columns,
+            cells + x * LANES, 0,
+        )
+        x += CONVERTED
 
 
 cdef void unpack_cells(

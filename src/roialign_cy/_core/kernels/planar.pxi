@@ -112,7 +112,9 @@ cdef void planar_task(
         + task.first_channel * call.features.channel
     )
     row.col_stride = call.features.col
+    row.itemsize = call.features.itemsize
     row.stored = call.features.stored
+    row.converted = work.ring  # which is filled from the interpolated rows only
     row.offset = work.offset
     row.weight = work.weight
     row.terms = 0

@@ -11,7 +11,9 @@ cdef struct Row:
     # One line of a box along y.
     const char *cells           # of the first channel of the task, at its column 0
     Py_ssize_t col_stride
+    Py_ssize_t itemsize
     int stored
+    real *converted             # room for two rows of other types than the working type
     Py_ssize_t *offset          # of each term's row, in bytes
     real *weight
     Py_ssize_t terms
@@ -19,11 +21,10 @@ cdef struct Row:
 
 cdef bint is_interleaved(const Call *call) noexcept nogil:
     """Whether all channels lie in one small cell, in any order, and cells side by side."""
-    cdef Py_ssize_t size = sizeof(real)
+    cdef Py_ssize_t size = call.features.itemsize
     cdef Py_ssize_t pitch = call.features.col // size, step = call.features.channel // size
     return (
-        call.features.stored == 0
-        and call.channels <= MAX_INTERLEAVED  # of a map that is broadcast there may be any number
+        call.channels <= MAX_INTERLEAVED  # of a map that is broadcast there may be any number
         and call.features.col == pitch * size
         and call.features.channel == step * size
         and (call.channels - 1) * (step if step > 0 else -step) < pitch <= MAX_INTERLEAVED
@@ -32,16 +33,16 @@ cdef bint is_interleaved(const Call *call) noexcept nogil:
 
 cdef void lay_rows(const Call *call, Schedule *schedule) noexcept nogil:
     """How many channels a task has, and how they lie in the ring and among the cells."""
-    cdef Py_ssize_t size = sizeof(real)
+    cdef Py_ssize_t size = call.features.itemsize, out_size = call.out.itemsize
     schedule.channels = schedule.cell_step = schedule.channel_step = schedule.bin_cells = 1
     schedule.channel_cells = call.x.bins
-    schedule.is_dense = call.features.stored == 0 and call.features.col == size
+    schedule.is_dense = call.features.col == size
     if is_interleaved(call):
         schedule.channels = call.channels
         schedule.is_dense = True
         schedule.cell_step = call.features.col // size
         schedule.channel_step = call.features.channel // size
-        if call.out.channel == size and call.out.col == call.channels * size:
+        if call.out.channel == out_size and call.out.col == call.channels * out_size:
             schedule.bin_cells, schedule.channel_cells = call.channels, 1  # as in the output
 
 
@@ -103,23 +104,33 @@ cdef inline void add_terms(
         out[x] = value
 
 
+cdef inline const real *values_at(
+    const Row *row, const char *cells, Py_ssize_t count, real *converted
+) noexcept nogil:
+    """As many values side by side in a row of the map: there, or converted."""
+    if row.stored == 0:
+        return <const real *>cells
+    load_elements(cells, row.itemsize, row.stored, count, converted)
+    return converted
+
+
 cdef void interpolate_dense(
     const Row *row, Py_ssize_t first, Py_ssize_t count, real *out
 ) noexcept nogil:
     """Combine rows over ``count`` values that lie side by side in memory."""
-    cdef const char *start = row.cells + first * <Py_ssize_t>sizeof(real)
+    cdef const char *start = row.cells + first * row.itemsize
     cdef const real *a
     cdef const real *b
     cdef Py_ssize_t t = 0
     while t < row.terms:
-        a = <const real *>(start + row.offset[t])
+        a = values_at(row, start + row.offset[t], count, row.converted)
         if t + 1 == row.terms:
             if t == 0:
                 add_terms(a, a, row.weight[t], 0, 1, False, count, out)
             else:
                 add_terms(a, a, row.weight[t], 0, 1, True, count, out)
             return
-        b = <const real *>(start + row.offset[t + 1])
+        b = values_at(row, start + row.offset[t + 1], count, row.converted + count)
         if t == 0:
             add_terms(a, b, row.weight[t], row.weight[t + 1], 2, False, count, out)
         else:
