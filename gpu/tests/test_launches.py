@@ -80,3 +80,10 @@ def test_wide_kernel_is_for_wide_planes_only():
         apart = large_array(features, axis)
         Call().pool(apart, rois)
         assert MACHINE.launches[-1].kernel.endswith(index)
+
+
+def test_wide_kernel_is_for_long_rows_of_one_element(arrays):
+    _, rois, _ = arrays
+    row = cupy.broadcast_to(cupy.ones((1, 1, 1, 1), np.float32), (2, 1, 1, 2**31 + 8))
+    Call().pool(row, rois)
+    assert MACHINE.launches[-1].kernel.endswith("index64")
