@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import cupy
@@ -62,6 +62,6 @@ def lanes_and_groups(channels: int) -> tuple[int, int]:
     return -(-channels // groups), groups
 
 
-def needs_wide_index(threads: tuple[int, ...], *arrays: DeviceArray) -> bool:
-    """Whether a count of threads or an offset within a plane is beyond 32 bits."""
-    return max([prod(threads), *(array.plane_extent for array in arrays)]) > LARGEST_INDEX
+def needs_wide_index(counts: Iterable[int], *arrays: DeviceArray) -> bool:
+    """Whether a count or an offset within a plane is beyond 32 bits."""
+    return max(*counts, *(array.plane_extent for array in arrays)) > LARGEST_INDEX

@@ -50,10 +50,8 @@ class GpuBackend:
         return None
 
     def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
-        """Refuse samplings that the kernels do not have."""
-        if spec.sampling not in ("centered", "interior"):
-            return f"it does not have the sampling {spec.sampling!r}"
-        if spec.border != "clamp":
+        """Refuse the border of zeros, but for integrals, which go with no other."""
+        if spec.border != "clamp" and spec.sampling != "integral":
             return f"it does not have the border {spec.border!r}"
         return None
 
