@@ -33,33 +33,42 @@ __device__ W read_point(
          x.high_weight * (y.low_weight * lh + y.high_weight * hh);
 }
 
-// The sum of a section's products: columns outside, rows inside, which is the CPU's order. Sums begin
-// with -0, the zero that changes no number.
+// Take a row's tap into the sums of one column.
+template <bool IS_FIRST, int LANES, typename W, typename Index, typename T>
+__device__ void add_tap(
+    W (&sums)[LANES], const T* column, const Tap<W, Index>& y, const Layout<Index>& layout,
+    const Lanes<LANES, Index>& lanes) {
+  const T* cell = column + (ptrdiff_t)y.cell * layout.row;
+#pragma unroll
+  for (int lane = 0; lane < LANES; ++lane) {
+    const W value = y.weight * W(*cell);
+    sums[lane] = IS_FIRST ? value : sums[lane] + value;
+    cell += lanes.step(lane, layout.channel);
+  }
+}
+
+// The sum of a section's products: columns outside, rows inside, which is the CPU's order.
 template <int LANES, typename W, typename Index, typename T>
 __device__ void add_taps(
     W (&results)[LANES], const T* plane, const Tap<W, Index>* y_taps, Index y_count,
     const Tap<W, Index>* x_taps, Index x_count, const Layout<Index>& layout,
     const Lanes<LANES, Index>& lanes) {
-  fill_lanes(results, -W(0));
+  const Tap<W, Index>* const y_end = y_taps + y_count;
+  const Tap<W, Index>* const x_end = x_taps + x_count;
+  fill_lanes(results, -W(0));  // the zero that changes no number
 #pragma unroll 1
-  for (Index i = 0; i < x_count; ++i) {
-    const Tap<W, Index> x = x_taps[i];
-    const T* column = plane + x.cell * layout.col;
+  do {
+    const Tap<W, Index> x = *x_taps;
+    const T* column = plane + (ptrdiff_t)x.cell * layout.col;
     W sums[LANES];
-    fill_lanes(sums, -W(0));
+    add_tap<true>(sums, column, *y_taps, layout, lanes);
 #pragma unroll 1
-    for (Index j = 0; j < y_count; ++j) {
-      const Tap<W, Index> y = y_taps[j];
-      const T* cell = column + y.cell * layout.row;
-#pragma unroll
-      for (int lane = 0; lane < LANES; ++lane) {
-        sums[lane] += y.weight * W(*cell);
-        cell += lanes.step(lane, layout.channel);
-      }
+    for (const Tap<W, Index>* y = y_taps + 1; y != y_end; ++y) {
+      add_tap<false>(sums, column, *y, layout, lanes);
     }
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) results[lane] += x.weight * sums[lane];
-  }
+  } while (++x_taps != x_end);
 }
 
 template <Mode MODE, int LANES, typename W, typename Index, typename T>
