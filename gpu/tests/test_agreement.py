@@ -22,6 +22,7 @@ pytestmark = pytest.mark.gpu
 CONVENTIONS = [
     name for name, it in ra.CONVENTIONS.items() if it.sampling in ("centered", "interior")
 ]
+OPERATORS = ("roi_pool", "prroi")
 DTYPES = (np.float32, np.float16, np.float64)
 # Compiling takes longer than running, so types and layouts take turns instead of being crossed.
 TURNS = tuple(product(("NCHW", "NHWC"), DTYPES))

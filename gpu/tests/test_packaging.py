@@ -56,11 +56,12 @@ def test_backend_is_complete():
 
 @pytest.mark.parametrize(
     ("convention", "reason"),
-    [("roi_pool", "cells"), ("prroi", "integral"), (Convention(border="zero"), "border")],
+    [("roi_pool", None), ("prroi", None), (Convention(border="zero"), "the border 'zero'")],
 )
-def test_what_the_kernels_lack_is_refused(convention, reason):
+def test_only_what_the_kernels_lack_is_refused(convention, reason):
     spec = make_spec(7, convention, 1.0, None, None, "NCHW", None)
-    assert reason in roialign_cy_gpu.BACKEND.cannot_run(spec, "roi_align")
+    said = roialign_cy_gpu.BACKEND.cannot_run(spec, "roi_align")
+    assert said is None if reason is None else reason in said
 
 
 def test_all_files_are_packaged():

@@ -262,8 +262,12 @@ __device__ void make_tables(
   Section<Index> section = {0, box.image == BAD_BOX ? BAD_SECTION : 0, 0, 0, 0};
   if (box.image >= 0) {
     const bool is_row = p < tables.rows;
+    // Number by number: were one of the two referred to, both would have to lie in memory.
+    const Axis axis = {
+        is_row ? box.y.start : box.x.start, is_row ? box.y.section : box.x.section,
+        is_row ? box.y.samples : box.x.samples, 0, 0, 0};
     section = list_section<MODE, SAMPLING, R>(
-        is_row ? box.y : box.x, is_row ? p : p - tables.rows, is_row ? tables.rows : tables.cols,
+        axis, is_row ? p : p - tables.rows, is_row ? tables.rows : tables.cols,
         (Index)(is_row ? rows.size : cols.size), is_row ? fixed_row_room : fixed_col_room,
         is_row ? tables.row_entries(k) : tables.col_entries(k));
   }
