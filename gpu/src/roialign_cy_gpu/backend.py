@@ -50,7 +50,9 @@ class GpuBackend:
         return None
 
     def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
-        """Refuse the border of zeros, but for integrals, which go with no other."""
+        """Refuse what the kernels lack: points under a border of zeros, samplings yet to come."""
+        if spec.sampling not in ("centered", "interior", "cells", "integral"):
+            return f"it does not have the sampling {spec.sampling!r}"
         if spec.border != "clamp" and spec.sampling != "integral":
             return f"it does not have the border {spec.border!r}"
         return None
