@@ -17,7 +17,14 @@ from typing import Any
 
 from .report import write_report
 
-LIMITS = {"environment": 30, "values": 90, "times": 150, "streams": 60, "tests": 200, "sanitizer": 90}
+LIMITS = {
+    "environment": 30,
+    "values": 90,
+    "times": 150,
+    "streams": 60,
+    "tests": 200,
+    "sanitizer": 90,
+}
 """Stages in the order of their worth, and the most seconds of each."""
 
 GPU = Path(__file__).resolve().parent.parent
@@ -35,7 +42,7 @@ def main() -> int:
     if options.stage:
         from . import stages
 
-        print(json.dumps(stages.run(options.stage, options.dry)))
+        sys.stdout.write(json.dumps(stages.run(options.stage, options.dry)))
         return 0
     options.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + options.seconds
@@ -43,7 +50,8 @@ def main() -> int:
     for name in options.only:
         limit = min(LIMITS[name], deadline - time.monotonic())
         results[name] = _run_stage(name, options.dry, limit) if limit > 5 else {"error": "no time"}
-        print(f"{name}: {results[name].get('error', 'done')}", flush=True)
+        sys.stdout.write(f"{name}: {results[name].get('error', 'done')}\n")
+        sys.stdout.flush()
         (options.out / "results.json").write_text(json.dumps(results, indent=1))
     write_report(results, options.out / "report.md")
     return int(any("error" in results[name] for name in options.only))

@@ -18,9 +18,7 @@ SLEEP = cupy.ElementwiseKernel(
 
 
 def device_us(call: Callable[[], Any], dry: bool, calls: int = 8, rounds: int = 7) -> float:
-    """Median time on the device: calls queue behind a kernel that sleeps, so that none waits for
-    the host.
-    """
+    """Median time on the device; calls queue behind one that sleeps: none waits for the host."""
     call()
     if dry:
         return host_us(call, dry)

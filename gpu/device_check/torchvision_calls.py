@@ -25,7 +25,7 @@ def torchvision_call(case: Case) -> Callable[[], Any] | None:
     rows, cols = workload.output_size
     features = torch.from_numpy(workload.features()).cuda()
     rois = torch.from_numpy(workload.rois()).to(features)
-    ratio, scale = max(workload.sampling_ratio, 0), workload.spatial_scale
+    ratio, scale = workload.sampling_ratio or 0, workload.spatial_scale
     if case.kind == "output":
         return lambda: operators.roi_align(features, rois, scale, rows, cols, ratio, True)
     grad = torch.ones(len(rois), features.shape[1], rows, cols, device="cuda")

@@ -17,10 +17,13 @@ from agreement import Call
 
 pytestmark = pytest.mark.gpu
 
+# Where arrays lie on the host does not reach the device; thousands of boxes, which the CPU works on
+# in batches, take minutes on the host layer; other numbers of channels are the same kernels again.
+LEFT_OUT = ("memory", "photographs", "byte order", "out", "batches", "channels", "memory of boxes")
 GROUPS = {
     group: dict(calls)
-    for group, calls in groupby(table().items(), lambda item: item[0].rpartition("/")[0])
-    if not group.endswith("/batches")  # a device has none; thousands of boxes take minutes here
+    for group, calls in groupby(table().items(), lambda item: "/".join(item[0].split("/")[:2]))
+    if not group.endswith(tuple(f"/{name}" for name in LEFT_OUT))
 }
 KEPT = kept()
 
@@ -49,7 +52,7 @@ def test_subnormal_values_become_zero():
     assert not call.pool(cupy.asarray(tiny), cupy.asarray(rois)).get().any()
     # In float64, and in float16, which is computed in float32, they are numbers as all others.
     for dtype, scale in ((np.float64, 1e-310), (np.float16, 1e-6)):
-        tiny = (features * scale).astype(dtype)
+        tiny = (features.astype(np.float64) * scale).astype(dtype)
         result = call.pool(cupy.asarray(tiny), cupy.asarray(rois)).get()
         assert result.any()
         np.testing.assert_array_equal(result, call.pool(tiny, rois))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -66,12 +67,13 @@ def test_bridge_runs_on_the_stream_of_torch(bridge):
 def test_capture_is_refused(wrt):
     features, rois, grad = map(cupy.asarray, Call().arrays())
     stream = cupy.cuda.Stream(non_blocking=True)
+    if wrt is None:
+        call = partial(Call().pool, features, rois)
+    else:
+        call = partial(Call().gradients, grad, rois, features, wrt)
     MACHINE.check()
     MACHINE.captured.add(stream.ptr)
     with stream, pytest.raises(RuntimeError, match="cannot be captured in a CUDA graph"):
-        if wrt is None:
-            Call().pool(features, rois)
-        else:
-            Call().gradients(grad, rois, features, wrt)
+        call()
     assert MACHINE.launches == []
     MACHINE.captured.clear()

@@ -180,9 +180,7 @@ class Call:
         _kernels.readers_kernel(self.spec.mode, self.working, wide)(
             *tables, *maps, reading, size=num_boxes * (cells + 1)
         )
-        _kernels.order_kernel(wide)(
-            num_boxes, *maps, reading, size=num_boxes + self.num_images + 1
-        )
+        _kernels.order_kernel(wide)(num_boxes, *maps, reading, size=num_boxes + self.num_images + 1)
         _kernels.marks_kernel(wide)(num_boxes, *maps, reading, size=marks)
         return reading
 
@@ -192,9 +190,7 @@ class Call:
         if self.spec.mode != "max":  # not read
             return cupy.ndarray((1,), dtype, self.grad.pointer.data), 0, 0, 0, 0
         assert self.source is not None  # checked: the gradient of a maximum needs the features
-        numbers = device_array(
-            kit.new_maps(self.grad_output.shape, dtype, self.spec, cupy.empty)
-        )
+        numbers = device_array(kit.new_maps(self.grad_output.shape, dtype, self.spec, cupy.empty))
         _kernels.argmax_kernel(
             self.whole_cells, self.source.channels_last, self.lanes, self.working, wide
         )(

@@ -28,17 +28,17 @@ _MAKE_PLANS = """
         const Geometry geometry = {scale, offset, min_size, own_scale, own_offset, own_min_size};
         const AxisPlan y_plan = {height, rows, own_rows, ratio_rows};
         const AxisPlan x_plan = {width, cols, own_cols, ratio_cols};"""
-_TABLES = (
-    "raw int8 tables, int64 num_boxes, int64 rows, int64 cols, int64 row_room, int64 col_room"
-)
+_TABLES = "raw int8 tables, int64 num_boxes, int64 rows, int64 cols, int64 row_room, int64 col_room"
 _READING = "int64 num_images, int64 height, int64 width"
-_ON_TABLES = "geometry", "weights", "tables", "threads", "pool"
+_TABLES_FILES = "geometry", "weights", "tables"
+_ON_TABLES = *_TABLES_FILES, "threads", "pool"
 
 _ENUM = {"avg": "AVG", "max": "MAX", "max_weighted": "MAX_WEIGHTED"}
 
 MOST_LANES = 8
 """Most channels that one thread works on: twice as many would spill, half as many would share
 the work on coordinates among fewer."""
+
 
 def working_type(dtype: Any) -> str:
     """What values of that dtype are weighted and summed in."""
@@ -95,9 +95,7 @@ def tables_kernel(mode: str, sampling: str, working: str, wide: bool) -> Any:
             ({index})i, &rois[0], row_stride, col_stride, images, y_plan, x_plan, geometry,
             ({index})row_entries, ({index})col_entries, all);
         """,
-        "geometry",
-        "weights",
-        "tables",
+        *_TABLES_FILES,
     )
 
 
@@ -157,7 +155,7 @@ def readers_kernel(mode: str, working: str, wide: bool) -> Any:
         {_make_reading(index)}
         find_readers(({index})i, all, by_cell);
         """,
-        *_ON_TABLES,
+        *_TABLES_FILES,
         "readers",
     )
 
@@ -184,9 +182,7 @@ def _reading_kernel(name: str, function: str, wide: bool) -> Any:
         {_make_reading(index)}
         {function}(({index})i, by_cell);
         """,
-        "geometry",
-        "weights",
-        "tables",
+        *_TABLES_FILES,
         "readers",
     )
 

@@ -72,9 +72,7 @@ def make_tables(
     num_boxes, sections = len(rois), sum(spec.output_size)
     entry, section = _kernels.table_sizes(spec.mode, working, wide)
     index = 8 if wide else 4
-    memory = cupy.empty(
-        num_boxes * (rooms.total * entry + sections * section + index), np.int8
-    )
+    memory = cupy.empty(num_boxes * (rooms.total * entry + sections * section + index), np.int8)
     tables = pointer(memory), num_boxes, *spec.output_size, *rooms.box
     _kernels.tables_kernel(spec.mode, spec.sampling, working, wide)(
         *_box_arguments(rois, num_images, size, spec),

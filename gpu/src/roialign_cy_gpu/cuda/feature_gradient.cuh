@@ -78,7 +78,7 @@ __device__ void add_maxima(
 #pragma unroll
         for (int lane = 0; lane < LANES; ++lane) {
           const Index i = *number - j * x.count;
-          if (*number != OUTSIDE && 0 <= i && i < x.count) {
+          if (0 <= i && i < x.count) {  // not where it is outside the map
             const W x_weight =
                 WHOLE_CELLS ? W(x.first + i == cell.col) : weight_of(cell.col, x_points[i]);
             if (x_weight != 0) line[lane] += x_weight * W(*element);
