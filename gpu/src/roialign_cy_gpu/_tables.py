@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cupy
@@ -40,6 +41,7 @@ class Rooms:
         return sum(self.box)
 
 
+@lru_cache(maxsize=256)
 def rooms_for(spec: CallSpec, size: tuple[int, int]) -> Rooms:
     """Find the room that one box needs on a map of that size."""
     if spec.sampling == "cells":
@@ -101,23 +103,19 @@ def make_boxes(rois: Any, num_images: int, size: tuple[int, int], spec: CallSpec
 def _box_arguments(
     rois: Any, num_images: int, size: tuple[int, int], spec: CallSpec
 ) -> tuple[Any, ...]:
-    own = rois.dtype.type  # what decides the adaptive count is rounded to the boxes' own dtype
-    min_size = -np.inf if spec.min_size is None else spec.min_size
     row_stride, col_stride = (stride // rois.itemsize for stride in rois.strides)
+    return pointer(rois), row_stride, col_stride, num_images, *_constants(spec, size, rois.dtype)
+
+
+@lru_cache(maxsize=256)
+def _constants(spec: CallSpec, size: tuple[int, int], dtype: Any) -> tuple[float, ...]:
+    """What kernels are told of the convention, and of both axes."""
+    own = dtype.type  # what decides the adaptive count is rounded to the boxes' own dtype
+    min_size = -np.inf if spec.min_size is None else spec.min_size
     (scale,) = spec.spatial_scales
+    constants = [scale, spec.pixel_offset, min_size]
     with np.errstate(over="ignore"):  # then the boxes' extents overflow, which is detected
-        rounded = [float(own(value)) for value in (scale, spec.pixel_offset, min_size)]
-        axes: list[float] = []
+        constants += [float(own(value)) for value in constants]
         for cells, sections, ratio in zip(size, spec.output_size, spec.sampling_ratio, strict=True):
-            axes += [cells, sections, float(own(sections)), ratio]
-    return (
-        pointer(rois),
-        row_stride,
-        col_stride,
-        num_images,
-        scale,
-        spec.pixel_offset,
-        min_size,
-        *rounded,
-        *axes,
-    )
+            constants += [cells, sections, float(own(sections)), ratio]
+    return tuple(constants)
