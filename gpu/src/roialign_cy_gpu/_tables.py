@@ -15,7 +15,7 @@ from ._device_arrays import pointer
 if TYPE_CHECKING:
     from roialign_cy.backends.kit import CallSpec
 
-BOX_FIELDS = 13
+BOX_FIELDS = 9
 """Numbers in a ``Box`` of ``cuda/box.cuh``."""
 
 

@@ -96,11 +96,6 @@ __device__ bool make_axis(
     axis.section =
         counting<R>(counting<R>(fmax(length, 1.0), plan.sections) / plan.sections, plan.sections);
   }
-  const double end = axis.start + (plan.sections - 1) * axis.section;
-  const double first = position<SAMPLING>(axis.start, axis.section, axis.samples, 0);
-  const double last = position<SAMPLING>(end, axis.section, axis.samples, axis.samples - 1);
-  axis.lowest = fmin(first, last);
-  axis.highest = fmax(first, last);
   // A NaN or an infinity anywhere shows in one of these, the least extent notwithstanding.
   return isfinite(far) && isfinite(own) && isfinite(axis.start) &&
          (plan.ratio != 0 || axis.samples <= MOST_SAMPLES);

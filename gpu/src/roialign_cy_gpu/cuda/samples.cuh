@@ -9,16 +9,6 @@ enum Sampling {
   INTEGRAL   // the whole section
 };
 
-// The type that values of type T are weighted and summed in.
-template <typename T>
-struct Working {
-  typedef float type;
-};
-template <>
-struct Working<double> {
-  typedef double type;
-};
-
 // Fractions of a cell below this count as zero: the smallest normal float.
 [[maybe_unused]] constexpr double SMALLEST_FRACTION = 0x1p-126;
 

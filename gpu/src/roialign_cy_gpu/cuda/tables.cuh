@@ -265,7 +265,7 @@ __device__ void make_tables(
     // Number by number: were one of the two referred to, both would have to lie in memory.
     const Axis axis = {
         is_row ? box.y.start : box.x.start, is_row ? box.y.section : box.x.section,
-        is_row ? box.y.samples : box.x.samples, 0, 0, 0};
+        is_row ? box.y.samples : box.x.samples, 0};
     section = list_section<MODE, SAMPLING, R>(
         axis, is_row ? p : p - tables.rows, is_row ? tables.rows : tables.cols,
         (Index)(is_row ? rows.size : cols.size), is_row ? fixed_row_room : fixed_col_room,
