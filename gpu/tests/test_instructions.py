@@ -11,7 +11,7 @@ import cupy
 import numpy as np
 import pytest
 import roialign_cy as ra
-from benchmarks.workloads import WORKLOADS
+from roialign_cy.bench.workloads import WORKLOADS
 
 import plain_kernel
 from host.plugin import MACHINE
