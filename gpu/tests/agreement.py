@@ -106,6 +106,17 @@ def assert_backward_agrees(call: Call, *wrt: str) -> None:
         assert_close(result, value, 4 * tolerance, np.abs(value).max())
 
 
+def assert_same_bits(call: Call) -> None:
+    """The pooled values and, if there is one, the gradient of the features are the CPU's."""
+    features, rois, grad = call.arrays()
+    on_device = cupy.asarray(features), cupy.asarray(rois)
+    np.testing.assert_array_equal(call.pool(*on_device).get(), call.pool(features, rois))
+    if call.mode == "max_weighted":
+        return
+    by_map = call.gradients(cupy.asarray(grad), on_device[1], on_device[0], "features")
+    np.testing.assert_array_equal(by_map.get(), call.gradients(grad, rois, features, "features"))
+
+
 def assert_close(result: Any, expected: Any, tolerance: float, scale: float) -> None:
     np.testing.assert_allclose(
         result.get().astype(np.float64),

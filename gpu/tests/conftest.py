@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 NEED_THE_HOST_LAYER = {
-    f"test_{name}.py" for name in ("compare_harness", "host", "instructions", "launches", "mutants")
+    f"test_{name}.py"
+    for name in ("compare_harness", "host", "instructions", "launches", "mutants", "streams")
 }
 
 

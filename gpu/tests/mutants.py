@@ -9,7 +9,13 @@ import cupy
 import numpy as np
 from roialign_cy import Convention
 
-from agreement import Call, assert_backward_agrees, assert_forward_agrees
+from agreement import (
+    Call,
+    assert_backward_agrees,
+    assert_forward_agrees,
+    assert_same_bits,
+    random_rois,
+)
 from large import large_array
 
 CELLS = Convention(pixel_offset=0.0)  # coordinates are cell indices
@@ -27,6 +33,18 @@ def interior_maximum() -> None:
     assert_forward_agrees(Call("max", "document", 2))
 
 
+def other_ratios() -> None:
+    assert_forward_agrees(Call("avg", "torchvision", (1, 4)))
+
+
+def mean_of_many() -> None:
+    assert_forward_agrees(Call("avg", "detectron2", 33))
+
+
+def maximum_of_very_many() -> None:
+    assert_forward_agrees(Call("max", "document", 33))
+
+
 def weighted_maximum() -> None:
     assert_forward_agrees(Call("max_weighted", "onnx", 2))
 
@@ -41,6 +59,41 @@ def adaptive_maximum() -> None:
 
 def maximum_of_many() -> None:
     assert_forward_agrees(Call("max", "document", 9))
+
+
+def means_of_ones() -> None:
+    """In a type that rounds: every weight counts to its last bit."""
+    for convention, ratio in (("detectron2", 7), ("document", 5), ("prroi", None)):
+        assert_same_bits(Call("avg", convention, ratio, dtype=np.float32))
+        assert_same_bits(Call("avg", convention, ratio, dtype=np.float64))
+
+
+def maximum_to_the_bit() -> None:
+    for ratio in (2, 3, 0):
+        assert_same_bits(Call("max", "detectron2", ratio))
+
+
+def roi_pooling() -> None:
+    for dtype in (np.float64, np.float32, np.float16):
+        assert_same_bits(Call("max", "roi_pool", None, rois_dtype=dtype, scale=0.3))
+
+
+def prroi_pooling() -> None:
+    assert_same_bits(Call("avg", "prroi", None, dtype=np.float64))
+    assert_backward_agrees(Call("avg", "prroi", None, dtype=np.float64), "rois")
+
+
+def many_boxes() -> None:
+    """More than a word of them, on more than a tile of the map and on every image."""
+    for mode in ("avg", "max"):
+        call = Call(mode, ratio=2, size=(19, 70), channels=2)
+        features, _, _ = call.arrays()
+        rng = np.random.default_rng(1)
+        rois = np.concatenate([random_rois(rng, call.size, call.scale) for _ in range(5)])
+        grad = rng.standard_normal((len(rois), 2, *call.output_size)).astype(np.float32)
+        expected = call.gradients(grad, rois, features, "features")
+        by_map = call.gradients(*map(cupy.asarray, (grad, rois, features)), "features")
+        np.testing.assert_array_equal(by_map.get(), expected)
 
 
 def pool(features: Any, rois: Any, call: Call) -> None:
@@ -158,13 +211,13 @@ def gradient_of_maximum() -> None:
     assert_backward_agrees(Call("max", "document", None, dtype=np.float64), "features")
 
 
-def gradient_on_whole_cells() -> None:
-    """A cell without weight gets nothing, not even a NaN."""
-    call = Call("avg", CELLS, 1, output_size=(1, 1), scale=1.0, channels=1, dtype=np.float64)
+def gradient_between_samples() -> None:
+    """Cells that lie among those of a section and that none of its samples reads."""
+    call = Call("avg", CELLS, 2, output_size=(1, 1), scale=1.0, channels=1, dtype=np.float64)
     grad = np.full((1, 1, 1, 1), np.inf)
-    rois = np.array([[0.0, 1, 1, 1, 1]])
+    rois = np.array([[0.0, 0, 1, 10, 11]])
     gradients = (
-        call.gradients(grad, rois, np.zeros((1, 1, 3, 3)), "features", backend=backend)
+        call.gradients(grad, rois, np.zeros((1, 1, 12, 12)), "features", backend=backend)
         for backend in ("gpu", "reference")
     )
     np.testing.assert_array_equal(*gradients)
@@ -188,6 +241,11 @@ def gradient_by_boxes() -> None:
     for convention in ("torchvision", "document"):
         assert_backward_agrees(Call("avg", convention, 2, dtype=np.float64), "rois")
     assert_backward_agrees(Call("max", "document", 2, dtype=np.float64), "rois")
+
+
+def gradient_by_many_channels() -> None:
+    """So many parts that their sum has two levels."""
+    assert_backward_agrees(Call(channels=100, dtype=np.float64), "rois")
 
 
 def gradient_by_bad_boxes() -> None:
@@ -233,10 +291,8 @@ MUTANTS = [
     Mutant("samples", "(samples + 1.0);", "samples;", interior_maximum),
     Mutant("samples", "axis.start + section * axis.section", "axis.start", mean),
     # Border and clamp
-    Mutant("samples", "position >= -1.0", "position > -1.0", border),
-    Mutant("samples", "position >= -1.0", "position >= 0.0", border),
-    Mutant("samples", "position <= size", "position < size", border),
-    Mutant("samples", "position <= size", "position <= size - 1", border),
+    Mutant("samples", "position >= -1.0", "position >= -1.5", border),
+    Mutant("samples", "position <= size", "position <= size + 1", border),
     Mutant("samples", "position >= -1.0 && position", "position", border),
     Mutant("samples", "fmax(position, 0.0)", "position", border),
     Mutant("samples", "(double)(size - 1))", "(double)size)", border),
@@ -252,46 +308,101 @@ MUTANTS = [
     Mutant(
         "samples", "const long long samples = (long long)", "const int samples = (int)", huge_box
     ),
-    Mutant("samples", "fmin(samples_left, end - i) - 1", "samples_left", maximum_of_many),
-    Mutant("samples", "floor(at) + 1 - at : at - floor(at)", "1.0 : 1.0", maximum_of_many),
-    # Weights
-    Mutant("samples", "taps.high += stride", "taps.high += 1", mean),
-    Mutant("samples", "(W)((1.0 - spot.fraction) * share)", "(W)(spot.fraction * share)", mean),
-    Mutant("samples", "spot.fraction = 0.5", "spot.fraction = 0", one_cell),
-    Mutant("samples", "if (spot.fraction > 0) {", "if (true) {", one_cell),
-    Mutant("samples", "MODE != MAX_WEIGHTED", "true", weighted_maximum),
     Mutant(
         "samples", "weight_above += upcoming.fraction", "weight += upcoming.fraction", adaptive_mean
     ),
     Mutant("samples", "    weight = weight_above;", "    weight = 0;", adaptive_mean),
     Mutant("samples", "step = ascends ? 1 : -1", "step = 1", border_within_a_section),
-    Mutant("forward", "y_weight == 0 || x_weight == 0", "y_weight == 0", one_cell),
-    Mutant("forward", "1.0 / COL_SAMPLES", "1.0", mean),
-    Mutant("forward", "(W)(x_sum / box.x.samples)", "(W)(x_sum / box.y.samples)", adaptive_mean),
-    # Reduction
-    Mutant("forward", "larger(results[lane], W(0))", "results[lane]", interior_maximum),
-    Mutant("forward", "if (!all_inside)", "if (true)", interior_maximum),
-    Mutant("forward", "value > best ||", "value < best ||", interior_maximum),
-    Mutant("forward", " || value != value", "", nan),
-    Mutant("forward", "xs.end - xs.begin == (long long)box.x.samples", "true", adaptive_maximum),
+    # Weights
+    Mutant("weights", "if (most > share) most = next_below(most, W());", "", means_of_ones),
+    Mutant("weights", "!= target) rounded = step_to", "!= 0) rounded = step_to", means_of_ones),
+    Mutant("weights", "rounded = step_to<W>(target, total, rounded)", "", means_of_ones),
+    Mutant("weights", "total = in_type<W>(total + rounded);", "total += rounded;", means_of_ones),
+    Mutant("weights", "if (sizeof(W) == 8) {", "if (false) {", means_of_ones),
+    Mutant("weights", "weight > step ? 0.4375 : -0.4375", "0", means_of_ones),
+    # Tables
+    Mutant("tables", "writer.add(cell, sum / axis.samples)", "writer.add(cell, sum)", mean),
+    Mutant("tables", "taps[count++] = {cell, rounder.last(weight)}", "", mean),
+    Mutant("tables", "place : cell + 3 * (-1 - place)", "place : cell", adaptive_mean),
+    Mutant(
+        "tables",
+        "place : 2 * (section.first + 3 * (-1 - place))",
+        "place : section.first + 3 * (-1 - place)",
+        maximum_of_very_many,
+    ),
+    Mutant("tables", "? p : count - 1 - p;", "? p : p;", mean_of_many),
+    Mutant("tables", "p * fixed_room : -1 - rank", "0 : -1 - rank", mean),
+    Mutant("tables", "is_row ? p : p - tables.rows", "p", mean),
+    Mutant("tables", "is_row ? fixed_row_room : fixed_col_room", "fixed_row_room", other_ratios),
+    Mutant("tables", "is_row ? rows.size : cols.size", "rows.size", mean),
+    Mutant("tables", "W(0.5), W(0.5)", "W(0), W(0)", one_cell),
+    Mutant("tables", "    ++point.high;", "", interior_maximum),
+    Mutant("tables", "if (MODE == MAX_WEIGHTED) {", "if (false) {", weighted_maximum),
+    Mutant("tables", "(inside.begin > 0 ? OUTSIDE_BEFORE : 0)", "0", interior_maximum),
+    Mutant("tables", "inside.end < (long long)axis.samples", "false", interior_maximum),
+    # RoI Pooling and PrRoI Pooling
+    Mutant("geometry", "whole - 1 : whole + 1", "whole : whole + 1", roi_pooling),
+    Mutant("geometry", "scaled - whole) < 0.5", "scaled - whole) <= 0.5", roi_pooling),
+    Mutant("geometry", "const double scaled = rounded<R>", "const double scaled = ", roi_pooling),
+    Mutant("geometry", "fmax(length, 1.0)", "length", roi_pooling),
+    Mutant("tables", "const double low = counting<R>", "const double low = ", roi_pooling),
+    Mutant("tables", "ceil(high) + axis.start", "floor(high) + axis.start", roi_pooling),
+    Mutant("tables", "if (cell <= low) weight = 1.0 - weight;", "", prroi_pooling),
+    Mutant("tables", "weight /= high - low;", "", prroi_pooling),
+    Mutant("tables", "if (axis.section <= 0) return {0, 0};", "", prroi_pooling),
+    Mutant("tables", "if (stretch.low < 0 ||", "if (", prroi_pooling),
+    Mutant("box_gradient", "cell <= stretch.low ? -0.5 : 0.5", "0.5", prroi_pooling),
+    Mutant("box_gradient", "(weight - hat(stretch.low - cell))", "weight", prroi_pooling),
+    # Sums and maxima
+    Mutant("pool", "fill_lanes(results, -W(0));", "fill_lanes(results, W(1));", mean),
+    Mutant("pool", "IS_FIRST ? value :", "false ? value :", mean),
+    Mutant("pool", "x.weight * sums[lane]", "sums[lane]", mean),
+    Mutant("pool", "y_weight == 0 || x_weight == 0", "y_weight == 0", one_cell),
+    Mutant("pool", "y.outside || x.outside", "false", interior_maximum),
+    Mutant("pool", "y.outside || x.outside", "true", interior_maximum),
+    Mutant("pool", "value > best ||", "value < best ||", interior_maximum),
+    Mutant("pool", " || value != value", "", nan),
+    Mutant("pool", "y.count == BAD_SECTION", "false", bad_boxes),
     # Threads, channels, strides
     Mutant("threads", "thread % groups", "0", mean),
     Mutant("threads", "place.row * layout.row", "place.row", strides),
     Mutant("threads", "lane + 2 < LANES || has_last ? ", "true ? ", mean_channels_last),
     Mutant(
-        "forward",
-        "(ptrdiff_t)box.image * features_layout.outer",
-        "(int)box.image * (int)features_layout.outer",
+        "pool",
+        "(ptrdiff_t)tables.images[place.outer] * layout.outer",
+        "(int)tables.images[place.outer] * (int)layout.outer",
         beyond_32_bits,
     ),
     Mutant("threads", "ptrdiff_t outer, channel;", "ptrdiff_t outer; int channel;", beyond_32_bits),
-    # The gradient of the features
-    Mutant("feature_gradient", "box.image != cell.outer ||", "", gradient_of_mean),
-    Mutant("feature_gradient", "axis.lowest <= cell + 1", "axis.lowest < cell", gradient_of_mean),
+    # Who reads a cell
+    Mutant("readers", "box.image == image &&", "", many_boxes),
+    Mutant("readers", "box.top < top + TILE_ROWS", "box.top < top", many_boxes),
+    Mutant("readers", "box.right > left", "box.right > left + TILE_COLS", many_boxes),
+    Mutant("readers", "image < own.image ||", "image > own.image ||", many_boxes),
+    Mutant("readers", "top < own.top || (top == own.top && k < thread)", "k < thread", many_boxes),
+    Mutant("readers", "extents[k].image < image;", "extents[k].image <= image;", many_boxes),
+    Mutant("readers", "found.end = p + 1;", "found.end = found.begin + 1;", gradient_of_mean),
     Mutant(
-        "feature_gradient", "cell == spot.low + 1 ? spot.fraction : 0.0", "0.0", gradient_of_mean
+        "readers",
+        "begin = is_any ? min(begin, section.first)",
+        "begin = is_any ? begin",
+        many_boxes,
     ),
-    Mutant("feature_gradient", "x_share * (y_share", "(y_share", gradient_of_mean),
+    # The gradient of the features
+    Mutant("feature_gradient", "mask &= mask - 1", "mask = 0", many_boxes),
+    Mutant("feature_gradient", "++word", "word = end", many_boxes),
+    Mutant(
+        "feature_gradient", "taps[at].cell > cell) --at;", "false) --at;", gradient_between_samples
+    ),
+    Mutant(
+        "feature_gradient",
+        "x_weight * W(*element);\n        element",
+        "W(*element);\n        element",
+        gradient_of_mean,
+    ),
+    Mutant(
+        "feature_gradient", "if (y_weight == 0) continue;\n    W", "W", gradient_between_samples
+    ),
     # Scattered over others' cells: a race
     Mutant(
         "feature_gradient",
@@ -299,21 +410,19 @@ MUTANTS = [
         "store_lanes(sums, out + cell.group",
         gradient_of_mean,
     ),
-    Mutant("feature_gradient", "if (y_share == 0) continue;", "", gradient_on_whole_cells),
-    Mutant("feature_gradient", "cell - 1.5 - begin", "cell - begin", gradient_of_mean_of_many),
     Mutant(
         "feature_gradient",
-        "floor(fmax(a, b)) + 1",
-        "floor(fmax(a, b)) - 1",
-        gradient_of_mean_of_many,
+        "x_weight != 0) line[lane] += x_weight *",
+        "x_weight != 0) line[lane] +=",
+        gradient_of_maximum,
     ),
-    Mutant("feature_gradient", "W(x) * (W(y)", "(W(y)", gradient_of_maximum),
+    Mutant("feature_gradient", "*number - j * x.count", "*number", maximum_to_the_bit),
+    Mutant("feature_gradient", "W(x.first + i == cell.col)", "W(1)", roi_pooling),
     Mutant("argmax", "candidate > value[lane]", "candidate >= value[lane]", ties),
     Mutant("argmax", "(candidate != candidate && value[lane] == value[lane])", "false", ties),
-    Mutant("argmax", "if (y_sides.before) best.consider_outside();", "", ties),
-    Mutant("argmax", "if (x_sides.before) best.consider_outside();", "", ties),
-    Mutant("argmax", "if (y_sides.after)", "if (false)", ties),
-    Mutant("argmax", "if (x_sides.after)", "if (false)", ties),
+    Mutant("argmax", "(ys.outside | xs.outside) & OUTSIDE_BEFORE", "false", ties),
+    Mutant("argmax", "if (ys.outside & OUTSIDE_AFTER)", "if (false)", ties),
+    Mutant("argmax", "if (xs.outside & OUTSIDE_AFTER)", "if (false)", ties),
     # The gradient of the boxes
     Mutant("box_gradient", "scale - fraction * axis.growth", "scale", gradient_by_boxes),
     Mutant("geometry", "    axis.growth = 0;", "", gradient_by_boxes),
@@ -322,6 +431,8 @@ MUTANTS = [
     Mutant("box_gradient", "&& position < size - 1", "", gradient_by_boxes),
     Mutant("box_gradient", "(section + within) / sections", "within", gradient_by_boxes),
     Mutant("box_gradient", "box.y.samples * box.x.samples", "box.y.samples", gradient_by_boxes),
+    Mutant("box_gradient", "number % x.count].sample", "number % x.count].low", gradient_by_boxes),
+    Mutant("box_gradient", "i += threads", "i += threads + 1", gradient_by_many_channels),
     Mutant("box_gradient", "== BAD_BOX", "== EMPTY_BOX", gradient_by_bad_boxes),
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import product
 from typing import Any, NamedTuple
 
 import cupy
@@ -43,31 +42,72 @@ class Figures(NamedTuple):
 
 def variants() -> Iterator[Variant]:
     """Every kind of kernel for every dtype; what changes little, for float32 only."""
-    _kernels._kernel.cache_clear()  # these are for `source` alone
+    _clear_kernels()  # these are for `source` alone
     for dtype in DTYPES:
-        yield Variant("boxes", _kernels.boxes_kernel(False), dtype)
+        yield Variant("boxes", _kernels.boxes_kernel("centered"), dtype)
         yield Variant("box sums", _kernels.box_sums_kernel(False), dtype)
-        yield from _variants(dtype, interior=False, last=False, wide=False)
-    yield Variant("boxes", _kernels.boxes_kernel(True), np.float32)
+        yield from _variants(dtype, sampling="centered", last=False, wide=False)
+        yield from _variants_of_operators(dtype, last=False, wide=False)
+    yield from _variants_of_readers(False)
+    yield Variant("boxes", _kernels.boxes_kernel("interior"), np.float32)
+    yield Variant("boxes", _kernels.boxes_kernel("integral"), np.float32)
     yield Variant("box sums", _kernels.box_sums_kernel(True), np.float32)
-    yield from _variants(np.float32, interior=True, last=True, wide=True)
-    _kernels._kernel.cache_clear()
+    yield from _variants(np.float32, sampling="interior", last=True, wide=True)
+    yield from _variants_of_operators(np.float32, last=True, wide=True)
+    yield from _variants_of_readers(True)
+    _clear_kernels()
 
 
-def _variants(dtype: Any, *, interior: bool, last: bool, wide: bool) -> Iterator[Variant]:
-    working = "float64" if dtype is np.float64 else "float32"
-    index = "index64" if wide else "index32"
-    for mode, samples in product(("avg", "max", "max_weighted"), ((2, 2), (4, 4), (0, 0))):
-        kernel = _kernels.pool_kernel(mode, interior, samples, last, LANES, wide)
-        counted = "counted" if samples == (0, 0) else "fixed"
-        yield Variant(f"pool {mode} {counted} {working} {index}", kernel, dtype)
+def _clear_kernels() -> None:
+    for getter in vars(_kernels).values():
+        if hasattr(getter, "cache_clear"):
+            getter.cache_clear()
+
+
+def _variants(dtype: Any, *, sampling: str, last: bool, wide: bool) -> Iterator[Variant]:
+    working, kind = _working(dtype, wide)
+    for mode in ("avg", "max", "max_weighted"):
+        tables = _kernels.tables_kernel(mode, sampling, working, wide)
+        yield Variant(f"tables {kind}", tables, dtype)
+        pool = _kernels.pool_kernel(mode, False, last, LANES, working, wide)
+        yield Variant(f"pool {mode} {kind}", pool, dtype)
     for mode in ("avg", "max"):
-        gather = _kernels.gather_kernel(mode, interior, last, LANES, wide)
-        yield Variant(f"feature gradient {mode} {working} {index}", gather, dtype)
-        parts = _kernels.box_parts_kernel(mode, interior, last, wide)
-        yield Variant(f"box gradient {mode} {working} {index}", parts, dtype)
-    argmax = _kernels.argmax_kernel(interior, last, LANES, wide)
-    yield Variant(f"argmax {working} {index}", argmax, dtype)
+        gather = _kernels.gather_kernel(mode, False, last, LANES, working, wide)
+        yield Variant(f"feature gradient {mode} {kind}", gather, dtype)
+        parts = _kernels.box_parts_kernel(mode, sampling, last, working, wide)
+        yield Variant(f"box gradient {mode} {kind}", parts, dtype)
+    argmax = _kernels.argmax_kernel(False, last, LANES, working, wide)
+    yield Variant(f"argmax {kind}", argmax, dtype)
+
+
+def _variants_of_operators(dtype: Any, *, last: bool, wide: bool) -> Iterator[Variant]:
+    """RoI Pooling and PrRoI Pooling, where they have kernels of their own."""
+    working, kind = _working(dtype, wide)
+    for mode, sampling in (("max", "cells"), ("avg", "integral")):
+        tables = _kernels.tables_kernel(mode, sampling, working, wide)
+        yield Variant(f"tables {kind}", tables, dtype)
+    pool = _kernels.pool_kernel("max", True, last, LANES, working, wide)
+    yield Variant(f"pool max {kind}", pool, dtype)
+    argmax = _kernels.argmax_kernel(True, last, LANES, working, wide)
+    yield Variant(f"argmax {kind}", argmax, dtype)
+    gather = _kernels.gather_kernel("max", True, last, LANES, working, wide)
+    yield Variant(f"feature gradient max {kind}", gather, dtype)
+    parts = _kernels.box_parts_kernel("avg", "integral", last, working, wide)
+    yield Variant(f"box gradient avg {kind}", parts, dtype)
+
+
+def _variants_of_readers(wide: bool) -> Iterator[Variant]:
+    """Kernels that know no values, nor boxes of any dtype."""
+    for mode, working in (("avg", "float"), ("max", "double")):
+        yield Variant("readers", _kernels.readers_kernel(mode, working, wide), np.float32)
+    yield Variant("readers", _kernels.order_kernel(wide), np.float32)
+    yield Variant("readers", _kernels.marks_kernel(wide), np.float32)
+
+
+def _working(dtype: Any, wide: bool) -> tuple[str, str]:
+    working = _kernels.working_type(dtype)
+    bits = "float64" if working == "double" else "float32"
+    return working, f"{bits} {_kernels.index_name(wide)}"
 
 
 class _SourceSeen(Exception):

@@ -13,6 +13,7 @@ from agreement import (
     assert_backward_agrees,
     assert_close,
     assert_forward_agrees,
+    assert_same_bits,
     random_rois,
 )
 from roialign_cy_gpu import _device_arrays
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.gpu
 CONVENTIONS = [
     name for name, it in ra.CONVENTIONS.items() if it.sampling in ("centered", "interior")
 ]
+OPERATORS = ("roi_pool", "prroi")
 DTYPES = (np.float32, np.float16, np.float64)
 # Compiling takes longer than running, so types and layouts take turns instead of being crossed.
 TURNS = tuple(product(("NCHW", "NHWC"), DTYPES))
@@ -51,6 +53,17 @@ def test_forward_on_a_large_map_is_the_cpus(convention, dtype):
     expected = ra.roi_align(features, rois, 7, **options)
     output = ra.roi_align(cupy.asarray(features), cupy.asarray(rois), 7, **options)
     assert_close(output, expected, TOLERANCE[dtype], np.ptp(features))
+
+
+@pytest.mark.parametrize(("convention", "layout", "dtype", "rois_dtype"), in_turns(OPERATORS * 3))
+def test_other_operators(convention, layout, dtype, rois_dtype):
+    mode = ra.CONVENTIONS[convention].mode
+    assert_same_bits(Call(mode, convention, None, layout, dtype, rois_dtype, scale=0.3))
+
+
+def test_box_gradient_of_integrals():
+    assert_backward_agrees(Call("avg", "prroi", None, "NHWC", np.float64), "rois")
+    assert_backward_agrees(Call("avg", "prroi", None, scale=0.3), "features", "rois")
 
 
 @pytest.mark.parametrize("ratio", [1, (3, 1), (1, 4), 5, (0, 2), 33])

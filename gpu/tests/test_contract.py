@@ -298,6 +298,63 @@ def test_out_of_another_kind_or_on_top_of_an_input():
         pool(features, rois, out=inside)
 
 
+def at_odd_addresses(array):
+    memory = cupy.zeros(array.nbytes + array.itemsize, np.uint8)
+    moved = memory[1 : 1 + array.nbytes].view(array.dtype).reshape(array.shape)
+    return moved
+
+
+def of_odd_strides(array):
+    step = array.itemsize + 1
+    memory = cupy.zeros(array.size * step + array.itemsize, np.uint8)
+    strides = tuple(stride // array.itemsize * step for stride in array.strides)
+    return cupy.ndarray(array.shape, array.dtype, memory.data, strides=strides)
+
+
+@pytest.mark.parametrize("kind", [at_odd_addresses, of_odd_strides])
+@pytest.mark.parametrize(
+    ("wrt", "name"),
+    [
+        *((None, name) for name in ("features", "rois", "out")),
+        *(("features", name) for name in ("grad_output", "features", "rois", "out")),
+        *(("rois", name) for name in ("grad_output", "features", "rois", "out")),
+    ],
+)
+def test_misaligned_arrays_are_refused(wrt, name, kind):
+    features, rois, grad = map(cupy.asarray, arrays())
+    arguments = {"features": features, "rois": rois}
+    if wrt is None:
+        arguments |= {"output_size": CALL.output_size, "out": cupy.zeros_like(grad)}
+        function = ra.roi_align
+    else:
+        out = features if wrt == "features" else rois[:, 1:]
+        arguments |= {"grad_output": grad, "out": cupy.zeros(out.shape, out.dtype)}
+        arguments |= {"input_shape": features.shape, "wrt": wrt}
+        function = ra.roi_align_backward
+    arguments[name] = kind(arguments[name])
+    text = rf"^{name} must have its address and strides in multiples of its items of"
+    with pytest.raises(ValueError, match=text):
+        function(**arguments, **CALL.options)
+    # What is refused was not written to.
+    written = arguments["out"]
+    memory = cupy.ndarray((written.nbytes,), np.uint8, written.data)
+    assert not memory.get().any()
+
+
+def test_misaligned_boxes_in_a_list_are_refused():
+    features, rois, _ = map(cupy.asarray, arrays())
+    boxes = [rois[:, 1:].copy(), at_odd_addresses(rois[:3, 1:].copy())]
+    with pytest.raises(ValueError, match=r"^rois\[1\] must have its address"):
+        pool(features, boxes)
+
+
+def test_strides_of_axes_of_one_do_not_count():
+    features = cupy.ones((1, 1, 4, 4), np.float32)
+    odd = cupy.ndarray(features.shape, features.dtype, features.data, strides=(7, 3, 16, 4))
+    box = cupy.asarray([[0, 1.0, 1, 3, 3]])
+    assert (pool(odd, box).get() == 1).all()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [

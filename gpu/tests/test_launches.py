@@ -26,12 +26,12 @@ def test_forward_is_two_launches(arrays):
     features, rois, _ = arrays
     kernels = watched(lambda: Call().pool(features, rois))
     assert kernels == [
-        "roi_align_boxes_centered",
-        "roi_align_avg_centered_2x2_nchw_lanes5_index32",
+        "roi_align_tables_avg_centered_float_index32",
+        "roi_align_avg_nchw_lanes5_index32",
     ]
 
 
-@pytest.mark.parametrize(("mode", "launches"), [("avg", 5), ("max", 7)])
+@pytest.mark.parametrize(("mode", "launches"), [("avg", 8), ("max", 11)])
 def test_gradients_do_not_wait_either(mode, launches, arrays):
     features, rois, grad = arrays
     kernels = watched(lambda: Call(mode).gradients(grad, rois, features))
@@ -80,3 +80,10 @@ def test_wide_kernel_is_for_wide_planes_only():
         apart = large_array(features, axis)
         Call().pool(apart, rois)
         assert MACHINE.launches[-1].kernel.endswith(index)
+
+
+def test_wide_kernel_is_for_long_rows_of_one_element(arrays):
+    _, rois, _ = arrays
+    row = cupy.broadcast_to(cupy.ones((1, 1, 1, 1), np.float32), (2, 1, 1, 2**31 + 8))
+    Call().pool(row, rois)
+    assert MACHINE.launches[-1].kernel.endswith("index64")

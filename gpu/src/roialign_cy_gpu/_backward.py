@@ -9,17 +9,17 @@ import numpy as np
 from roialign_cy.backends import kit
 
 from . import _kernels
-from ._device_arrays import (
-    DeviceArray,
-    device_array,
-    lanes_and_groups,
-    needs_wide_index,
-    pointer,
-)
-from ._forward import make_boxes
+from ._device_arrays import device_array, lanes_and_groups, needs_wide_index, pointer
+from ._tables import make_boxes, make_tables, rooms_for
 
 if TYPE_CHECKING:
     from roialign_cy.backends.kit import CallSpec
+
+TILE_ROWS, TILE_COLS, WORD = 8, 32, 32
+"""As in ``cuda/readers.cuh``."""
+
+SUMS = 64
+"""Threads that each add up a part of what one side of a box is the sum of."""
 
 
 class Call:
@@ -38,17 +38,18 @@ class Call:
     ) -> None:
         self.spec = spec
         (self.shape,) = shapes
-        self.num_images, self.channels, self.height, self.width = self.shape
+        self.num_images, self.channels, *_ = self.shape
+        self.size = self.shape[2:]
         self.grad_output, self.rois = grad_output, rois
-        self.interior = spec.sampling == "interior"
-        self.has_sections = grad_output.size > 0 and self.height > 0 and self.width > 0
-        self.boxes = make_boxes(rois, self.num_images, (self.height, self.width), spec)
+        self.whole_cells = spec.sampling == "cells"
+        self.has_sections = grad_output.size > 0 and min(self.size) > 0
         if not self.has_sections:
             return
         self.grad = device_array(grad_output)
         self.source = None if features is None else device_array(features[0])
         self.lanes, self.groups = lanes_and_groups(self.channels)
-        self.argmax = self._find_argmax() if spec.mode == "max" else None
+        self.working = _kernels.working_type(grad_output.dtype)
+        self.rooms = rooms_for(spec, self.size)
 
     def feature_gradient(self, out: Any | None) -> Any:
         """The gradient with respect to the features."""
@@ -58,26 +59,28 @@ class Call:
             out.fill(0)
             return out
         target = device_array(out)
-        threads = (self.num_images, self.groups, self.height, self.width)
-        argmax = self._argmax_arguments()
-        wide = needs_wide_index((len(self.rois),), self.grad, target) or needs_wide_index(threads)
-        kernel = _kernels.gather_kernel(
-            self.spec.mode, self.interior, target.channels_last, self.lanes, wide
-        )
-        kernel(
+        threads = self.num_images * self.groups * self.size[0] * self.size[1]
+        marks = self._count_marks()
+        wide = self._needs_wide_index((threads, marks), target)
+        tables = self._make_tables(wide)
+        reading = self._find_readers(tables, marks, wide)
+        argmax = self._find_argmax(tables, wide)
+        mode, working = self.spec.mode, self.working
+        _kernels.gather_kernel(
+            mode, self.whole_cells, target.channels_last, self.lanes, working, wide
+        )(
             self.grad.pointer,
             *self.grad.strides,
             self.channels,
-            self.height,
-            self.width,
-            pointer(self.boxes),
-            len(self.rois),
-            *self.spec.output_size,
+            *tables,
+            self.num_images,
+            *self.size,
+            reading,
             self.groups,
             *argmax,
             *target.strides,
             target.pointer,
-            size=self.num_images * self.groups * self.height * self.width,
+            size=threads,
         )
         return out
 
@@ -88,88 +91,116 @@ class Call:
             out = cupy.empty((num_boxes, 4), self.rois.dtype)
         if out.size == 0:
             return out
-        count = 0
-        parts = self.boxes  # not read where there are none
+        boxes = make_boxes(self.rois, self.num_images, self.size, self.spec)
+        parts, count = boxes, 0  # no parts are read where there are none
         if self.has_sections:
             rows, cols = self.spec.output_size
             count = self.groups * rows * cols
             parts = cupy.empty((num_boxes, count, 4), np.float64)
-            self._add_parts(parts)
-        row_stride, col_stride = (stride // out.itemsize for stride in out.strides)
-        _kernels.box_sums_kernel(needs_wide_index((num_boxes, 4)) or count > 2**31 - 1)(
-            pointer(self.boxes),
-            pointer(parts),
-            count,
-            row_stride,
-            col_stride,
-            pointer(out),
-            size=4 * num_boxes,
-        )
+            self._add_parts(boxes, parts)
+        if count > SUMS:
+            sums = cupy.empty((num_boxes, SUMS, 4), np.float64)
+            self._add_up(boxes, parts, count, sums, sums.strides)
+            parts, count = sums, SUMS
+        self._add_up(boxes, parts, count, out, (out.strides[0], 0, out.strides[1]))
         return out
 
-    def _add_parts(self, parts: Any) -> None:
+    def _add_up(
+        self, boxes: Any, parts: Any, count: int, out: Any, strides: tuple[int, int, int]
+    ) -> None:
+        sums = out.size // (4 * len(boxes))
+        _kernels.box_sums_kernel(needs_wide_index((out.size, count)))(
+            pointer(boxes),
+            pointer(parts),
+            count,
+            sums,
+            *(stride // out.itemsize for stride in strides),
+            pointer(out),
+            size=out.size,
+        )
+
+    def _add_parts(self, boxes: Any, parts: Any) -> None:
         assert self.source is not None  # checked: this gradient needs the features
-        rows, cols = self.spec.output_size
-        threads = (len(self.rois), self.groups, rows, cols)
+        num_boxes, count, _ = parts.shape
+        wide = self._needs_wide_index((num_boxes * count,))
+        tables = self._make_tables(wide) if self.spec.mode == "max" else self._no_tables()
         kernel = _kernels.box_parts_kernel(
-            self.spec.mode,
-            self.interior,
-            self.source.channels_last,
-            needs_wide_index(threads, self.source, self.grad),
+            self.spec.mode, self.spec.sampling, self.source.channels_last, self.working, wide
         )
         kernel(
             self.source.pointer,
             *self.source.strides,
             self.channels,
-            self.height,
-            self.width,
-            pointer(self.boxes),
+            *self.size,
+            pointer(boxes),
             *self.spec.spatial_scales,
             self.grad.pointer,
             *self.grad.strides,
-            rows,
-            cols,
+            *tables,
             self.groups,
-            *self._argmax_arguments(),
+            *self._find_argmax(tables, wide),
             pointer(parts),
-            size=len(self.rois) * self.groups * rows * cols,
+            size=num_boxes * count,
         )
 
-    def _find_argmax(self) -> tuple[DeviceArray, DeviceArray]:
+    def _needs_wide_index(self, counts: tuple[int, ...], *arrays: Any) -> bool:
+        """Whether some kernel of a gradient needs it, since they share tables."""
+        num_boxes, (rows, cols), (height, width) = len(self.rois), self.spec.output_size, self.size
+        counts += num_boxes * self.groups * rows * cols, num_boxes * (rows + cols)
+        counts += num_boxes * (height + width + 1), self.rooms.total
+        if self.spec.mode == "max":  # points of a section, of which there may be four to a cell
+            counts += ((2 * height + 4) * (2 * width + 4),)
+        maps = (self.grad,) if self.source is None else (self.grad, self.source)
+        return needs_wide_index(counts, *maps, *arrays)
+
+    def _make_tables(self, wide: bool) -> tuple[Any, ...]:
+        return make_tables(
+            self.rois, self.num_images, self.size, self.spec, self.rooms, self.working, wide
+        )
+
+    def _no_tables(self) -> tuple[Any, ...]:
+        unused = cupy.ndarray((1,), np.int8, self.grad.pointer.data)
+        return unused, len(self.rois), *self.spec.output_size, 0, 0
+
+    def _count_marks(self) -> int:
+        tiles = -(-self.size[0] // TILE_ROWS) * -(-self.size[1] // TILE_COLS)
+        return self.num_images * tiles * -(-len(self.rois) // WORD)
+
+    def _find_readers(self, tables: tuple[Any, ...], marks: int, wide: bool) -> Any:
+        num_boxes, cells = len(self.rois), sum(self.size)
+        of_cell, of_box, index = _kernels.reading_sizes(wide)
+        memory = cupy.empty(
+            num_boxes * (cells * of_cell + of_box + index)
+            + (self.num_images + 1) * index
+            + marks * 4,
+            np.int8,
+        )
+        reading = pointer(memory)
+        maps = self.num_images, *self.size
+        _kernels.readers_kernel(self.spec.mode, self.working, wide)(
+            *tables, *maps, reading, size=num_boxes * (cells + 1)
+        )
+        _kernels.order_kernel(wide)(num_boxes, *maps, reading, size=num_boxes + self.num_images + 1)
+        _kernels.marks_kernel(wide)(num_boxes, *maps, reading, size=marks)
+        return reading
+
+    def _find_argmax(self, tables: tuple[Any, ...], wide: bool) -> tuple[Any, ...]:
+        """Find the largest points; gives them as kernels take them."""
+        dtype = np.dtype(np.int64 if wide else np.int32)
+        if self.spec.mode != "max":  # not read
+            return cupy.ndarray((1,), dtype, self.grad.pointer.data), 0, 0, 0, 0
         assert self.source is not None  # checked: the gradient of a maximum needs the features
-        rows, cols = self.spec.output_size
-        threads = (len(self.rois), self.groups, rows, cols)
-        float64 = np.dtype(np.float64)
-        row, col = (
-            device_array(kit.new_maps(self.grad_output.shape, float64, self.spec, cupy.empty))
-            for _ in range(2)
-        )
-        kernel = _kernels.argmax_kernel(
-            self.interior,
-            self.source.channels_last,
-            self.lanes,
-            needs_wide_index(threads, self.source, row),
-        )
-        kernel(
+        numbers = device_array(kit.new_maps(self.grad_output.shape, dtype, self.spec, cupy.empty))
+        _kernels.argmax_kernel(
+            self.whole_cells, self.source.channels_last, self.lanes, self.working, wide
+        )(
             self.source.pointer,
             *self.source.strides,
             self.channels,
-            self.height,
-            self.width,
-            pointer(self.boxes),
-            rows,
-            cols,
+            *tables,
             self.groups,
-            *row.strides,
-            row.pointer,
-            col.pointer,
-            size=len(self.rois) * self.groups * rows * cols,
+            *numbers.strides,
+            numbers.pointer,
+            size=len(self.rois) * self.groups * self.spec.output_size[0] * self.spec.output_size[1],
         )
-        return row, col
-
-    def _argmax_arguments(self) -> tuple[Any, ...]:
-        if self.argmax is None:  # the mean: not read
-            unused = pointer(self.boxes)
-            return unused, unused, 0, 0, 0, 0
-        row, col = self.argmax
-        return row.pointer, col.pointer, *row.strides
+        return numbers.pointer, *numbers.strides

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import cupy
@@ -26,7 +26,8 @@ class DeviceArray:
     strides : tuple of int
         In elements.
     plane_extent : int
-        Largest distance of two elements of a plane, in elements.
+        Largest distance of two elements of a plane, in elements, or number of rows or columns,
+        which is larger where a plane is one element repeated.
     """
 
     pointer: Any
@@ -40,16 +41,14 @@ class DeviceArray:
 
 
 def device_array(array: Any) -> DeviceArray:
-    """View ``array`` (copied only if its strides are no multiple of its items)."""
-    if any(stride % array.itemsize for stride in array.strides):
-        array = cupy.ascontiguousarray(array)
+    """View ``array``, of a usable address and strides."""
     strides = tuple(stride // array.itemsize for stride in array.strides)
     extent = sum(
         abs(stride) * (size - 1)
         for stride, size in zip(strides[2:], array.shape[2:], strict=True)
         if size > 1
     )
-    return DeviceArray(pointer(array), strides, extent)
+    return DeviceArray(pointer(array), strides, max(extent, *array.shape[2:]))
 
 
 def pointer(array: Any) -> Any:
@@ -63,6 +62,6 @@ def lanes_and_groups(channels: int) -> tuple[int, int]:
     return -(-channels // groups), groups
 
 
-def needs_wide_index(threads: tuple[int, ...], *arrays: DeviceArray) -> bool:
-    """Whether a count of threads or an offset within a plane is beyond 32 bits."""
-    return max([prod(threads), *(array.plane_extent for array in arrays)]) > LARGEST_INDEX
+def needs_wide_index(counts: Iterable[int], *arrays: DeviceArray) -> bool:
+    """Whether a count or an offset within a plane is beyond 32 bits."""
+    return max(*counts, *(array.plane_extent for array in arrays)) > LARGEST_INDEX

@@ -29,22 +29,31 @@ class GpuBackend:
     array_types = ("cupy:ndarray", "numpy:ndarray")
 
     def unavailable_reason(self) -> str | None:
-        """Why there is no CuPy or no device, with what to install; None if both are there."""
+        """Why kernels cannot run, with what to install; None if they can."""
         try:
             import cupy
         except ImportError as error:
             return f"CuPy does not import ({error}); {INSTALL_HINT}"
+        runtime = cupy.cuda.runtime
+        if runtime.is_hip:
+            return "CuPy is built for ROCm, which is not supported"
         try:
-            count = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
+            count = runtime.getDeviceCount()
+        except runtime.CUDARuntimeError as error:
             return f"CuPy finds no CUDA device: {error}"
-        return None if count else "CuPy finds no CUDA device"
+        if not count:
+            return "CuPy finds no CUDA device"
+        try:
+            cupy.cuda.nvrtc.getVersion()
+        except RuntimeError as error:  # CuPy looks for it when it is first used
+            return f"CuPy cannot load NVRTC, CUDA's compiler ({error}); {INSTALL_HINT}"
+        return None
 
     def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
-        """Refuse samplings that the kernels do not have."""
-        if spec.sampling not in ("centered", "interior"):
+        """Refuse what the kernels lack: points under a border of zeros, samplings yet to come."""
+        if spec.sampling not in ("centered", "interior", "cells", "integral"):
             return f"it does not have the sampling {spec.sampling!r}"
-        if spec.border != "clamp":
+        if spec.border != "clamp" and spec.sampling != "integral":
             return f"it does not have the border {spec.border!r}"
         return None
 
@@ -63,12 +72,14 @@ class GpuBackend:
             )
             return _to_host(pooled, spec, out)
         with features.device:
+            _checks.refuse_capture()
+            _checks.require_usable("features", features)
             rois = _checks.check_rois(rois, len(features), spec)
             shape = spec.output_shape(len(rois), features.shape[1])
             if out is None:
                 out = kit.new_maps(shape, features.dtype, spec, cupy.empty)
             else:
-                _checks.require_device("out", out)
+                _checks.require_usable("out", out)
                 kit.check_out(out, shape, features.dtype, spec)
             return _forward.roi_align(features, rois, spec, out)
 
@@ -91,6 +102,7 @@ class GpuBackend:
             (result,) = self.feature_gradient(grads, boxes, levels, shapes, spec, maps, None)
             return (_to_host(result, spec, target),)
         with grad_output.device:
+            _checks.refuse_capture()
             rois = _checks.check_gradient(
                 "feature_gradient", grad_output, rois, shapes, spec, features, target
             )
@@ -114,6 +126,7 @@ class GpuBackend:
             return _to_host(self.box_gradient(grads, boxes, levels, maps, spec, None), spec, out)
         shapes = tuple(array.shape for array in features)
         with grad_output.device:
+            _checks.refuse_capture()
             rois = _checks.check_gradient(
                 "box_gradient", grad_output, rois, shapes, spec, features, out
             )

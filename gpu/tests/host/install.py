@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from . import fenced_memory
 from .ptx_to_cpp import translate
 
-# Unoptimised: compiling a kernel takes many times longer than running it.
 # Unoptimised: compiling a kernel takes many times as long as running it.
 _CXX = ["g++", "-std=c++17", "-O0", "-w", "-fPIC", "-ffp-contract=off", "-mfma"]
 
@@ -51,6 +50,8 @@ class Machine:
     synchronisations : int
     copies : int
         Between any two places.
+    captured : set of int
+        Streams that are said to be captured in a graph.
     """
 
     detect_races: bool
@@ -58,6 +59,7 @@ class Machine:
     launches: list[Launch] = field(default_factory=list)
     synchronisations: int = 0
     copies: int = 0
+    captured: set[int] = field(default_factory=set)
     _modules: dict[int, Any] = field(default_factory=dict)
     _functions: dict[int, tuple[str, Any, Any]] = field(default_factory=dict)
     _failures: list[Exception] = field(default_factory=list)
@@ -241,7 +243,7 @@ def _rebind_runtime(machine: Machine, capability: int) -> None:
             **dict.fromkeys(
                 ("deviceSynchronize", "streamSynchronize", "eventSynchronize"), machine.synchronise
             ),
-            "streamIsCapturing": returning(0),
+            "streamIsCapturing": lambda stream: stream in machine.captured,
         },
         driver: {
             "moduleLoadData": machine.load_module,

@@ -6,8 +6,6 @@ struct Axis {
   double section;  // extent of one section; negative in a reversed box
   double samples;  // per section
   double growth;   // of the whole extent per input unit of the far side; 0 where it was widened
-  double lowest;   // positions of the outermost samples
-  double highest;
 };
 
 struct Box {

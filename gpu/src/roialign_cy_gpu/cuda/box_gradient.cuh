@@ -11,11 +11,11 @@ struct Motion {
   double by_near, by_far;
 };
 
-template <bool INTERIOR>
+template <Sampling SAMPLING>
 __device__ Motion find_motion(
     const Axis& axis, double section, double sections, double i, double scale) {
   const double within =
-      INTERIOR ? (i + 1.0) / (axis.samples + 1.0) : (i + 0.5) / axis.samples;
+      SAMPLING == INTERIOR ? (i + 1.0) / (axis.samples + 1.0) : (i + 0.5) / axis.samples;
   const double fraction = (section + within) / sections;
   return {scale - fraction * axis.growth, fraction * axis.growth};
 }
@@ -27,7 +27,7 @@ __device__ inline bool has_slope(double position, double size) {
 }
 
 // A section's samples as one thread sees them.
-template <bool INTERIOR, typename W, typename Index>
+template <Sampling SAMPLING, typename W, typename Index>
 struct Sampler {
   const Box& box;
   double p, q, rows, cols, scale;
@@ -37,18 +37,22 @@ struct Sampler {
   template <typename T>
   __device__ void add(Sides& sums, const T* plane, double j, double i, W share) const {
     const double y_at =
-        position<INTERIOR>(section_begin(box.y, p), box.y.section, box.y.samples, j);
+        position<SAMPLING>(section_begin(box.y, p), box.y.section, box.y.samples, j);
     const double x_at =
-        position<INTERIOR>(section_begin(box.x, q), box.x.section, box.x.samples, i);
-    const Taps<W, Index> y = find_taps<MAX, W>(y_at, height, row_stride, 1.0);
-    const Taps<W, Index> x = find_taps<MAX, W>(x_at, width, col_stride, 1.0);
+        position<SAMPLING>(section_begin(box.x, q), box.x.section, box.x.samples, i);
+    Point<W, Index> y = make_point<MAX, W>(y_at, height, (Index)0);
+    Point<W, Index> x = make_point<MAX, W>(x_at, width, (Index)0);
+    y.low *= row_stride;
+    y.high *= row_stride;
+    x.low *= col_stride;
+    x.high *= col_stride;
     if (has_slope(x_at, width)) {
       const T* at = plane + x.low;
       const W left = y.low_weight * W(at[y.low]) + y.high_weight * W(at[y.high]);
       const W right = y.low_weight * W(at[y.low + col_stride]) +
                       y.high_weight * W(at[y.high + col_stride]);
       const double slope = (double)((right - left) * share);
-      const Motion motion = find_motion<INTERIOR>(box.x, q, cols, i, scale);
+      const Motion motion = find_motion<SAMPLING>(box.x, q, cols, i, scale);
       sums.x1 += slope * motion.by_near;
       sums.x2 += slope * motion.by_far;
     }
@@ -58,38 +62,86 @@ struct Sampler {
       const W below = x.low_weight * W(at[x.low + row_stride]) +
                       x.high_weight * W(at[x.high + row_stride]);
       const double slope = (double)((below - above) * share);
-      const Motion motion = find_motion<INTERIOR>(box.y, p, rows, j, scale);
+      const Motion motion = find_motion<SAMPLING>(box.y, p, rows, j, scale);
       sums.y1 += slope * motion.by_near;
       sums.y2 += slope * motion.by_far;
     }
   }
 };
 
+// The weight of a cell in an integral, and its derivatives by the sides of the box.
+struct Slope {
+  double weight, by_near, by_far;
+};
+
+__device__ inline Slope find_slope(
+    const Stretch& stretch, double cell, double section, double sections, double scale) {
+  const double before = section / sections, after = (section + 1) / sections;
+  const double weight = integral_weight(stretch, cell), extent = stretch.high - stretch.low;
+  double by_low, by_high;
+  if (stretch.is_between_cells) {
+    by_low = by_high = cell <= stretch.low ? -0.5 : 0.5;
+  } else {
+    by_low = (weight - hat(stretch.low - cell)) / extent;
+    by_high = (hat(stretch.high - cell) - weight) / extent;
+  }
+  return {
+      weight, (by_low * (1.0 - before) + by_high * (1.0 - after)) * scale,
+      (by_low * before + by_high * after) * scale};
+}
+
+// Add what one channel contributes by a section that is pooled by its integral.
+template <typename W, typename Index, typename T>
+__device__ void add_integral(
+    Sides& sums, const T* plane, const Box& box, const Place<Index>& place, Index height,
+    Index width, const Layout<Index>& layout, double rows, double cols, double scale, double value) {
+  const Range ys = integral_cells(box.y, place.row, height);
+  const Range xs = integral_cells(box.x, place.col, width);
+  const Stretch y_stretch(box.y, place.row), x_stretch(box.x, place.col);
+#pragma unroll 1
+  for (long long row = ys.begin; row < ys.end; ++row) {
+    const Slope y = find_slope(y_stretch, row, place.row, rows, scale);
+#pragma unroll 1
+    for (long long col = xs.begin; col < xs.end; ++col) {
+      const Slope x = find_slope(x_stretch, col, place.col, cols, scale);
+      const double cell = value * (double)W(plane[row * layout.row + col * layout.col]);
+      sums.x1 += x.by_near * (y.weight * cell);
+      sums.y1 += y.by_near * (x.weight * cell);
+      sums.x2 += x.by_far * (y.weight * cell);
+      sums.y2 += y.by_far * (x.weight * cell);
+    }
+  }
+}
+
 // ``parts`` has, for every box, one entry per thread that works on it.
-template <Mode MODE, bool INTERIOR, bool CHANNELS_LAST, typename Index, typename T>
+template <Mode MODE, Sampling SAMPLING, bool CHANNELS_LAST, typename W, typename Index, typename T>
 __device__ void add_parts(
     Index thread, const T* features, const Layout<Index>& layout, Index channels, Index height,
     Index width, const Box* boxes, double scale, const T* grad, const Layout<Index>& grad_layout,
-    Index rows, Index cols, Index groups, const double* argmax_row, const double* argmax_col,
+    Index groups, const Tables<Point<W, Index>, Index>& tables, const Index* argmax,
     const Layout<Index>& argmax_layout, Sides* parts) {
-  typedef typename Working<T>::type W;
   Sides& part = parts[thread];
   part = {0, 0, 0, 0};
+  const Index rows = tables.rows, cols = tables.cols;
   Place<Index> place = find_place<false>(thread, groups, rows, cols);
   const Box& box = boxes[place.outer];
   if (box.image < 0) return;
   const T* image = features + (ptrdiff_t)box.image * layout.outer;
-  const Sampler<INTERIOR, W, Index> sampler = {
+  const Sampler<SAMPLING, W, Index> sampler = {
       box, (double)place.row, (double)place.col, (double)rows, (double)cols, scale, height, width,
       layout.row, layout.col};
-  const Range ys = inside_samples<INTERIOR>(box.y, section_begin(box.y, place.row), height);
-  const Range xs = inside_samples<INTERIOR>(box.x, section_begin(box.x, place.col), width);
+  const Range ys = inside_samples<SAMPLING>(box.y, section_begin(box.y, place.row), height);
+  const Range xs = inside_samples<SAMPLING>(box.x, section_begin(box.x, place.col), width);
+  if (SAMPLING != INTEGRAL && (ys.begin >= ys.end || xs.begin >= xs.end)) return;
 #pragma unroll 1
   for (Index channel = place.group; channel < channels; channel += groups) {
     const T* plane = image + channel * layout.channel;
     place.group = channel;
     const W value = W(*find_element(grad, grad_layout, place));
-    if (MODE == AVG) {
+    if constexpr (SAMPLING == INTEGRAL) {
+      add_integral<W>(
+          part, plane, box, place, height, width, layout, rows, cols, scale, (double)value);
+    } else if constexpr (MODE == AVG) {
       const W share = W((double)value / (box.y.samples * box.x.samples));
 #pragma unroll 1
       for (long long j = ys.begin; j < ys.end; ++j) {
@@ -97,20 +149,25 @@ __device__ void add_parts(
         for (long long i = xs.begin; i < xs.end; ++i) sampler.add(part, plane, j, i, share);
       }
     } else {
-      const double j = *find_element(argmax_row, argmax_layout, place);
-      const double i = *find_element(argmax_col, argmax_layout, place);
-      if (j != OUTSIDE) sampler.add(part, plane, j, i, value);
+      const Index number = *find_element(argmax, argmax_layout, place);
+      if (number == OUTSIDE) continue;
+      const Section<Index>* sections = tables.sections_of(place.outer);
+      const Section<Index> y = sections[place.row], x = sections[rows + place.col];
+      const Index j = tables.row_entries(place.outer)[y.begin + number / x.count].sample;
+      const Index i = tables.col_entries(place.outer)[x.begin + number % x.count].sample;
+      sampler.add(part, plane, ys.begin + j, xs.begin + i, value);
     }
   }
 }
 
-// One thread per side of a box.
+// Every thread adds up each ``threads``-th of the parts of one side of a box: first many threads,
+// then one the sums of these, so that no sum waits for many numbers of the memory.
 template <typename Index, typename R>
-__device__ void add_up(Index thread, const Box* boxes, const double* parts, Index count, R* out) {
-  const Index box = thread / 4;
-  double sum = boxes[box].image == BAD_BOX ? CUDART_NAN : 0.0;
-  const double* part = parts + (ptrdiff_t)box * count * 4 + thread % 4;
+__device__ void add_up(
+    Index side, Index begin, Index threads, const Box& box, const double* parts, Index count,
+    R* out) {
+  double sum = box.image == BAD_BOX ? CUDART_NAN : 0.0;
 #pragma unroll 1
-  for (Index i = 0; i < count; ++i) sum += part[(ptrdiff_t)i * 4];
+  for (Index i = begin; i < count; i += threads) sum += parts[(ptrdiff_t)i * 4 + side];
   *out = R(sum);
 }

@@ -1,110 +1,130 @@
 // The gradient with respect to the map, gathered: one thread sums, for LANES channels of one cell,
-// what every section that reads this cell passes on, boxes in their order. Nothing is added to
+// what every section that reads this cell passes on, boxes in the CPU's order. Nothing is added to
 // memory that other threads write, so the result is the same every time.
 
-// The weight of ``cell`` in a sample; 0 if it is not read.
-__device__ inline double weight_of(double cell, double position, double size) {
-  if (!is_inside(position, size)) return 0;
-  const Spot<long long> spot = locate(position, (long long)size);
-  if (cell == spot.low) return 1.0 - spot.fraction;
-  return cell == spot.low + 1 ? spot.fraction : 0.0;
+// The weight of a cell that lies between the first and the last of these taps; 0 if it is not read.
+template <typename W, typename Index>
+__device__ W weight_of(Index cell, const Section<Index>& section, const Tap<W, Index>* taps) {
+  // Cells ascend, most often without a gap.
+  Index at = section.begin + min(cell - section.first, section.count - 1);
+  while (at > section.begin && taps[at].cell > cell) --at;
+  return taps[at].cell == cell ? taps[at].weight : W(0);
 }
 
-// Of ``count`` things that begin at ``begin`` and are ``extent`` apart, those that may come within
-// a cell of ``cell``. Half a cell and one thing too many on either side: what rounding may move.
-__device__ inline Range find_near(double cell, double begin, double extent, double count) {
-  double first = 0, last = count - 1;
-  if (extent != 0) {
-    const double a = (cell - 1.5 - begin) / extent;
-    const double b = (cell + 1.5 - begin) / extent;
-    first = fmin(fmax(floor(fmin(a, b)) - 1, 0.0), count);
-    last = fmax(fmin(floor(fmax(a, b)) + 1, count - 1), -1.0);
+// Its weight at a point.
+template <typename W, typename Index>
+__device__ W weight_of(Index cell, const Point<W, Index>& point) {
+  if (point.low == point.high) return W(cell == point.low);
+  return cell == point.low ? point.low_weight : cell == point.high ? point.high_weight : W(0);
+}
+
+// The mean: sums of the sections of a row first, then the row's weight.
+template <int LANES, typename W, typename Index, typename T>
+__device__ void add_means(
+    W (&sums)[LANES], const Place<Index>& cell, Index k, const Readers<Index>& ps,
+    const Readers<Index>& qs, const Tables<Tap<W, Index>, Index>& tables, const T* grad,
+    const Layout<Index>& layout, const Lanes<LANES, Index>& lanes) {
+  const Section<Index>* sections = tables.sections_of(k);
+#pragma unroll 1
+  for (Index p = ps.begin; p < ps.end; ++p) {
+    const W y_weight = weight_of(cell.row, sections[p], tables.row_entries(k));
+    if (y_weight == 0) continue;
+    W line[LANES];
+    fill_lanes(line, -W(0));
+#pragma unroll 1
+    for (Index q = qs.begin; q < qs.end; ++q) {
+      const W x_weight = weight_of(cell.col, sections[tables.rows + q], tables.col_entries(k));
+      if (x_weight == 0) continue;
+      const Place<Index> section = {k, cell.group, p, q};
+      const T* element = find_element(grad, layout, section);
+#pragma unroll
+      for (int lane = 0; lane < LANES; ++lane) {
+        line[lane] += x_weight * W(*element);
+        element += lanes.step(lane, layout.channel);
+      }
+    }
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) sums[lane] += y_weight * line[lane];
   }
-  return {(long long)first, (long long)last + 1};
 }
 
-__device__ inline bool may_read(const Axis& axis, double cell) {
-  return axis.lowest <= cell + 1 && axis.highest >= cell - 1;
-}
-
-// The part of a section's mean, along one axis, that is read from ``cell``.
-template <bool INTERIOR>
-__device__ double share_of(double cell, const Axis& axis, double section, double size) {
-  const double begin = section_begin(axis, section);
-  const Range near = find_near(cell, begin, axis.section / axis.samples, axis.samples);
-  double sum = 0;
-  for (long long i = near.begin; i < near.end; ++i) {
-    const double at = position<INTERIOR>(begin, axis.section, axis.samples, i);
-    sum += weight_of(cell, at, size);
+// The maximum: sums of the sections of a row whose largest points are on one line of points.
+template <bool WHOLE_CELLS, int LANES, typename W, typename Index, typename T>
+__device__ void add_maxima(
+    W (&sums)[LANES], const Place<Index>& cell, Index k, const Readers<Index>& ps,
+    const Readers<Index>& qs, const Tables<Point<W, Index>, Index>& tables, const T* grad,
+    const Layout<Index>& layout, const Index* argmax, const Layout<Index>& argmax_layout,
+    const Lanes<LANES, Index>& lanes) {
+  const Section<Index>* sections = tables.sections_of(k);
+#pragma unroll 1
+  for (Index p = ps.begin; p < ps.end; ++p) {
+    const Section<Index> y = sections[p];
+    const Index begin = WHOLE_CELLS ? cell.row - y.first : 0;
+    const Index end = WHOLE_CELLS ? begin + 1 : y.count;
+#pragma unroll 1
+    for (Index j = begin; j < end; ++j) {
+      const W y_weight =
+          WHOLE_CELLS ? W(1) : weight_of(cell.row, tables.row_entries(k)[y.begin + j]);
+      if (y_weight == 0) continue;
+      W line[LANES];
+      fill_lanes(line, W(0));
+#pragma unroll 1
+      for (Index q = qs.begin; q < qs.end; ++q) {
+        const Section<Index> x = sections[tables.rows + q];
+        const Point<W, Index>* x_points = tables.col_entries(k) + x.begin;
+        const Place<Index> section = {k, cell.group, p, q};
+        const T* element = find_element(grad, layout, section);
+        const Index* number = find_element(argmax, argmax_layout, section);
+#pragma unroll
+        for (int lane = 0; lane < LANES; ++lane) {
+          const Index i = *number - j * x.count;
+          if (0 <= i && i < x.count) {  // not where it is outside the map
+            const W x_weight =
+                WHOLE_CELLS ? W(x.first + i == cell.col) : weight_of(cell.col, x_points[i]);
+            if (x_weight != 0) line[lane] += x_weight * W(*element);
+          }
+          element += lanes.step(lane, layout.channel);
+          number += lanes.step(lane, argmax_layout.channel);
+        }
+      }
+#pragma unroll
+      for (int lane = 0; lane < LANES; ++lane) sums[lane] += y_weight * line[lane];
+    }
   }
-  return sum / axis.samples;
-}
-
-// The weight of ``cell`` in the sample that is a section's maximum.
-template <bool INTERIOR>
-__device__ double weight_in_maximum(
-    double cell, double sample, const Axis& axis, double section, double size) {
-  if (sample == OUTSIDE) return 0;
-  const double begin = section_begin(axis, section);
-  return weight_of(
-      cell, position<INTERIOR>(begin, axis.section, axis.samples, sample), size);
 }
 
 template <
-    Mode MODE, bool INTERIOR, bool CHANNELS_LAST, int LANES, typename Index, typename T>
+    Mode MODE, bool WHOLE_CELLS, bool CHANNELS_LAST, int LANES, typename W, typename Index,
+    typename T, typename Entry>
 __device__ void gather(
-    Index thread, const T* grad, const Layout<Index>& grad_layout, Index channels, Index height,
-    Index width, const Box* boxes, Index num_boxes, Index rows, Index cols, Index groups,
-    const double* argmax_row, const double* argmax_col, const Layout<Index>& argmax_layout, T* out,
+    Index thread, const T* grad, const Layout<Index>& layout, Index channels,
+    const Tables<Entry, Index>& tables, const Reading<Index>& reading, Index groups,
+    const Index* argmax, const Layout<Index>& argmax_layout, T* out,
     const Layout<Index>& out_layout) {
-  typedef typename Working<T>::type W;
-  const Place<Index> cell = find_place<CHANNELS_LAST>(thread, groups, height, width);
+  const Place<Index> cell =
+      find_place<CHANNELS_LAST>(thread, groups, reading.height, reading.width);
   const Lanes<LANES, Index> lanes(cell.group, groups, channels);
+  const Index tile = (cell.outer * reading.tile_rows + cell.row / TILE_ROWS) * reading.tile_cols +
+                     cell.col / TILE_COLS;
+  const unsigned* masks = reading.masks + (ptrdiff_t)tile * reading.words;
   W sums[LANES];
-#pragma unroll
-  for (int lane = 0; lane < LANES; ++lane) sums[lane] = 0;
+  fill_lanes(sums, W(0));
+  // Words that an image shares with its neighbours have bits of boxes of its own only.
+  const Index end = (reading.begins[cell.outer + 1] + WORD - 1) / WORD;
 #pragma unroll 1
-  for (Index k = 0; k < num_boxes; ++k) {
-    const Box& box = boxes[k];
-    if (box.image != cell.outer || !may_read(box.y, cell.row) || !may_read(box.x, cell.col)) {
-      continue;
-    }
-    const Range ps = find_near(cell.row, box.y.start, box.y.section, rows);
-    const Range qs = find_near(cell.col, box.x.start, box.x.section, cols);
+  for (Index word = reading.begins[cell.outer] / WORD; word < end; ++word) {
 #pragma unroll 1
-    for (long long p = ps.begin; p < ps.end; ++p) {
-      const W y_share = MODE == AVG ? share_of<INTERIOR>(cell.row, box.y, p, height) : 1.0;
-      if (y_share == 0) continue;
-#pragma unroll 1
-      for (long long q = qs.begin; q < qs.end; ++q) {
-        const W x_share = MODE == AVG ? share_of<INTERIOR>(cell.col, box.x, q, width) : 1.0;
-        if (x_share == 0) continue;
-        const Place<Index> section = {k, cell.group, (Index)p, (Index)q};
-        const T* element = find_element(grad, grad_layout, section);
-        if (MODE == AVG) {
-#pragma unroll
-          for (int lane = 0; lane < LANES; ++lane) {
-            sums[lane] += x_share * (y_share * W(*element));
-            element += lanes.step(lane, grad_layout.channel);
-          }
-        } else {
-          const double* row = find_element(argmax_row, argmax_layout, section);
-          const double* col = find_element(argmax_col, argmax_layout, section);
-#pragma unroll 1
-          for (int lane = 0; lane < LANES; ++lane) {
-            const double y = weight_in_maximum<INTERIOR>(cell.row, *row, box.y, p, height);
-            const double x =
-                y == 0 ? 0.0 : weight_in_maximum<INTERIOR>(cell.col, *col, box.x, q, width);
-            const W value = x == 0 ? W(0) : W(x) * (W(y) * W(*element));
-#pragma unroll
-            for (int other = 0; other < LANES; ++other) {
-              if (other == lane) sums[other] += value;  // a constant index keeps it in registers
-            }
-            element += lanes.step(lane, grad_layout.channel);
-            row += lanes.step(lane, argmax_layout.channel);
-            col += lanes.step(lane, argmax_layout.channel);
-          }
-        }
+    for (unsigned mask = masks[word]; mask != 0; mask &= mask - 1) {
+      const Index k = reading.order[word * WORD + __popc((mask & -mask) - 1)];
+      const Readers<Index>* readers =
+          reading.readers + (ptrdiff_t)k * (reading.height + reading.width);
+      const Readers<Index> ps = readers[cell.row], qs = readers[reading.height + cell.col];
+      if (ps.begin == ps.end || qs.begin == qs.end) continue;
+      if constexpr (MODE == AVG) {
+        add_means(sums, cell, k, ps, qs, tables, grad, layout, lanes);
+      } else {
+        add_maxima<WHOLE_CELLS>(
+            sums, cell, k, ps, qs, tables, grad, layout, argmax, argmax_layout, lanes);
       }
     }
   }

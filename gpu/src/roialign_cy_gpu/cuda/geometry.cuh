@@ -55,11 +55,28 @@ __device__ double own_extent(double near, double far, const Geometry& g) {
   return extent < g.own_min_size ? g.own_min_size : extent;
 }
 
+// The cell that a side lies in, as RoI Pooling rounds: in the boxes' dtype, halves away from 0.
+template <typename R>
+__device__ double whole_cell(double side, const Geometry& g) {
+  const double scaled = rounded<R>(side * g.own_scale), whole = trunc(scaled);
+  if (fabs(scaled - whole) < 0.5) return whole;
+  return scaled < 0 ? whole - 1 : whole + 1;
+}
+
+// Rounded to the boxes' dtype, or not where that cannot count the sections. The last one of a box as
+// long as there are may end past the largest number: it ends there.
+template <typename R>
+__device__ double counting(double value, double sections) {
+  if (sizeof(R) == 4 && sections <= 0x1p24) return fmin(rounded<R>(value), 0x1.fffffep127);
+  if (sizeof(R) == 2 && sections <= 0x1p11) return fmin(rounded<R>(value), 65504.0);
+  return fmin(value, 0x1.fffffffffffffp1023);
+}
+
 // Past this many samples to a section, i + 0.5 is no longer exact.
 [[maybe_unused]] constexpr double MOST_SAMPLES = 0x1p51;
 
 // False for a box that the CPU would refuse.
-template <typename R, bool INTERIOR>
+template <typename R, Sampling SAMPLING>
 __device__ bool make_axis(
     double near, double far, const AxisPlan& plan, const Geometry& g, Axis& axis) {
   const double own = own_extent<R>(near, far, g);
@@ -73,25 +90,26 @@ __device__ bool make_axis(
   axis.section = extent / plan.sections;
   axis.samples = plan.ratio;
   if (plan.ratio == 0) axis.samples = fmax(ceil(rounded<R>(own / plan.own_sections)), 0.0);
-  const double end = axis.start + (plan.sections - 1) * axis.section;
-  const double first = position<INTERIOR>(axis.start, axis.section, axis.samples, 0);
-  const double last = position<INTERIOR>(end, axis.section, axis.samples, axis.samples - 1);
-  axis.lowest = fmin(first, last);
-  axis.highest = fmax(first, last);
+  if (SAMPLING == CELLS) {
+    axis.start = whole_cell<R>(near, g);
+    const double length = whole_cell<R>(far, g) - axis.start + 1;
+    axis.section =
+        counting<R>(counting<R>(fmax(length, 1.0), plan.sections) / plan.sections, plan.sections);
+  }
   // A NaN or an infinity anywhere shows in one of these, the least extent notwithstanding.
   return isfinite(far) && isfinite(own) && isfinite(axis.start) &&
          (plan.ratio != 0 || axis.samples <= MOST_SAMPLES);
 }
 
-template <typename R, bool INTERIOR>
+template <typename R, Sampling SAMPLING>
 __device__ void make_box(
     const R* roi, ptrdiff_t stride, double images, const AxisPlan& rows, const AxisPlan& cols,
     const Geometry& g, Box& box) {
   const double image = exact(roi[0]);
   const bool is_good_x =
-      make_axis<R, INTERIOR>(exact(roi[stride]), exact(roi[3 * stride]), cols, g, box.x);
+      make_axis<R, SAMPLING>(exact(roi[stride]), exact(roi[3 * stride]), cols, g, box.x);
   const bool is_good_y =
-      make_axis<R, INTERIOR>(exact(roi[2 * stride]), exact(roi[4 * stride]), rows, g, box.y);
+      make_axis<R, SAMPLING>(exact(roi[2 * stride]), exact(roi[4 * stride]), rows, g, box.y);
   const bool is_good_image = image >= 0 && image < images && floor(image) == image;
   const bool is_empty =
       box.y.samples == 0 || box.x.samples == 0 || rows.size == 0 || cols.size == 0;

@@ -2,14 +2,11 @@
 
 enum Mode { AVG, MAX, MAX_WEIGHTED };
 
-// The type that values of type T are weighted and summed in.
-template <typename T>
-struct Working {
-  typedef float type;
-};
-template <>
-struct Working<double> {
-  typedef double type;
+enum Sampling {
+  CENTERED,  // points at the centers of equal parts of a section
+  INTERIOR,  // points where lines between equal parts cross
+  CELLS,     // whole cells
+  INTEGRAL   // the whole section
 };
 
 // Fractions of a cell below this count as zero: the smallest normal float.
@@ -17,9 +14,9 @@ struct Working<double> {
 
 // Position of sample i of the section that begins at ``begin``. The order of operations is part
 // of the definition: in another one, samples round to the other side of the map's border.
-template <bool INTERIOR>
+template <Sampling SAMPLING>
 __device__ double position(double begin, double section, double samples, double i) {
-  if (INTERIOR) return begin + (i + 1.0) * section / (samples + 1.0);
+  if (SAMPLING == INTERIOR) return begin + (i + 1.0) * section / (samples + 1.0);
   return begin + (i + 0.5) * section / samples;
 }
 
@@ -47,31 +44,6 @@ __device__ Spot<Offset> locate(double position, Offset size) {
   return {low, fraction >= SMALLEST_FRACTION ? fraction : 0.0};
 }
 
-// The two cells that a sample inside the map is interpolated from, as offsets in elements.
-template <typename W, typename Offset>
-struct Taps {
-  Offset low, high;
-  W low_weight, high_weight;
-};
-
-// ``share`` is the sample's part of the mean.
-template <Mode MODE, typename W, typename Offset>
-__device__ Taps<W, Offset> find_taps(double position, Offset size, Offset stride, double share) {
-  Spot<Offset> spot = locate(position, size);
-  Taps<W, Offset> taps;
-  taps.low = taps.high = spot.low * stride;
-  if (spot.fraction > 0) {
-    taps.high += stride;
-  } else if (MODE != MAX_WEIGHTED) {
-    // Only one cell is read. It is halved and added to itself: exact, and without the weight 0
-    // that would turn an infinity into NaN. Weighted maxima ask for the weight itself.
-    spot.fraction = 0.5;
-  }
-  taps.low_weight = (W)((1.0 - spot.fraction) * share);
-  taps.high_weight = (W)(spot.fraction * share);
-  return taps;
-}
-
 // Samples begin .. end - 1 of a section.
 struct Range {
   long long begin, end;
@@ -80,14 +52,14 @@ struct Range {
 // How many samples of a section lie below ``bound`` (or at it), counted from the low end. By
 // bisection with the very formula of the positions: never by looping over samples, of which a
 // huge box has as many as it has cells.
-template <bool INTERIOR>
+template <Sampling SAMPLING>
 __device__ long long samples_below(
     const Axis& axis, double begin, long long samples, double bound, bool or_at) {
   long long low = 0, high = samples;
   while (low < high) {
     const long long middle = low + (high - low) / 2;
     const double i = axis.section >= 0 ? middle : samples - 1 - middle;
-    const double at = position<INTERIOR>(begin, axis.section, axis.samples, i);
+    const double at = position<SAMPLING>(begin, axis.section, axis.samples, i);
     if (at < bound || (or_at && at == bound)) {
       low = middle + 1;
     } else {
@@ -98,15 +70,15 @@ __device__ long long samples_below(
 }
 
 // The samples of a section that lie inside the map; they follow one another.
-template <bool INTERIOR>
+template <Sampling SAMPLING>
 __device__ Range inside_samples(const Axis& axis, double begin, double size) {
   const long long samples = (long long)axis.samples;
   Range range = {0, samples};
-  const double first = position<INTERIOR>(begin, axis.section, axis.samples, 0);
-  const double last = position<INTERIOR>(begin, axis.section, axis.samples, axis.samples - 1);
+  const double first = position<SAMPLING>(begin, axis.section, axis.samples, 0);
+  const double last = position<SAMPLING>(begin, axis.section, axis.samples, axis.samples - 1);
   if (is_inside(first, size) && is_inside(last, size)) return range;
-  const long long low = samples_below<INTERIOR>(axis, begin, samples, -1.0, false);
-  const long long high = samples_below<INTERIOR>(axis, begin, samples, size, true);
+  const long long low = samples_below<SAMPLING>(axis, begin, samples, -1.0, false);
+  const long long high = samples_below<SAMPLING>(axis, begin, samples, size, true);
   if (axis.section >= 0) {
     range.begin = low;
     range.end = high;
@@ -117,19 +89,33 @@ __device__ Range inside_samples(const Axis& axis, double begin, double size) {
   return range;
 }
 
-// The sample after ``i``, which is at ``at``, that can be the maximum of those before ``end``. Between
-// two cells the map is linear along the axis (a maximum of weighted neighbours is convex), so only
-// the first and the last sample there can; a few more are visited, lest rounding skips that last one.
-__device__ inline double next_extreme(const Axis& axis, double i, double at, double end) {
-  if (axis.samples <= 2 * fabs(axis.section)) return i + 1;  // not even two to a cell
+// Between samples of one stretch the map is linear along the axis: only the first and the last of
+// them can be the largest, or have the largest weight.
+__device__ inline double stretch_of(double position, double size) {
+  return position >= size - 1 ? size - 1 : floor(position);
+}
+
+// The last sample before ``end`` in the stretch of sample ``i``, which is at ``at``.
+template <Sampling SAMPLING>
+__device__ long long last_of_stretch(
+    const Axis& axis, double begin, double size, long long i, double at, long long end) {
   const double cells_left = axis.section >= 0 ? floor(at) + 1 - at : at - floor(at);
   const double samples_left = floor(cells_left * axis.samples / fabs(axis.section));
-  return i + fmax(fmin(samples_left, end - i) - 1, 1.0);
+  const double stretch = stretch_of(at, size);
+  long long last = (long long)fmin(i + samples_left, (double)(end - 1));
+  // That is an estimate, which rounding may have moved.
+  const auto is_in = [&](long long sample) {
+    return stretch_of(position<SAMPLING>(begin, axis.section, axis.samples, sample), size) ==
+           stretch;
+  };
+  while (last > i && !is_in(last)) --last;
+  while (last + 1 < end && is_in(last + 1)) ++last;
+  return last;
 }
 
 // Walks through the cells that a section reads along one axis, from the low end: every cell once,
 // with the sum of its weights. A section of many samples reads few cells.
-template <bool INTERIOR, typename Offset>
+template <Sampling SAMPLING, typename Offset>
 struct CellWalk {
   const Axis& axis;
   double begin;
@@ -150,7 +136,7 @@ struct CellWalk {
 
   __device__ void look() {
     if (left > 0) {
-      upcoming = locate(position<INTERIOR>(begin, axis.section, axis.samples, next), size);
+      upcoming = locate(position<SAMPLING>(begin, axis.section, axis.samples, next), size);
     }
   }
 
