@@ -12,16 +12,14 @@ INTEGERS = "?bBhH"
 
 def is_read(dtype: np.dtype[Any], name: str) -> bool:
     """Whether an argument may be a NumPy array of that dtype: of integers, features alone."""
-    return (
-        dtype.char in "efd"
-        or (dtype.char in INTEGERS and name.startswith("features"))
-        or is_bfloat16(dtype)
-    )
+    if dtype.char in INTEGERS:
+        return name.startswith("features")
+    return dtype.char in "efd" or is_bfloat16(dtype)
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Whether it is ``ml_dtypes.bfloat16``, which is none of NumPy's own."""
-    return dtype.kind == "V" and dtype.name == "bfloat16"
+    return bool(dtype.kind == "V" and dtype.name == "bfloat16")
 
 
 def pooled_dtype(dtype: np.dtype[Any], out: Any | None = None) -> np.dtype[Any]:
@@ -32,5 +30,6 @@ def pooled_dtype(dtype: np.dtype[Any], out: Any | None = None) -> np.dtype[Any]:
     if dtype.char not in INTEGERS:
         return dtype
     if out is not None and out.dtype.char in "efd":
-        return np.dtype(out.dtype)
+        given: np.dtype[Any] = out.dtype
+        return given
     return np.dtype(np.float32)
