@@ -1,6 +1,5 @@
 """The oracle, held to numbers that can be computed by hand."""
 
-import golden
 import numpy as np
 import pytest
 
@@ -8,6 +7,7 @@ from roialign_cy._spec import make_spec
 from roialign_cy.backends import kit
 from roialign_cy.backends.reference import BACKEND, box_axes, neighbours, slope
 from roialign_cy.conventions import CONVENTIONS, Convention
+from roialign_cy.testing import goldens
 
 # Coordinates are cell indices: no offset, no least size.
 PLAIN = Convention(pixel_offset=0.0)
@@ -428,7 +428,7 @@ def test_gradient_of_a_map_without_cells_is_zero():
 
 @pytest.mark.parametrize(
     "case",
-    [case for case in golden.conformance() if case.grad_output is not None],
+    [case for case in goldens.conformance() if case.grad_output is not None],
     ids=lambda case: case.id,
 )
 def test_gradient_is_what_the_project_expects(case):
