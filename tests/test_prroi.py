@@ -238,8 +238,6 @@ def test_a_convention_of_integrals_has_no_other_choices_but_the_offset(field, va
 
 @pytest.mark.parametrize("width", [0.1, 1e-3, 1e-9, 1e-12, 2e-13, 1e-300])
 def test_narrow_sections_far_from_the_origin(width, backend):
-    if backend == "gpu":
-        pytest.skip("has no integral sampling")
     ramp = np.broadcast_to(np.arange(1001.0), (1, 1, 3, 1001))
     box = np.array([[0, 900.25, 0, 900.25 + width, 2]])
     pooled = ra.roi_align(ramp, box, (1, 7), convention="prroi", backend=backend).ravel()
@@ -252,8 +250,6 @@ def test_narrow_sections_far_from_the_origin(width, backend):
 
 @pytest.mark.parametrize("width", [0.5, 1e-9, 1e-30, 1e-310])
 def test_box_gradient_of_narrow_boxes(width, backend):
-    if backend == "gpu":
-        pytest.skip("has no integral sampling")
     ramp = np.broadcast_to(np.arange(16.0), (1, 1, 4, 16)).copy()
     sides = ra.roi_align_backward(
         np.ones((1, 1, 1, 2)), np.array([[0, 0, 1, width, 3]]), ramp.shape, features=ramp,

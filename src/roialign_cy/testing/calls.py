@@ -149,7 +149,7 @@ class Call:
 
 
 @cache
-def random_calls(cell: Cell, layout: str, own_count: bool, count: int = 4) -> tuple[Call, ...]:
+def random_calls(cell: Cell, own_count: bool, count: int = 4) -> tuple[Call, ...]:
     """Calls of a field of the table, the same ones every time.
 
     With ``own_count`` the samples are as many as the convention says, along one axis at least.
@@ -157,7 +157,7 @@ def random_calls(cell: Cell, layout: str, own_count: bool, count: int = 4) -> tu
     calls: list[Call] = []
     seed = 0
     while len(calls) < count:
-        call = replace(_random_call(np.random.default_rng(seed), cell, own_count), layout=layout)
+        call = _random_call(np.random.default_rng(seed), cell, own_count)
         seed += 1
         if cell.mode == "avg" or cell.operation == "roi_align" or _is_decided(call, cell):
             calls.append(call)

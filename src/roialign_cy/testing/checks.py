@@ -7,7 +7,7 @@ Examples
 --------
 >>> from roialign_cy.testing import calls, checks
 >>> cell = calls.Cell("detectron2", "avg", "float32")
->>> for call in calls.random_calls(cell, layout="NCHW", own_count=False):
+>>> for call in calls.random_calls(cell, own_count=False):
 ...     checks.output_agrees(call, "cpu")
 """
 

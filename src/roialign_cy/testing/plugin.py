@@ -47,18 +47,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Find the backends."""
     wanted = config.getoption("--roialign-backend") or ["reference", "cpu", *_plugins()]
-    config.stash[NAMES] = [name for each in wanted for name in _names(each)]
+    names: list[str] = [name for each in wanted for name in _names(each)]
+    config.stash[NAMES] = names
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Name the backends."""
-    return f"backends: {', '.join(config.stash[NAMES])}"
+    names: list[str] = config.stash[NAMES]
+    return f"backends: {', '.join(names)}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that asks for a ``backend`` on all of them."""
     if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", metafunc.config.stash[NAMES], indirect=True)
+        names: list[str] = metafunc.config.stash[NAMES]
+        metafunc.parametrize("backend", names, indirect=True)
 
 
 @pytest.fixture
@@ -106,12 +109,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 results[name][Cell(*cell)][outcome] += 1
                 if reason := _reason(report):
                     reasons[name][reason] += 1
+    tables: defaultdict[str, list[str]] = defaultdict(list)  # variants mostly have one and the same
     for name, result in results.items():
-        terminalreporter.section(f"conformance of {name}")
-        for line in _table(result):
-            terminalreporter.write_line(line)
-        for reason, count in reasons[name].most_common():
-            terminalreporter.write_line(f"not offered ({count}): {reason}")
+        refusals = [f"not offered ({n}): {reason}" for reason, n in reasons[name].most_common()]
+        tables["\n".join([*_table(result), *refusals])].append(name)
+    for table, names in tables.items():
+        terminalreporter.section(f"conformance of {', '.join(names)}")
+        terminalreporter.write_line(table)
 
 
 def _reason(report: Any) -> str | None:
@@ -133,7 +137,7 @@ def _table(results: dict[Cell, Counter[str]]) -> Iterator[str]:
         fields = [Cell(convention, mode, dtype, each) for each in operations for dtype in DTYPES]
         texts = [_field(results.get(field, Counter())) for field in fields]
         yield row.format(fields[0].operator, convention, mode, *texts).rstrip()
-    yield "4: all 4 tests passed; 2/4: 2 passed, 2 are not offered; no: not offered; FAIL: above"
+    yield "4: passed 4 tests; 2/4: passed 2, 2 are not offered; no: not offered; FAIL: see above"
 
 
 def _field(outcomes: Counter[str]) -> str:
