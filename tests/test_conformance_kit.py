@@ -6,30 +6,15 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-PLUGIN = Path(__file__).parents[1] / "docs" / "plugin"
-WHERE = range(42, 114, 8)
-# A backend that hands its calls to the CPU's, and a line of its own.
-BACKEND = """
-import numpy as np
 import roialign_cy as ra
 from roialign_cy.backends.cpu import CpuBackend
+from roialign_cy.testing import calls, checks, test_calls
 
-class Mine(CpuBackend):
-    def __init__(self):
-        super().__init__("mine")
-
-    {}
-"""
-COMPUTE = """def roi_align(self, maps, rois, levels, spec, out):
-        super().roi_align(maps, rois, levels, spec, out)
-        {}
-        return out
-"""
-REFUSE = """def cannot_run(self, spec, operation):
-        {}
-"""
+PLUGIN = Path(__file__).parents[1] / "docs" / "plugin"
+WHERE = range(42, 114, 8)  # the fields of a row of the table
 
 
 @pytest.fixture
@@ -40,18 +25,6 @@ def kit(tmp_path):
         command = [sys.executable, "-m", "roialign_cy.testing", "-q", "--tb=line", *arguments]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
-
-    return run
-
-
-@pytest.fixture
-def of_backend(kit, tmp_path):
-    """Run it on a backend with these lines: its status, the fields that differ, the output."""
-
-    def run(source, *arguments):
-        (tmp_path / "my_backend.py").write_text(BACKEND.format(source))
-        status, text = kit("--roialign-backend", "my_backend:Mine", *arguments)
-        return status, fields(text), text
 
     return run
 
@@ -79,37 +52,109 @@ def test_example_of_the_documentation_passes_what_it_offers(kit, monkeypatch):
     assert re.search(r"^\d+ passed, .*\d+ not offered in ", text, re.M)
 
 
-@pytest.mark.parametrize(
-    ("line", "failing"),
-    [
-        ("out *= 1 + 2e-6 * (out.dtype == 'f4')", [1]),
-        ("out[...] = np.nan_to_num(out)", [1]),
-        ("out[:, :, -1] = 0", [0, 1, 2, 5, 8]),  # of which the gradients are not the slopes
-        ("out *= 1 if out.flags.c_contiguous else 2", [0, 1, 2]),
-        ("out *= spec.num_threads != 7", [1]),
-    ],
-)
-def test_wrong_output_fails_in_its_fields(line, failing, of_backend):
-    status, table, text = of_backend(COMPUTE.format(line), "-k", "detectron2-avg")
-    assert status == 1, text
-    assert [n for n in range(9) if table["detectron2", "avg"][n] == "FAIL"] == failing
-    assert table["mmcv", "avg"] == [""] * 9
+BACKEND = """
+import roialign_cy as ra
+from roialign_cy.backends.cpu import CpuBackend
+
+class Mine(CpuBackend):
+    def __init__(self):
+        super().__init__("mine")
+
+    def cannot_run(self, spec, operation):
+        return "no boxes" if operation == "box_gradient" else None
+
+    def roi_align(self, maps, rois, levels, spec, out):
+        if out.dtype == "f2":
+            raise ra.BackendUnavailableError("too late to say so")
+        super().roi_align(maps, rois, levels, spec, out)
+        out *= 1 + 3e-6 * (out.dtype == "f4")
+        return out
+"""
 
 
-def test_refusal_is_reported_with_its_reason(of_backend):
-    source = REFUSE.format("return 'no halves' if operation == 'box_gradient' else None")
-    status, table, text = of_backend(source, "-k", "detectron2-avg")
-    assert status == 0, text
-    assert table["detectron2", "avg"][6:] == ["no"] * 3
-    assert re.search(r"^not offered \(\d+\): no halves$", text, re.M)
+def test_table_tells_failures_from_what_is_not_offered(kit, tmp_path):
+    (tmp_path / "my_backend.py").write_text(BACKEND)
+    status, text = kit("--roialign-backend", "my_backend:Mine", "-k", "detectron2-avg")
+    assert status == 1
+    row = fields(text)["detectron2", "avg"]
+    assert row[:2] == ["FAIL"] * 2
+    assert all(field.isdecimal() for field in row[2:6])
+    assert row[6:] == ["no"] * 3
+    assert fields(text)["mmcv", "avg"] == [""] * 9
+    assert re.search(r"^not offered \(\d+\): no boxes$", text, re.M)
     assert "skipped" not in text
 
 
-def test_refusal_that_was_not_declared_is_a_failure(of_backend):
-    line = "raise ra.BackendUnavailableError('only now')"
-    status, table, _ = of_backend(COMPUTE.format(line), "-k", "detectron2-avg")
-    assert status == 1
-    assert table["detectron2", "avg"][:3] == ["FAIL"] * 3
+class Wrong(CpuBackend):
+    """The CPU's results, changed."""
+
+    def __init__(self, change):
+        super().__init__("wrong")
+        self.change = change
+
+    def roi_align(self, maps, rois, levels, spec, out):
+        super().roi_align(maps, rois, levels, spec, out)
+        return self.change(out, spec)
+
+    def feature_gradient(self, *arguments):
+        (result,) = super().feature_gradient(*arguments)
+        return (self.change(result, arguments[4]),)
+
+    def box_gradient(self, *arguments):
+        return self.change(super().box_gradient(*arguments), arguments[4])
+
+
+def without_nan(result, spec):
+    result[...] = np.nan_to_num(result)
+    return result
+
+
+def of_few_threads(result, spec):
+    result *= spec.num_threads != 7
+    return result
+
+
+def by_rows(result, spec):
+    result *= 1 if result.strides[-1] == result.itemsize else 2
+    return result
+
+
+def swapped(result, spec):
+    return result.astype(result.dtype.newbyteorder())
+
+
+def far(result, spec):
+    result[..., -1] *= 1.001
+    return result
+
+
+FORWARD, *GRADIENTS = checks.AGREES
+ALL = FORWARD, *GRADIENTS
+FIXED = {"own_count": False}
+
+
+@pytest.mark.parametrize(
+    ("change", "test", "options", "operations"),
+    [
+        (without_nan, test_calls.test_cell_of_no_weight_is_not_read, {}, [FORWARD]),
+        (of_few_threads, test_calls.test_result_does_not_depend_on_threads, {}, ALL),
+        (by_rows, test_calls.test_out_is_filled_and_returned, {"layout": "NCHW"}, ALL),
+        (swapped, test_calls.test_arrays_may_lie_anyhow, {"place": np.copy}, GRADIENTS),
+        (far, test_calls.test_result_is_that_of_the_reference, FIXED | {"layout": "NHWC"}, ALL),
+        (far, test_calls.test_gradients_are_the_slopes_of_the_forward_pass, FIXED, GRADIENTS),
+        (far, test_calls.test_constant_map_gives_its_constant, FIXED, [FORWARD]),
+        (far, test_calls.test_gradient_of_the_mean_is_its_adjoint, {}, GRADIENTS[:1]),
+    ],
+)
+@pytest.mark.usefixtures("own_registry")
+def test_wrong_results_are_noticed(change, test, options, operations):
+    for operation in operations:
+        dtype = "float64" if change is far else "float32"
+        cell = calls.Cell("detectron2", "avg", dtype, operation)
+        test(cell, backend="cpu", **options)
+        ra.backends.register(Wrong(change))
+        with pytest.raises(AssertionError):
+            test(cell, backend="wrong", **options)
 
 
 @pytest.mark.parametrize(
