@@ -165,14 +165,22 @@ def test_out_is_filled_and_returned(cell: Cell, layout: str, backend: str) -> No
     assert (wide[..., ::2] == 7).all()
 
 
-SHAPES = [(0, 3, 4, 5), (2, 0, 4, 5), (2, 3, 0, 5), (2, 3, 4, 0)]
+EMPTY = [
+    ((0, 3, 4, 5), 0),
+    ((2, 3, 4, 5), 0),
+    ((2, 0, 4, 5), 2),
+    ((2, 3, 0, 5), 2),
+    ((2, 3, 4, 0), 2),
+]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("shape", "boxes"), EMPTY)
 @pytest.mark.parametrize("cell", SINGLE, ids=str)
-def test_empty_arrays(cell: Cell, shape: tuple[int, int, int, int], backend: str) -> None:
-    boxes = np.array([[shape[0] - 1.0, 0, 0, 4, 4]] * min(shape[0], 1)).reshape(-1, 5)
-    call = replace(one_call(cell), shape=shape, rois=boxes, spatial_scale=1.0)
+def test_empty_arrays(
+    cell: Cell, shape: tuple[int, int, int, int], boxes: int, backend: str
+) -> None:
+    rois = np.array([[1.0, 0, 0, 4, 4]] * boxes).reshape(-1, 5)
+    call = replace(one_call(cell), shape=shape, rois=rois, spatial_scale=1.0)
     checks.AGREES[cell.operation](call, backend)
     assert not call.compute(cell.operation, backend).any()
 
