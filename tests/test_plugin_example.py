@@ -1,4 +1,4 @@
-"""The backend that the documentation shows: complete, and right where it says that it is."""
+"""The backend that the documentation shows: what it refuses, and how it is found."""
 
 import importlib.util
 import tomllib
