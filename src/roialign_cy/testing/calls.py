@@ -88,8 +88,8 @@ class Call:
     @property
     def features(self) -> Any:
         """The map, channels first whatever the layout."""
-        cells = np.random.default_rng(self.seed).uniform(-self.range, self.range, self.shape)
-        return self.place(cells.astype(self.dtype))
+        values = np.random.default_rng(self.seed).uniform(-self.range, self.range, self.shape)
+        return self.place(values.astype(self.dtype))
 
     @property
     def grad_output(self) -> Any:
