@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
 
 import roialign_cy as ra
 
+from ..bench.contenders import register_object
 from .calls import DTYPES, WRT, Cell, cells
 
 # Not the tests alone, which pytest knows by their names where it collects them itself.
@@ -158,12 +158,9 @@ def _names(wanted: str) -> list[str]:
         return variants if wanted == "cpu" else [wanted]
     try:
         if ":" in wanted:
-            loaded = EntryPoint("", wanted, "").load()
-            loaded = loaded() if isinstance(loaded, type) else loaded
-            ra.backends.register(loaded)
-            wanted = loaded.name
+            wanted = register_object(wanted)
         ra.backends.get(wanted)
-    except (AttributeError, ImportError, TypeError, ValueError, RuntimeError) as error:
+    except (ValueError, ra.BackendUnavailableError) as error:
         raise pytest.UsageError(f"--roialign-backend: {error}") from None
     return [wanted]
 
