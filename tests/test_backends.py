@@ -7,12 +7,12 @@ from contextvars import copy_context
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
-import golden
 import numpy as np
 import pytest
 
 import roialign_cy as ra
 from roialign_cy.backends import _protocol, _registry
+from roialign_cy.testing import goldens
 
 GROUP = "roialign_cy.backends"
 BUILT_IN = ("cpu", "reference")
@@ -589,7 +589,7 @@ def test_dtype_and_axes_are_checked_for_every_plugin(shop):
 # What a backend is given
 
 
-@pytest.mark.parametrize("case", golden.conformance(), ids=lambda case: case.id)
+@pytest.mark.parametrize("case", goldens.conformance(), ids=lambda case: case.id)
 def test_loopback_backend_passes_what_the_projects_expect(case):
     loopback = Loopback()
     ra.backends.register(loopback)

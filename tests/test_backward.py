@@ -1,54 +1,14 @@
-"""The gradients: held to the reference, to the slopes of the forward pass and to other projects."""
+"""The gradients: held to the reference on drawn calls; constants, ties, arrays of every kind."""
 
-from dataclasses import dataclass
-
-import golden
 import numpy as np
 import pytest
-from allowed import allowed, what_the_backend_offers
+from allowed import what_the_backend_offers
 from hypothesis import given
 from hypothesis import strategies as st
-from test_properties import EXAMPLES, Call, calls
+from test_properties import EXAMPLES, calls
 
 import roialign_cy as ra
-
-# Relative to the sum of the absolute values that are added.
-TOLERANCE = {"float64": 1e-12, "float32": 4e-6, "float16": 2.0**-10 + 4e-6}
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """The gradients of a call, channels first whatever its layout."""
-
-    call: Call
-    backend: str
-
-    @property
-    def grad_output(self):
-        call = self.call
-        shape = (len(call.rois), call.shape[1], *call.output_size)
-        return np.random.default_rng(call.seed + 1).uniform(-1, 1, shape).astype(call.dtype)
-
-    def by(self, wrt, grad_output=None, features=None):
-        call = self.call
-        is_last = call.layout == "NHWC"
-        grads = self.grad_output if grad_output is None else grad_output
-        features = call.features if features is None else features
-        if is_last:
-            grads, features = np.moveaxis(grads, 1, -1), np.moveaxis(features, 1, -1)
-        options = {
-            "convention": call.convention,
-            "mode": call.mode,
-            "sampling_ratio": call.sampling_ratio,
-            "spatial_scale": call.spatial_scale,
-            "layout": call.layout,
-            "backend": self.backend,
-        }
-        with what_the_backend_offers():
-            gradient = ra.roi_align_backward(
-                grads, call.rois, features.shape, features=features, wrt=wrt, **allowed(options)
-            )
-        return np.moveaxis(gradient, -1, 1) if is_last and wrt == "features" else gradient
+from roialign_cy.testing import checks
 
 
 def has_gradient(call, wrt="features"):
@@ -63,22 +23,13 @@ calls_with_gradient = calls(modes=["avg", "max"]).filter(has_gradient)
 calls_with_box_gradient = calls_with_gradient.filter(lambda call: has_gradient(call, "rois"))
 
 
-def assert_by_features(gradient, expected, call):
-    # At most every gradient of the output ends up in one cell.
-    most = np.abs(expected).max(initial=1.0)
-    np.testing.assert_allclose(gradient, expected, rtol=0, atol=4 * most * TOLERANCE[call.dtype])
-
-
 @EXAMPLES
 @given(call=calls_with_gradient)
 def test_gradient_by_features_is_that_of_the_reference(call, backend):
     if backend == "reference":
         pytest.skip("compared with itself")
-    gradient = Gradients(call, backend).by("features")
-    expected = Gradients(call, "reference").by("features").astype(np.float64)
-    assert gradient.shape == call.shape
-    assert gradient.dtype == call.dtype
-    assert_by_features(gradient, expected, call)
+    with what_the_backend_offers():
+        checks.feature_gradient_agrees(call, backend)
 
 
 @EXAMPLES
@@ -86,98 +37,15 @@ def test_gradient_by_features_is_that_of_the_reference(call, backend):
 def test_gradient_by_rois_is_that_of_the_reference(call, backend):
     if backend == "reference":
         pytest.skip("compared with itself")
-    gradient = Gradients(call, backend).by("rois")
-    expected = Gradients(call, "reference").by("rois")
-    assert gradient.shape == (len(call.rois), 4)
-    assert gradient.dtype == expected.dtype
-    rows, cols = call.output_size
-    tolerance = {"float64": 1e-12, "float32": 2e-6, "float16": 2e-6}[call.dtype]
-    if expected.dtype != np.float64:
-        tolerance += float(np.finfo(expected.dtype).eps)
-    atol = call.range * call.spatial_scale * call.shape[1] * rows * cols * tolerance
-    # In float64: the tolerance itself may lie beyond float16.
-    wide = np.float64
-    np.testing.assert_allclose(
-        gradient.astype(wide), expected.astype(wide), rtol=2 * tolerance, atol=atol
-    )
+    with what_the_backend_offers():
+        checks.box_gradient_agrees(call, backend)
 
 
 @EXAMPLES
 @given(call=calls(modes=["avg"]))
 def test_gradient_by_features_is_the_adjoint_of_the_mean(call, backend):
-    call = Call(**{**call.__dict__, "dtype": "float64"})
-    gradients = Gradients(call, backend)
-    forward = (gradients.grad_output * call.run(backend)).sum()
-    backward = (gradients.by("features") * call.features).sum()
-    most = np.abs(call.features).sum() * np.abs(gradients.grad_output).max(initial=0)
-    np.testing.assert_allclose(backward, forward, rtol=0, atol=1e-12 * (most + 1))
-
-
-def numeric_gradient(function, at, step=1e-6):
-    gradient = np.empty_like(at)
-    for index in np.ndindex(at.shape):
-        high, low = at.copy(), at.copy()
-        high[index] += step
-        low[index] -= step
-        gradient[index] = (function(high) - function(low)) / (2 * step)
-    return gradient
-
-
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("mode", ["avg", "max"])
-@pytest.mark.parametrize("ratio", [0, (3, 2)])
-@pytest.mark.parametrize("convention", ["document", "torchvision", "detectron2"])
-def test_gradients_are_the_slopes_of_the_forward_pass(convention, ratio, mode, layout, backend):
-    rng = np.random.default_rng(0)
-    features = rng.standard_normal((2, 3, 5, 4) if layout == "NCHW" else (2, 5, 4, 3))
-    rois = np.array(
-        [
-            [0, 1.3, 2.1, 7.2, 8.9],
-            [1, -6.4, -5.3, 4.9, 6.6],  # partly outside
-            [1, 3.2, 3.7, 4.1, 5.1],  # widened where the convention does that
-            [0, 7.7, 6.1, 2.3, 1.2],  # reversed
-        ]
-    )
-    options = {
-        "convention": convention,
-        "mode": mode,
-        "sampling_ratio": ratio,
-        "layout": layout,
-        "spatial_scale": 0.5,
-        "backend": backend,
-    }
-    grads = rng.standard_normal(ra.roi_align(features, rois, (3, 2), **options).shape)
-
-    def loss(features, boxes):
-        moved = np.column_stack([rois[:, 0], boxes])
-        return (grads * ra.roi_align(features, moved, (3, 2), **options)).sum()
-
-    by_features, by_rois = ra.roi_align_backward(
-        grads, rois, features.shape, features=features, wrt=("features", "rois"), **options
-    )
-    numeric = numeric_gradient(lambda f: loss(f, rois[:, 1:]), features)
-    np.testing.assert_allclose(by_features, numeric, rtol=0, atol=1e-8)
-    numeric = numeric_gradient(lambda b: loss(features, b), rois[:, 1:])
-    np.testing.assert_allclose(by_rois, numeric, rtol=0, atol=1e-8)
-
-
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize(
-    "case",
-    [case for case in golden.conformance() if case.grad_output is not None],
-    ids=lambda case: case.id,
-)
-def test_gradient_is_what_the_project_expects(case, layout, backend):
-    arrays = case.grad_output, case.features, case.grad_input
-    if layout == "NHWC":
-        arrays = tuple(np.ascontiguousarray(np.moveaxis(array, 1, -1)) for array in arrays)
-    grads, features, expected = arrays
-    options = {key: value for key, value in case.options.items() if key != "output_size"}
-    gradient = ra.roi_align_backward(
-        grads, case.rois, features.shape, features=features, layout=layout, backend=backend,
-        **options,
-    )  # fmt: skip
-    np.testing.assert_allclose(gradient, expected, rtol=0, atol=case.atol)
+    with what_the_backend_offers():
+        checks.feature_gradient_is_the_adjoint(call, backend)
 
 
 # Constants: borders, clamps, widening
@@ -298,29 +166,6 @@ def test_channel_takes_no_gradient_from_a_point_that_is_not_its_maximum(backend)
 
 
 # Arrays
-
-
-@pytest.mark.parametrize(
-    ("boxes", "shape"), [(0, (2, 3, 4, 5)), (2, (2, 0, 4, 5)), (2, (2, 3, 0, 5)), (2, (2, 3, 4, 0))]
-)
-@pytest.mark.parametrize("mode", ["avg", "max"])
-def test_empty_gradients_are_zero(mode, boxes, shape, backend):
-    rois = [[1, 0, 0, 4, 4]] * boxes or np.empty((0, 5))
-    by_rois, by_features = ra.roi_align_backward(
-        np.ones((boxes, shape[1], 2, 2)), rois, shape, features=np.ones(shape),
-        wrt=("rois", "features"), mode=mode, backend=backend,
-    )  # fmt: skip
-    assert (by_rois.shape, by_features.shape) == ((boxes, 4), shape)
-    assert not by_rois.any()
-    assert not by_features.any()
-
-
-def test_no_images_give_no_gradient(backend):
-    grads = np.ones((0, 3, 2, 2), np.float32)
-    gradient = ra.roi_align_backward(
-        grads, np.empty((0, 5)), (0, 3, 4, 4), convention="mmcv", backend=backend
-    )
-    assert gradient.shape == (0, 3, 4, 4)
 
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f2", ">f4", "<f4", ">f8"])

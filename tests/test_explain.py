@@ -4,7 +4,6 @@ import json
 import re
 import sys
 
-import golden
 import numpy as np
 import pytest
 from allowed import allowed
@@ -12,8 +11,9 @@ from allowed import allowed
 import roialign_cy as ra
 from roialign_cy._explain import numbers
 from roialign_cy.backends.reference import interpolated
+from roialign_cy.testing import goldens
 
-DOCUMENT = golden.document()
+DOCUMENT = goldens.document()
 COLUMNS, ROWS = DOCUMENT["map"]["map_size"]
 SCALE = DOCUMENT["map"]["spatial_scale"]
 BOX = ra.boxes.from_document([DOCUMENT["box"]["on_image"]], DOCUMENT["map"]["image_height"])

@@ -1,4 +1,4 @@
-"""A backend for roialign_cy: the mean at a fixed ratio, as two matrix products for each box."""
+"""A backend for roialign_cy: the mean at a fixed ratio, by factors of the rows and the columns."""
 
 import numpy as np
 
@@ -41,23 +41,26 @@ class FactorsBackend:
 
     def roi_align(self, maps, rois, levels, spec, out):
         """Fill ``out``; all arrays have been checked."""
-        for k, image, ry, rx in factors(rois, maps[0].shape, spec):
-            out[k] = ry @ maps[0][image] @ rx.T
+        for k, p, q, image, rows, cols, weights in sections(rois, maps[0].shape, spec):
+            out[k, :, p, q] = (maps[0][image][:, rows, cols] * weights).sum(axis=(1, 2))
         return out
 
     def feature_gradient(self, grad_output, rois, levels, shapes, spec, features, out):
         """Fill ``out``, or new maps."""
         (result,) = out or (kit.new_maps(shapes[0], grad_output.dtype, spec),)
         result[...] = 0
-        for k, image, ry, rx in factors(rois, result.shape, spec):
-            result[image] += (ry.T @ grad_output[k] @ rx).astype(result.dtype)
+        for k, p, q, image, rows, cols, weights in sections(rois, result.shape, spec):
+            result[image][:, rows, cols] += grad_output[k, :, p, q, None, None] * weights
         return (result,)
 
     def box_gradient(self, grad_output, rois, levels, features, spec, out):
         """Never called: `cannot_run` refuses it."""
 
 
-def factors(rois, shape, spec):
-    """The image of every box, and its factors: of the rows and of the columns of the map."""
+def sections(rois, shape, spec):
+    """Each section of each box, its image, and the cells that it reads with their weights."""
     for k, (image, x1, y1, x2, y2) in enumerate(rois.astype(np.float64)):
-        yield k, int(image), factor(y1, y2, shape[2], 0, spec), factor(x1, x2, shape[3], 1, spec)
+        ry, rx = factor(y1, y2, shape[2], 0, spec), factor(x1, x2, shape[3], 1, spec)
+        for p, q in np.ndindex(spec.output_size):
+            rows, cols = np.ix_(ry[p].nonzero()[0], rx[q].nonzero()[0])
+            yield k, p, q, int(image), rows, cols, ry[p][rows] * rx[q][cols]

@@ -1,0 +1,1 @@
+pytest_plugins = ["roialign_cy.testing.plugin"]

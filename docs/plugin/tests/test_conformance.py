@@ -1,0 +1,1 @@
+from roialign_cy.testing.all_tests import *  # noqa: F403

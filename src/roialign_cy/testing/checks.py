@@ -1,0 +1,150 @@
+"""What holds for every call, as functions that raise an AssertionError where it does not.
+
+A plugin's own tests may call them on any `Call`; this library's do so on calls that hypothesis
+makes up. ``backend`` is a name, as everywhere.
+
+Examples
+--------
+>>> from roialign_cy.testing import calls, checks
+>>> cell = calls.Cell("detectron2", "avg", "float32")
+>>> for call in calls.random_calls(cell, own_count=False):
+...     checks.output_agrees(call, "cpu")
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .calls import Call
+
+# Relative to the largest cell: the working type's precision over a few terms. Float16 results are
+# rounded once, of which two that are close to a tie can come out an ulp apart.
+TOLERANCE = {"float64": 1e-12, "float32": 1e-6, "float16": 2.0**-10}
+# Relative to the sum of the absolute values that are added.
+GRADIENT_TOLERANCE = {"float64": 1e-12, "float32": 4e-6, "float16": 2.0**-10 + 4e-6}
+BOX_GRADIENT_TOLERANCE = {"float64": 1e-12, "float32": 2e-6, "float16": 2e-6}
+
+
+def output_agrees(call: Call, backend: str) -> None:
+    """The output is that of the reference, of the right shape and dtype."""
+    output = call.pool(backend)
+    assert output.shape == (len(call.rois), call.shape[1], *call.output_size)
+    assert output.dtype == call.dtype
+    _assert_close(output, _plain(call).pool("reference"), call)
+
+
+def feature_gradient_agrees(call: Call, backend: str) -> None:
+    """The gradient with respect to the features is that of the reference."""
+    gradient = call.gradient(backend, "features")
+    expected = _plain(call).gradient("reference", "features").astype(np.float64)
+    assert gradient.shape == call.shape
+    assert gradient.dtype == call.dtype
+    # At most every gradient of the output ends up in one cell.
+    most = np.abs(expected).max(initial=1.0)
+    atol = 4 * most * GRADIENT_TOLERANCE[call.dtype]
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=atol)
+
+
+def box_gradient_agrees(call: Call, backend: str) -> None:
+    """The gradient with respect to the boxes is that of the reference."""
+    gradient = call.gradient(backend, "rois")
+    expected = _plain(call).gradient("reference", "rois")
+    assert gradient.shape == (len(call.rois), 4)
+    assert gradient.dtype == expected.dtype
+    rows, cols = call.output_size
+    tolerance = BOX_GRADIENT_TOLERANCE[call.dtype]
+    if expected.dtype != np.float64:
+        tolerance += float(np.finfo(expected.dtype).eps)
+    atol = call.range * call.spatial_scale * call.shape[1] * rows * cols * tolerance
+    # In float64: the tolerance itself may lie beyond float16.
+    wide = np.float64
+    np.testing.assert_allclose(
+        gradient.astype(wide), expected.astype(wide), rtol=2 * tolerance, atol=atol
+    )
+
+
+AGREES = {
+    "roi_align": output_agrees,
+    "feature_gradient": feature_gradient_agrees,
+    "box_gradient": box_gradient_agrees,
+}
+"""The check of each operation."""
+
+
+def mean_is_linear(call: Call, backend: str, factor: float, other: int) -> None:
+    """The mean of ``factor * first + second`` is made of theirs; ``other`` seeds the second."""
+    call = replace(call, dtype="float64")
+    first, second = call.features, replace(call, seed=other).features
+    both = call.pool(backend, factor * first + second)
+    apart = factor * call.pool(backend, first) + call.pool(backend, second)
+    _assert_close(both, apart, call, slack=4)
+
+
+def constant_map_gives_its_constant(call: Call, backend: str, value: float) -> None:
+    """So it is for a call whose every sample lies on the map."""
+    features = np.full(call.shape, value, call.dtype)
+    _assert_close(call.pool(backend, features), value, replace(call, range=1.0))
+
+
+def map_and_boxes_may_be_shifted(call: Call, backend: str, left: int, above: int) -> None:
+    """More cells before and after the map, of NaN, change nothing where none of them is read."""
+    surrounded = np.pad(
+        call.features, [(0, 0), (0, 0), (above, 2), (left, 3)], constant_values=np.nan
+    )
+    shifted = call.rois + np.array([0, left, above, left, above])
+    _assert_close(call.pool(backend, surrounded, shifted), call.pool(backend), call)
+
+
+def maximum_is_no_less_than_the_mean(call: Call, backend: str) -> None:
+    """So it is where both are over the same samples."""
+    mean, largest = (replace(call, mode=mode) for mode in ("avg", "max"))
+    gap = largest.pool(backend) - mean.pool(backend).astype(np.float64)
+    assert (gap >= -call.range * TOLERANCE[call.dtype] * 2).all()
+
+
+def feature_gradient_is_the_adjoint(call: Call, backend: str) -> None:
+    """Of the mean, in float64: ``<grad_output, output>`` is ``<gradient, features>``."""
+    call = replace(call, dtype="float64")
+    forward = (call.grad_output * call.pool(backend)).sum()
+    backward = (call.gradient(backend, "features") * call.features).sum()
+    most = np.abs(call.features).sum() * np.abs(call.grad_output).max(initial=0)
+    np.testing.assert_allclose(backward, forward, rtol=0, atol=1e-12 * (most + 1))
+
+
+def gradient_is_the_slope(call: Call, backend: str, wrt: str) -> None:
+    """In float64, the gradient is what central differences of the forward pass give."""
+    gradient = call.gradient(backend, wrt)
+    features, boxes = call.features, np.asarray(call.rois)[:, 1:]
+
+    def loss(features: Any, boxes: Any) -> Any:
+        rois = np.column_stack([np.asarray(call.rois)[:, 0], boxes])
+        return (call.grad_output * call.pool(backend, features, rois)).sum()
+
+    if wrt == "features":
+        numeric = _numeric_gradient(lambda f: loss(f, boxes), features)
+    else:
+        numeric = _numeric_gradient(lambda b: loss(features, b), boxes)
+    np.testing.assert_allclose(gradient, numeric, rtol=0, atol=1e-8)
+
+
+def _plain(call: Call) -> Call:
+    """The same numbers in plain memory."""
+    return replace(call, place=np.asarray)
+
+
+def _numeric_gradient(function: Any, at: Any, step: float = 1e-6) -> Any:
+    gradient = np.empty_like(at)
+    for index in np.ndindex(at.shape):
+        high, low = at.copy(), at.copy()
+        high[index] += step
+        low[index] -= step
+        gradient[index] = (function(high) - function(low)) / (2 * step)
+    return gradient
+
+
+def _assert_close(output: Any, expected: Any, call: Call, slack: float = 1) -> None:
+    atol = slack * call.range * TOLERANCE[call.dtype]
+    np.testing.assert_allclose(output, expected, rtol=0, atol=atol)
