@@ -126,3 +126,53 @@ def test_integers_are_not_pooled_to_integers():
     out = np.empty((1, 1, 2, 2), np.uint8)
     with pytest.raises(ValueError, match=r"^out must have the dtype float32, got uint8"):
         ra.roi_align(maps, [[0, 0, 0, 2, 2]], 2, out=out)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".zarr"])
+def test_jobs_pool_integers(suffix, tmp_path, monkeypatch):
+    pytest.importorskip("click", reason="needs the extra 'cli'")
+    if suffix == ".zarr":
+        zarr = pytest.importorskip("zarr", reason="needs the extra 'cli'")
+    from job_commands import run
+
+    monkeypatch.chdir(tmp_path)
+    maps = maps_of("u1")
+    if suffix == ".npy":
+        np.save("maps.npy", maps)
+    else:
+        zarr.create_array("maps.zarr", data=maps, chunks=(1, 3, 20, 25))
+    np.save("rois.npy", boxes())
+    result = run("pool", f"maps{suffix}", "rois.npy", "-o", "out.npy")
+    assert result.exit_code == 0, result.output
+    assert_same_bits(np.load("out.npy"), ra.roi_align(maps.astype("f4"), boxes(), 7))
+
+
+def test_dask_pools_integers():
+    pytest.importorskip("dask", reason="needs the extra 'dask'")
+    import dask.array as da
+
+    from roialign_cy.dask import roi_align
+
+    maps = maps_of("u1")
+    pooled = roi_align(da.from_array(maps, chunks=(1, -1, -1, -1)), boxes(), 7)
+    assert pooled.dtype == np.float32
+    assert_same_bits(pooled.compute(), ra.roi_align(maps.astype("f4"), boxes(), 7))
+
+
+def test_several_levels_of_integers():
+    fine, coarse = maps_of("u1"), maps_of("u1")[:, :, ::2, ::2]
+    options = {"spatial_scales": [1 / 4, 1 / 8], "convention": "detectron2"}
+    rois = boxes() * [1, 4, 4, 4, 4]
+    wide = [one.astype("f4") for one in (fine, coarse)]
+    for backend in ("cpu", "reference"):
+        found = ra.multiscale_roi_align([fine, coarse], rois, 7, backend=backend, **options)
+        expected = ra.multiscale_roi_align(wide, rois, 7, backend=backend, **options)
+        assert_same_bits(found, expected)
+
+
+def test_integers_are_explained():
+    maps = maps_of("u1")
+    found = ra.explain(maps, boxes()[:1], 2, roi=0)
+    np.testing.assert_array_equal(
+        found.values, ra.explain(maps.astype("f4"), boxes()[:1], 2).values
+    )

@@ -34,7 +34,9 @@ def roi_align(
     ----------
     features : ndarray of shape (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``
         The maps: NumPy or CuPy, float16, float32 or float64, of any strides, byte order and
-        alignment. Never modified.
+        alignment. Never modified. NumPy's may also be bool, integers of at most 16 bits, or
+        ``ml_dtypes.bfloat16``: they are read as they are, and give the bits of converting them
+        first.
     rois : array_like of shape (K, 5), or list of N array_like of shape (K_i, 4)
         Boxes ``[batch_index, x1, y1, x2, y2]`` in input units (those of the image, say), x to the
         right, y **down**; or for each image its boxes ``[x1, y1, x2, y2]``. Any float or integer
@@ -62,13 +64,15 @@ def roi_align(
     num_threads : int, optional
         Upper bound on the threads of this call. The result does not depend on it.
     out : ndarray, optional
-        Array of the result's shape and dtype to write to. Any strides; must not overlap an input.
+        Array of the result's shape and dtype to write to; of maps of integers or bool, in any of
+        the three floats. Any strides; must not overlap an input.
 
     Returns
     -------
     ndarray of shape (K, C, rows, cols), or (K, rows, cols, C) with ``layout="NHWC"``
-        The pooled values, in the dtype of ``features`` (in native byte order), the same kind of
-        array; ``out`` if that is given. The same bits in both layouts.
+        The pooled values, in the dtype of ``features`` (in native byte order; float32 for integers
+        and bool), the same kind of array; ``out`` if that is given. Two-byte floats are computed
+        in float32 and rounded once. The same bits in both layouts.
 
     Raises
     ------
@@ -227,8 +231,8 @@ def roi_align_backward(
     input_shape : (int, int, int, int)
         Shape of the features, in the given layout.
     features : ndarray of shape ``input_shape``, optional
-        The maps, in the dtype of ``grad_output``. Needed for the maximum, and for the gradient
-        with respect to the boxes.
+        The maps, in the dtype of ``grad_output`` or of integers or bool. Needed for the maximum,
+        and for the gradient with respect to the boxes.
     wrt : {"features", "rois"} or tuple of them, default "features"
         Which gradients to give.
     convention, spatial_scale, sampling_ratio, mode, layout, backend, num_threads

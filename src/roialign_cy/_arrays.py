@@ -114,17 +114,22 @@ def new_maps(
     return as_nchw(new_array(shape, dtype, spec, make), spec)
 
 
-def check_features(features: Any, layout: str, name: str = "features") -> None:
+def check_features(
+    features: Any, layout: str, name: str = "features", is_numpy: bool | None = None
+) -> None:
     """Raise unless ``features`` is a 4-D array of a type that is read.
 
-    Of other libraries' arrays, float16, float32 and float64 alone; of gradients, bfloat16 too.
+    Of other libraries' arrays, float16, float32 and float64 alone, unless NumPy computes on them
+    in the end (``is_numpy``); of gradients, bfloat16 too.
     """
     dtype = features.dtype
     if dtype.char in "efd" and features.ndim == 4:
         return
-    if not (dtype.char in "efd" or (isinstance(features, np.ndarray) and is_read(dtype, name))):
+    if is_numpy is None:
+        is_numpy = isinstance(features, np.ndarray)
+    if not (dtype.char in "efd" or (is_numpy and is_read(dtype, name))):
         known = "float16, float32 or float64"
-        if isinstance(features, np.ndarray):
+        if is_numpy:
             known = "float16, bfloat16, float32 or float64"
             if name == "features":
                 known = f"{known}, or integers of at most 16 bits, or bool"

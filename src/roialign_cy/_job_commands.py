@@ -36,9 +36,9 @@ def pool(
 ) -> None:
     """Pool the boxes of a file from the maps of a file, however large both are.
 
-    FEATURES is a .npy file of float16, float32 or float64 (memory-mapped), a .npz file, a Zarr
-    array of (N, C, H, W), or an image, which is one map of its grey values or its colours, uint8
-    turned into float32.
+    FEATURES is a .npy file (memory-mapped), a .npz file or a Zarr array of (N, C, H, W), of floats
+    or of integers of at most 16 bits, or an image, which is one map of its grey values or its
+    colours. What is pooled from integers is float32.
 
     ROIS has the boxes, y down, in units that --spatial-scale turns into cells: a .csv file of the
     columns image,x1,y1,x2,y2 (under a header that names them there may be others), a .npy file

@@ -110,7 +110,7 @@ def roi_align(
     if not isinstance(features, da.Array):
         raise TypeError(f"features must be a Dask array, got {type(features).__name__}")
     require_bare(type(features._meta), "features")
-    _arrays.check_features(features, layout)
+    _arrays.check_features(features, layout, is_numpy=True)
     if is_dask_collection(rois_per_image):
         raise TypeError(
             f"{_ROIS} must be known, or a list with the lazy boxes of each image, "

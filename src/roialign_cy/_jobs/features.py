@@ -161,7 +161,7 @@ def open_features(
         except Exception as error:  # whatever zipfile, Pillow, Zarr and those below them raise
             raise cannot("read", path, error) from error
         try:
-            _arrays.check_features(array, layout)
+            _arrays.check_features(array, layout, is_numpy=True)
         except (TypeError, ValueError) as error:
             raise FileError(f"{str(path)!r}: {reason(error)}") from error
         yield FeatureFile(
