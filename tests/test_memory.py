@@ -86,6 +86,11 @@ EDGES = {  # shape of the maps, of the output, boxes
         [[0, 1, 2, 3990, 3980], [0, 100, 50, 2000, 3999]],
     ),
     "one section as wide as a wide map": ((1, 1, 4, 100_000), (1, 1), [[0, 0, 0, 99_999, 3]]),
+    "a box of many rows and one column": (
+        (1, 4, 1_000_000, 1),
+        (1, 1),
+        [[0, 0, 100, 1, 200_000]],
+    ),
     "many sections": ((1, 1, 64, 64), (1000, 1000), [[0, 1, 2, 60, 61]]),
     "many sections along x": ((1, 1, 4, 64), (1, 100_000), [[0, 1, 0, 60, 3]]),
 }

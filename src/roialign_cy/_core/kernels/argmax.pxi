@@ -9,9 +9,7 @@ cdef inline bint has_slopes(const Axis *axis, Py_ssize_t line) noexcept nogil:
 cdef inline Py_ssize_t terms_of(
     const Axis *axis, Py_ssize_t line, real *const *row, Term *term
 ) noexcept nogil:
-    """The cells of a line that count: as rows, in places from the first row on, or with NULL as
-    they are.
-    """
+    """What a line reads: places of ``row`` from its first on, or with NULL the cells' numbers."""
     cdef Py_ssize_t t, terms = 0
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
         if <real>axis.weight[t] != 0:  # where there are slopes, there are taps of weight 0, too
@@ -25,7 +23,7 @@ cdef void interpolate_features(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work,
     Py_ssize_t line, real *out,
 ) noexcept nogil:
-    """Combine the rows of one line of the features at the columns of the window."""
+    """Combine the rows of one line of the features at the columns of the box."""
     cdef const Py_ssize_t *column = work.column
     cdef const real *base
     cdef Py_ssize_t terms
@@ -46,30 +44,26 @@ cdef enum:
 
 
 cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexcept nogil:
-    """Have the lines along x of the window of a box in the workspace."""
+    """Have the lines along x of a box in the workspace."""
     cdef const Axis *axis = call.x
-    cdef Py_ssize_t line, t, begin, slot
-    cdef Py_ssize_t first = box * axis.bins + work.first_bin
-    cdef Py_ssize_t last = box * axis.bins + work.last_bin - 1
+    cdef Py_ssize_t line, t, begin, first = first_line(axis, box)
     cdef XLine *x_line = work.x_line
-    # Those of a reversed box's last bin come first.
-    work.first_x_line = min(axis.line_begin[first], axis.line_begin[last])
-    for line in range(work.first_x_line, max(axis.line_end[first], axis.line_end[last])):
+    work.first_x_line = first
+    for line in range(first, first + lines_of(axis, box)):
         begin = axis.tap_begin[line]
         x_line.terms = 0
         for t in range(begin, axis.tap_end[line]):
             if <real>axis.weight[t] != 0:
-                slot = axis.slot[t] - work.first_slot
-                x_line.term[x_line.terms].place = slot * LANES
+                x_line.term[x_line.terms].place = axis.slot[t] * LANES
                 x_line.term[x_line.terms].weight = <real>axis.weight[t]
-                x_line.column[x_line.terms] = work.column[slot]
+                x_line.column[x_line.terms] = work.column[axis.slot[t]]
                 x_line.terms += 1
         x_line.is_sloped = axis.near != NULL and has_slopes(axis, line)
         if x_line.is_sloped:
             x_line.slope_place[0] = -1
             if axis.tap_end[line] - begin == 2:
-                x_line.slope_place[0] = (axis.slot[begin] - work.first_slot) * LANES
-            x_line.slope_place[1] = (axis.slot[axis.tap_end[line] - 1] - work.first_slot) * LANES
+                x_line.slope_place[0] = axis.slot[begin] * LANES
+            x_line.slope_place[1] = axis.slot[axis.tap_end[line] - 1] * LANES
         x_line += 1
 
 
@@ -124,7 +118,7 @@ cdef void find_argmax(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t row,
 ) noexcept nogil:
-    """For each bin of a row in the window, and each channel, the number of its largest point.
+    """For each bin of a row, and each channel, the number of its largest point.
 
     The first such point in the order of the samples, row by row; -1 for one outside the map. The
     lines of the row are then in the workspace, if they are no more than the schedule's group.
@@ -142,7 +136,7 @@ cdef void find_argmax(
             interpolate_features(
                 call, schedule, task, work, first + k, work.lines + k * work.columns * LANES
             )
-        for p in range(work.first_bin, work.last_bin):
+        for p in range(call.x.bins):
             count = x_end[p] - x_begin[p]
             if count == 0:
                 continue

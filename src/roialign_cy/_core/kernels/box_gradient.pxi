@@ -16,13 +16,13 @@ cdef void differentiate(
 ) noexcept nogil:
     """Differentiate by the boxes of one task."""
     cdef Py_ssize_t box
-    work.top = 0
     if not schedule.on_demand:
-        find_columns(call, task, work, call.height)
+        find_columns(call, task, work)
     place_features(call, schedule, task, work)
     for box in range(task.begin, task.end):
         if not reaches(call, task, box):
             continue
+        demand_columns(call, work, box)
         fetch_features(call, schedule, task, work, box)
         if call.mode == AVG:
             differentiate_means(call, schedule, task, work, box)

@@ -5,17 +5,17 @@ cdef void add_maxima(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
-    cdef const real *in_tile = work.lines + (work.tile_slot - work.first_slot) * LANES
     cdef Py_ssize_t r, p, y_line, y_bin, x_bin, t
-    list_x_lines(call, work, box)
     for r in range(rows):
         y_bin = box * call.y.bins + first + r
-        if not bin_reaches(call.y, y_bin, task.first_row, task.last_row):
-            continue
         find_argmax(call, schedule, task, work, box, first + r)
         for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
+            if schedule.on_demand and not is_any_on_line(
+                call, work, box, y_line - call.y.line_begin[y_bin]
+            ):
+                continue  # there may be as many lines as rows
             memset(work.lines, 0, work.columns * LANES * sizeof(real))
-            for p in range(work.first_bin, work.last_bin):
+            for p in range(call.x.bins):
                 x_bin = box * call.x.bins + p
                 add_bin(
                     work, p, x_lines_of(call, work, x_bin),
@@ -28,10 +28,7 @@ cdef void add_maxima(
                     continue
                 work.term.place = 0
                 work.term.weight = <real>call.y.weight[t]
-                add_lines(
-                    in_tile, work.term, 1, work.gradient_column, work.tile_slots,
-                    work.gradient_row[call.y.cell[t] - work.top],
-                )
+                add_to_row(call, schedule, task, work, call.y.cell[t], work.term, 1)
 
 
 cdef inline void add_bin(
@@ -53,3 +50,16 @@ cdef inline void add_bin(
         for t in range(x_line[k].terms):
             cell = work.lines + x_line[k].term[t].place
             store_lanes(cell, plus(load_lanes(cell), scaled(share, x_line[k].term[t].weight)))
+
+
+cdef bint is_any_on_line(
+    const Call *call, const Workspace *work, Py_ssize_t box, Py_ssize_t row
+) noexcept nogil:
+    """Whether any bin has the largest point of any channel on the ``row``-th of its lines."""
+    cdef Py_ssize_t p, i, count
+    for p in range(call.x.bins):
+        count = call.x.line_end[box * call.x.bins + p] - call.x.line_begin[box * call.x.bins + p]
+        for i in range(p * LANES, (p + 1) * LANES):
+            if count and work.point[i] // count == row:
+                return True
+    return False

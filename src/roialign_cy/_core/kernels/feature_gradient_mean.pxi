@@ -2,17 +2,15 @@
 
 
 cdef void add_means(
-    const Call *call, const Packed *packed, const Task *task, Workspace *work, Py_ssize_t box,
-    Py_ssize_t first, Py_ssize_t rows,
+    const Call *call, const Schedule *schedule, const Packed *packed, const Task *task,
+    Workspace *work, Py_ssize_t box, Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
     cdef const Py_ssize_t *y = call.y.distinct + call.y.distinct_begin[box]
     cdef Py_ssize_t height = call.y.distinct_end[box] - call.y.distinct_begin[box]
-    cdef Py_ssize_t columns = work.tile_slots
+    cdef Py_ssize_t columns = work.columns
     cdef Py_ssize_t d, t, terms
-    cdef const int32_t *offset = (
-        packed.transposed_x.offset + first_offset(call.x, box) + work.tile_slot
-    )
-    cdef const Term *term = packed.transposed_x.terms + packed.transposed_x.begin[box] + offset[0]
+    cdef const int32_t *offset = packed.transposed_x.offset + first_offset(call.x, box)
+    cdef const Term *term = packed.transposed_x.terms + packed.transposed_x.begin[box]
     # Column outside, rows inside: the weights are set up once for all rows of the group.
     for d in range(columns):
         terms = offset[d + 1] - offset[d]
@@ -35,7 +33,4 @@ cdef void add_means(
                 work.term[terms].place = (term[t].place - first) * columns * LANES
                 work.term[terms].weight = term[t].weight
                 terms += 1
-        add_lines(
-            work.lines, work.term, terms, work.gradient_column, columns,
-            work.gradient_row[y[d] - work.top]
-        )
+        add_to_row(call, schedule, task, work, y[d], work.term, terms)

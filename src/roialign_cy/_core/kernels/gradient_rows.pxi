@@ -22,15 +22,6 @@ cdef void zero_cells(
                 memset(plane + x * map.col, 0, sizeof(real))
 
 
-cdef inline char *row_in_map(
-    const Call *call, const Task *task, Py_ssize_t y
-) noexcept nogil:
-    return (
-        call.map.data + task.image * call.map.image
-        + task.first_channel * call.map.channel + y * call.map.row
-    )
-
-
 cdef void open_rows(
     const Call *call, const Task *task, Workspace *work, Py_ssize_t first, Py_ssize_t last
 ) noexcept nogil:
@@ -40,26 +31,18 @@ cdef void open_rows(
     cdef real *cells
     work.opened = max(work.opened, first)
     for y in range(work.opened, last):
-        columns_of_tile(task, work, y, &low, &high)
+        low, high = work.low[y], work.high[y]
         if low >= high:
             continue
-        cells = work.gradient_row[y - work.top] + (low - task.first_column) * LANES
+        cells = work.gradient_row[y] + low * LANES
         if call.update == ACCUMULATE:
             pack_cells(
-                row_in_map(call, task, y) + low * map.col, map.channel, map.col, map.stored,
+                row_in_map(map, task, y) + low * map.col, map.channel, map.col, map.stored,
                 task.channels, high - low, cells, 0,
             )
         else:
             memset(cells, 0, (high - low) * LANES * sizeof(real))
     work.opened = max(work.opened, last)
-
-
-cdef inline void columns_of_tile(
-    const Task *task, const Workspace *work, Py_ssize_t y, Py_ssize_t *low, Py_ssize_t *high
-) noexcept nogil:
-    """The columns of a row of the tile that boxes add to: ``low .. high``; none: low >= high."""
-    low[0] = max(work.low[y - work.top], task.first_column)
-    high[0] = min(work.high[y - work.top], task.last_column)
 
 
 cdef void close_rows(
@@ -70,19 +53,19 @@ cdef void close_rows(
     cdef Py_ssize_t y, low, high
     cdef char *start
     for y in range(work.closed, last):
-        columns_of_tile(task, work, y, &low, &high)
-        start = row_in_map(call, task, y)
+        low, high = work.low[y], work.high[y]
+        start = row_in_map(map, task, y)
         if low < high:
             unpack_cells(
-                work.gradient_row[y - work.top] + (low - task.first_column) * LANES, 1, high - low,
-                task.channels, start + low * map.col,
+                work.gradient_row[y] + low * LANES, 1, high - low, task.channels,
+                start + low * map.col,
                 map.channel, (high - low) * map.col, map.col, map.stored,
             )
         else:
-            low = high = task.first_column
+            low = high = 0
         if call.update == OVERWRITE:
-            zero_cells(map, start, task.channels, task.first_column, low)
-            zero_cells(map, start, task.channels, high, task.last_column)
+            zero_cells(map, start, task.channels, 0, low)
+            zero_cells(map, start, task.channels, high, call.width)
     work.closed = max(work.closed, last)
 
 
@@ -99,9 +82,7 @@ cdef void fetch_rows(
             if y + 1 < call.height and work.low[y + 1] < work.high[y + 1]:  # much the same columns
                 ahead = features.row
             pack_cells(
-                features.data + task.image * features.image
-                + task.first_channel * features.channel + y * features.row
-                + work.low[y] * features.col,
+                row_in_map(features, task, y) + work.low[y] * features.col,
                 features.channel, features.col, call.features.stored, task.channels,
                 work.high[y] - work.low[y], work.row[y] + work.low[y] * LANES,
                 ahead,
@@ -112,25 +93,22 @@ cdef void fetch_rows(
 cdef inline bint reaches(
     const Call *call, const Task *task, Py_ssize_t box
 ) noexcept nogil:
-    """Whether a box reads anything, and of the rows and columns of the task's tile."""
-    cdef Py_ssize_t y_begin = call.y.distinct_begin[box], y_end = call.y.distinct_end[box]
-    cdef Py_ssize_t x_begin = call.x.distinct_begin[box], x_end = call.x.distinct_end[box]
+    """Whether a box reads anything, and between the first and the last row of the task."""
+    cdef Py_ssize_t begin = call.y.distinct_begin[box], end = call.y.distinct_end[box]
     return (
-        y_begin < y_end
-        and x_begin < x_end
-        and call.y.distinct[y_begin] < task.last_row
-        and call.y.distinct[y_end - 1] >= task.first_row
-        and call.x.distinct[x_begin] < task.last_column
-        and call.x.distinct[x_end - 1] >= task.first_column
+        begin < end
+        and call.x.distinct_begin[box] < call.x.distinct_end[box]
+        and call.y.distinct[begin] < task.last_row
+        and call.y.distinct[end - 1] >= task.first_row
     )
 
 
 cdef void find_columns(
-    const Call *call, const Task *task, Workspace *work, Py_ssize_t rows
+    const Call *call, const Task *task, Workspace *work
 ) noexcept nogil:
-    """For each of the ``rows`` from the top, the span of columns that the task's boxes read."""
+    """For each row of the map, the span of columns that the boxes of the task read."""
     cdef Py_ssize_t box, d, y, low, high
-    for y in range(rows):
+    for y in range(call.height):
         work.low[y] = call.width
         work.high[y] = 0
     for box in range(task.begin, task.end):
@@ -139,21 +117,20 @@ cdef void find_columns(
         low = call.x.distinct[call.x.distinct_begin[box]]
         high = call.x.distinct[call.x.distinct_end[box] - 1] + 1
         for d in range(call.y.distinct_begin[box], call.y.distinct_end[box]):
-            y = call.y.distinct[d] - work.top
-            if 0 <= y < rows:
-                work.low[y] = min(work.low[y], low)
-                work.high[y] = max(work.high[y], high)
+            y = call.y.distinct[d]
+            work.low[y] = min(work.low[y], low)
+            work.high[y] = max(work.high[y], high)
 
 
 cdef void place_rows(
-    real **row, Py_ssize_t rows, real *ring, Py_ssize_t ring_rows, Py_ssize_t columns
+    const Call *call, const Schedule *schedule, real *ring, real **row
 ) noexcept nogil:
-    """Have row y from the top in slot y modulo ring_rows."""
+    """Row y of the map lies in slot y modulo the rows of the ring."""
     cdef Py_ssize_t y, slot = 0
-    for y in range(rows):
-        row[y] = ring + slot * columns * LANES
+    for y in range(call.height):
+        row[y] = ring + slot * call.width * LANES
         slot += 1
-        if slot == ring_rows:
+        if slot == schedule.ring_rows:
             slot = 0
 
 
@@ -170,32 +147,27 @@ cdef void place_features(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work
 ) noexcept nogil:
     """Say where each row of the features lies, or will lie."""
-    cdef const Array *features = &call.features
     cdef Py_ssize_t y
     work.fetched = 0
     if schedule.on_demand:
         return
-    if not lies_packed(features, task.channels):
-        place_rows(work.row, call.height, work.ring, schedule.ring_rows, call.width)
+    if not lies_packed(&call.features, task.channels):
+        place_rows(call, schedule, work.ring, work.row)
         return
     for y in range(call.height):
-        work.row[y] = <real *>(
-            features.data + task.image * features.image
-            + task.first_channel * features.channel + y * features.row
-        )
+        work.row[y] = <real *>row_in_map(&call.features, task, y)
 
 
 cdef void fetch_features(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
-    """Have what a box reads of the features, of which lines have the columns in its window."""
-    cdef const Py_ssize_t *column
+    """Have the rows of the features that a box reads, and where its columns lie in them."""
     cdef Py_ssize_t d, step = LANES
-    find_window(call, schedule, task, work, box)
-    column = call.x.distinct + call.x.distinct_begin[box] + work.first_slot
     if schedule.on_demand:
-        demand_columns(work, column, work.columns)
-    elif lies_packed(&call.features, task.channels):
+        for d in range(work.columns):
+            work.column[d] = d * LANES
+        return
+    if lies_packed(&call.features, task.channels):
         step = call.features.col // <Py_ssize_t>sizeof(real)
     else:
         fetch_rows(
@@ -203,7 +175,7 @@ cdef void fetch_features(
             call.y.distinct[call.y.distinct_end[box] - 1] + 1,
         )
     for d in range(work.columns):
-        work.column[d] = (d if schedule.on_demand else column[d]) * step
+        work.column[d] = call.x.distinct[call.x.distinct_begin[box] + d] * step
 
 
 cdef inline const real *row_of_features(
@@ -215,41 +187,32 @@ cdef inline const real *row_of_features(
     return work.row[y]
 
 
-cdef void find_window(
-    const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box
+cdef void add_to_row(
+    const Call *call, const Schedule *schedule, const Task *task, const Workspace *work,
+    Py_ssize_t y, const Term *term, Py_ssize_t terms,
 ) noexcept nogil:
-    """Find the bins along x that have to be looked at, and the columns that these read.
-
-    All of them, but where a map is cut into tiles those that reach the task's.
-    """
-    cdef const Axis *x = call.x
-    cdef Py_ssize_t end = 0, p, line
-    work.first_bin, work.last_bin = 0, x.bins
-    work.first_slot, work.columns = 0, x.distinct_end[box] - x.distinct_begin[box]
-    if not schedule.on_demand or call.operation == BOX_GRADIENT:
-        return
-    work.first_bin, work.last_bin = x.bins, 0
-    work.first_slot = work.columns
-    for p in range(x.bins):
-        if not bin_reaches(x, box * x.bins + p, task.first_column, task.last_column):
-            continue
-        work.first_bin = min(work.first_bin, p)
-        work.last_bin = p + 1
-        for line in range(x.line_begin[box * x.bins + p], x.line_end[box * x.bins + p]):
-            work.first_slot = min(work.first_slot, x.slot[x.tap_begin[line]])
-            end = max(end, x.slot[x.tap_end[line] - 1] + 1)
-    work.columns = max(end - work.first_slot, 0)
+    """Add a weighted sum of `work.lines` to a row of the gradient."""
+    if not schedule.on_demand:
+        add_lines(
+            work.lines, term, terms, work.gradient_column, work.columns, work.gradient_row[y]
+        )
+    elif terms:
+        pack_demanded(&call.map, task, work, y, work.gradient_ring)
+        add_any(work.lines, term, terms, False, NULL, work.columns, work.gradient_ring)
+        unpack_demanded(&call.map, task, work, y, work.gradient_ring)
 
 
 cdef inline bint bin_reaches(
-    const Axis *axis, Py_ssize_t bin, Py_ssize_t first, Py_ssize_t last
+    const Axis *axis, Py_ssize_t bin, const Task *task
 ) noexcept nogil:
-    """Whether a bin reads any of the cells ``first .. last``."""
-    cdef Py_ssize_t line, t
+    """Whether a row of bins reads a row of the task."""
+    cdef Py_ssize_t line
     for line in range(axis.line_begin[bin], axis.line_end[bin]):
-        for t in range(axis.tap_begin[line], axis.tap_end[line]):
-            if axis.cell[t] >= first and axis.cell[t] < last:
-                return True
+        if (
+            axis.cell[axis.tap_begin[line]] < task.last_row
+            and axis.cell[axis.tap_end[line] - 1] >= task.first_row
+        ):
+            return True
     return False
 
 

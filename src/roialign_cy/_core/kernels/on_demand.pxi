@@ -1,43 +1,73 @@
-# Rows of the features that are packed when they are wanted, at the columns that are demanded, and
-# two of which are kept. For boxes whose rows would not fit a ring: nothing is shared among boxes
-# then, and memory does not grow with their height.
+# Rows of a map that are packed when they are wanted, at the columns that are demanded: two of the
+# features are kept; one of the gradient is added to and written back. For boxes whose rows would
+# not fit a ring: nothing is shared among boxes then, and memory does not grow with their height.
+
+
+cdef inline char *row_in_map(
+    const Array *map, const Task *task, Py_ssize_t y
+) noexcept nogil:
+    return (
+        map.data + task.image * map.image + task.first_channel * map.channel + y * map.row
+    )
 
 
 cdef inline void demand_columns(
-    Workspace *work, const Py_ssize_t *column, Py_ssize_t columns
+    const Call *call, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
-    """From now on, rows are packed at these columns of the map, which ascend."""
-    work.demanded, work.columns = column, columns
+    """From now on, rows are packed at the columns that a box reads."""
+    work.demanded = call.x.distinct + call.x.distinct_begin[box]
+    work.columns = call.x.distinct_end[box] - call.x.distinct_begin[box]
     work.held[0] = work.held[1] = -1
+
+
+cdef inline Py_ssize_t end_of_run(const Workspace *work, Py_ssize_t begin) noexcept nogil:
+    """Where demanded columns that follow one another end."""
+    cdef Py_ssize_t end = begin + 1
+    while end < work.columns and work.demanded[end] == work.demanded[end - 1] + 1:
+        end += 1
+    return end
+
+
+cdef void pack_demanded(
+    const Array *map, const Task *task, const Workspace *work, Py_ssize_t y, real *cells
+) noexcept nogil:
+    cdef const char *row = row_in_map(map, task, y)
+    cdef Py_ssize_t begin = 0, end
+    while begin < work.columns:
+        end = end_of_run(work, begin)
+        pack_cells(
+            row + work.demanded[begin] * map.col, map.channel, map.col, map.stored, task.channels,
+            end - begin, cells + begin * LANES, 0,
+        )
+        begin = end
+
+
+cdef void unpack_demanded(
+    const Array *map, const Task *task, const Workspace *work, Py_ssize_t y, const real *cells
+) noexcept nogil:
+    cdef char *row = row_in_map(map, task, y)
+    cdef Py_ssize_t begin = 0, end
+    while begin < work.columns:
+        end = end_of_run(work, begin)
+        unpack_cells(
+            cells + begin * LANES, 1, end - begin, task.channels,
+            row + work.demanded[begin] * map.col, map.channel, (end - begin) * map.col, map.col,
+            map.stored,
+        )
+        begin = end
 
 
 cdef const real *row_on_demand(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t y
 ) noexcept nogil:
-    """The demanded cells of row ``y`` of the map, side by side.
+    """The demanded cells of row ``y`` of the features, side by side.
 
     They stay until a row is asked for that is an even number of rows away.
     """
-    cdef const Array *features = &call.features
-    cdef const Py_ssize_t *column = work.demanded
-    cdef Py_ssize_t end = 0, begin
     cdef real *cells = work.ring + (y & 1) * schedule.ring_columns * LANES
-    cdef const char *source = (
-        features.data + task.image * features.image + task.first_channel * features.channel
-        + y * features.row
-    )
-    if work.held[y & 1] == y:
-        return cells
-    work.held[y & 1] = y
-    while end < work.columns:
-        begin = end
-        end += 1
-        while end < work.columns and column[end] == column[end - 1] + 1:
-            end += 1
-        pack_cells(
-            source + column[begin] * features.col, features.channel, features.col, features.stored,
-            task.channels, end - begin, cells + begin * LANES, 0,
-        )
+    if work.held[y & 1] != y:
+        pack_demanded(&call.features, task, work, y, cells)
+        work.held[y & 1] = y
     return cells
 
 

@@ -81,9 +81,7 @@ cdef int run_call(const Call *call, int num_threads, chosen) except -1:
         arena = arena_in(NULL)
         lay_out_packed(&packed, &arena, call, &schedule)
         tables = allocate(1, arena.used)
-        tasks = <Task *>allocate(
-            images * blocks * schedule.splits * schedule.column_splits, sizeof(Task)
-        )
+        tasks = <Task *>allocate(images * blocks * schedule.splits, sizeof(Task))
         scratch = <char *>allocate(num_threads, size)
     try:
         if tasks == NULL or scratch == NULL or tables == NULL:

@@ -2,9 +2,8 @@
 # Nothing decided here changes a bit of the result.
 
 # Scratch memory that one thread may take, in bytes. Where rows for several boxes would take more,
-# forward passes and box gradients pack them on demand, and feature gradients are cut into tiles of
-# the map: what they take then grows with the cells that a box reads along one axis, as the tables
-# do, and never with the rows times the columns of anything.
+# they are packed on demand: what is taken then grows with the cells that a box reads along an axis,
+# as the tables do, and never with the rows times the columns of anything.
 cdef Py_ssize_t SCRATCH_BYTES = 32 << 20
 # Of which the interpolated rows and the output rows in the making stay in the second-level cache.
 # Times of half and of a quarter of it, and what the other choices below were measured by, are in
@@ -125,15 +124,6 @@ cdef Py_ssize_t most_lines_of_a_bin(const Axis *axis, Py_ssize_t boxes) noexcept
     return most
 
 
-cdef Py_ssize_t most_scratch(const Overrides *overrides) noexcept nogil:
-    return overrides.scratch_bytes if overrides.scratch_bytes else SCRATCH_BYTES
-
-
-cdef bint fits(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t most_bytes) noexcept nogil:
-    """Whether as many packed cells do (asked without overflowing)."""
-    return rows <= most_bytes // (<Py_ssize_t>sizeof(real) * LANES) // columns
-
-
 cdef void choose_on_demand(Schedule *schedule) noexcept nogil:
     schedule.on_demand = True
     schedule.ring_rows, schedule.ring_columns = 2, schedule.distinct_x
@@ -150,12 +140,41 @@ cdef bint is_planar(
     return call.channels < TILED_CHANNELS or is_interleaved(call)
 
 
+cdef inline bint lies_in_place(const Call *call) noexcept nogil:
+    """Whether LANES channels lie side by side in the features."""
+    return (
+        call.channels >= LANES
+        and call.features.stored == 0
+        and call.features.channel == <Py_ssize_t>sizeof(real)
+    )
+
+
+cdef bint needs_too_much(
+    const Call *call, const Overrides *overrides, const Schedule *schedule
+) noexcept nogil:
+    cdef Py_ssize_t most = overrides.scratch_bytes if overrides.scratch_bytes else SCRATCH_BYTES
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    return (
+        schedule.ring_rows > most // cell // schedule.ring_columns  # whose product may overflow
+        or workspace_bytes(call, schedule) > most
+    )
+
+
+cdef void choose_group(const Call *call, Schedule *schedule) noexcept nogil:
+    """How many rows of bins, and lines of them, are worked on at a time in a forward pass."""
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    schedule.lines = max(CACHED_BYTES // (schedule.distinct_x * cell), 1)
+    schedule.group = min(
+        schedule.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), schedule.run
+    )
+    if call.mode == AVG:  # one line to a row
+        schedule.lines = schedule.group
+
+
 cdef void choose_forward(
     const Call *call, const Overrides *overrides, Schedule *schedule
 ) noexcept nogil:
     """The order of a forward pass, and how much of it is done at a time."""
-    cdef Py_ssize_t cell = LANES * sizeof(real)
-    cdef Py_ssize_t most_bytes = most_scratch(overrides)
     schedule.strip = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
     if is_planar(call, overrides, schedule):
         schedule.order = PLANAR
@@ -163,26 +182,15 @@ cdef void choose_forward(
         schedule.lines = 1  # its lanes are rows of bins
         schedule.group = schedule.channels
         return
-    schedule.in_place = (
-        call.channels >= LANES
-        and call.features.stored == 0
-        and call.features.channel == <Py_ssize_t>sizeof(real)
-    )
+    schedule.in_place = lies_in_place(call)
     if schedule.in_place:
         schedule.ring_rows = 0
     shorten_runs(call, overrides, schedule)
-    if (
-        not fits(schedule.ring_rows, call.width, most_bytes)
-        or not schedule.in_place and call.height > most_bytes // <Py_ssize_t>sizeof(uint64_t)
-    ):
+    choose_group(call, schedule)
+    if not schedule.in_place and needs_too_much(call, overrides, schedule):
         choose_on_demand(schedule)
         schedule.run = call.y.bins
-    schedule.lines = max(CACHED_BYTES // (schedule.distinct_x * cell), 1)
-    schedule.group = min(
-        schedule.lines, max(CACHED_BYTES // (call.x.bins * cell), 1), schedule.run
-    )
-    if call.mode == AVG:  # one line to a row
-        schedule.lines = schedule.group
+        choose_group(call, schedule)
     schedule.streams = can_stream(call, schedule) and (
         overrides.streams > 0 or overrides.streams < 0
         and call.boxes * call.channels > STREAMED_BYTES // call.out.channel
@@ -200,50 +208,26 @@ cdef void choose_gradient(
     const Call *call, const Overrides *overrides, Schedule *schedule
 ) noexcept nogil:
     """How much of a gradient is done at a time."""
-    cdef Py_ssize_t most_bytes = most_scratch(overrides) // 2  # one ring's of two
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    schedule.in_place = call.channels % LANES == 0 and lies_in_place(call)
     schedule.terms = max(schedule.terms, 2)
+    schedule.group = call.y.bins
     if call.mode == MAX:
         schedule.x_lines = most_lines(call.x, call.boxes)
         schedule.points = (
             most_lines_of_a_bin(call.y, call.boxes) * most_lines_of_a_bin(call.x, call.boxes)
         )
     if call.operation == FEATURE_GRADIENT:
-        choose_tiles(call, most_bytes, schedule)
-        return
-    schedule.group = call.y.bins
-    if (
-        not fits(schedule.ring_rows, call.width, most_bytes)
-        or workspace_bytes(call, schedule) > 2 * most_bytes
-    ):
+        schedule.terms = max(schedule.terms, call.y.bins, call.x.bins)
+        schedule.group = min(
+            max(CACHED_BYTES // (max(schedule.distinct_x, call.x.bins) * cell), 1), call.y.bins
+        )
+        if call.update == OVERWRITE:  # zeros are written at a fraction of what a term costs
+            schedule.cost += call.map.images * call.channels * call.height * call.width // 4
+    if needs_too_much(call, overrides, schedule):
         choose_on_demand(schedule)
-        schedule.group = 1
-
-
-cdef void choose_tiles(
-    const Call *call, Py_ssize_t most_bytes, Schedule *schedule
-) noexcept nogil:
-    """The tiles of a feature gradient: the whole map, if the rows of its boxes fit."""
-    cdef Py_ssize_t cell = LANES * sizeof(real), cells = max(most_bytes // cell, 1), side = 1
-    schedule.tile_rows, schedule.tile_columns = call.height, call.width
-    schedule.gradient_rows = schedule.ring_rows
-    if (
-        not fits(schedule.ring_rows, call.width, most_bytes)
-        or call.height > most_bytes // <Py_ssize_t>(4 * sizeof(void *))
-    ):
-        while side * side * 4 <= cells:
-            side *= 2
-        schedule.tile_columns = min(call.width, cells // min(call.height, side))
-        schedule.tile_rows = min(call.height, cells // schedule.tile_columns)
-        schedule.gradient_rows = min(schedule.ring_rows, schedule.tile_rows)
-        if call.mode == MAX:
-            choose_on_demand(schedule)
-    schedule.distinct_y = 0
-    schedule.terms = max(schedule.terms, call.y.bins, call.x.bins)
-    schedule.group = min(
-        max(CACHED_BYTES // (max(schedule.distinct_x, call.x.bins) * cell), 1), call.y.bins
-    )
-    if call.update == OVERWRITE:  # zeros are written at a fraction of what a term costs
-        schedule.cost += call.map.images * call.channels * call.height * call.width // 4
+        if call.operation == BOX_GRADIENT:
+            schedule.group = 1
 
 
 cdef Schedule make_schedule(
@@ -251,26 +235,18 @@ cdef Schedule make_schedule(
 ) noexcept nogil:
     """Decide all of it; ``images`` is how many have work, and ``num_threads`` an upper bound."""
     cdef Schedule schedule = measure_boxes(call)
-    cdef Py_ssize_t tasks, wanted, least = 1
+    cdef Py_ssize_t tasks, wanted
     schedule.order = TILED
     schedule.channels = LANES
     schedule.ring_columns = call.width
-    schedule.splits = schedule.column_splits = 1
+    schedule.splits = 1
     if call.operation == FORWARD:
         choose_forward(call, overrides, &schedule)
     else:
         choose_gradient(call, overrides, &schedule)
     if overrides.parallel == 0 or (overrides.parallel < 0 and schedule.cost < SERIAL_WORK):
         num_threads[0] = 1
-    if call.operation == FEATURE_GRADIENT:
-        least = (call.height + schedule.tile_rows - 1) // schedule.tile_rows
-        schedule.column_splits = (
-            call.width + schedule.tile_columns - 1
-        ) // schedule.tile_columns
-    tasks = (
-        images * ((call.channels + schedule.channels - 1) // schedule.channels)
-        * schedule.column_splits
-    )
+    tasks = images * ((call.channels + schedule.channels - 1) // schedule.channels)
     wanted = num_threads[0] * (
         GRADIENT_TASKS_PER_THREAD if call.operation == FEATURE_GRADIENT else TASKS_PER_THREAD
     )
@@ -279,7 +255,7 @@ cdef Schedule make_schedule(
     elif num_threads[0] > 1 and tasks < wanted:
         schedule.splits = min((wanted + tasks - 1) // tasks, most_splits(call, images))
     if call.operation == FEATURE_GRADIENT:
-        schedule.splits = max(min(schedule.splits, call.height), least)
+        schedule.splits = min(schedule.splits, call.height)
     num_threads[0] = <int>min(<Py_ssize_t>num_threads[0], tasks * schedule.splits)
     return schedule
 
@@ -304,12 +280,12 @@ cdef Py_ssize_t images_with_work(const Call *call) noexcept nogil:
 cdef Py_ssize_t make_tasks(
     const Call *call, const Schedule *schedule, Task *tasks
 ) noexcept nogil:
-    """Cut the call by image and channels, then by boxes or into tiles; returns how many tasks."""
-    cdef bint is_tiled = call.operation == FEATURE_GRADIENT
-    cdef bint is_everywhere = is_tiled and call.update == OVERWRITE
+    """Cut the call by image and channels, then by boxes or by rows; returns how many tasks."""
+    cdef bint is_by_rows = call.operation == FEATURE_GRADIENT
+    cdef bint is_everywhere = is_by_rows and call.update == OVERWRITE
     cdef Py_ssize_t runs = runs_of(call, schedule) if call.operation == FORWARD else 1
-    cdef Py_ssize_t image = 0, begin = 0, end, channel, split, column_split, count = 0, share
-    cdef Py_ssize_t splits = schedule.splits, column_splits = schedule.column_splits
+    cdef Py_ssize_t image = 0, begin = 0, end, channel, split, count = 0, share
+    cdef Py_ssize_t splits = schedule.splits
     cdef Task task
     while begin < call.boxes or (is_everywhere and image < call.map.images):
         if not is_everywhere:
@@ -330,17 +306,14 @@ cdef Py_ssize_t make_tasks(
             for split in range(splits):
                 task.begin, task.end = begin, end
                 task.first_row, task.last_row = 0, call.height
-                if is_tiled:
+                if is_by_rows:
                     task.first_row = call.height * split // splits
                     task.last_row = call.height * (split + 1) // splits
                 else:
                     task.begin = begin * runs + share * split // splits
                     task.end = begin * runs + share * (split + 1) // splits
-                for column_split in range(column_splits):
-                    task.first_column = call.width * column_split // column_splits
-                    task.last_column = call.width * (column_split + 1) // column_splits
-                    tasks[count] = task
-                    count += 1
+                tasks[count] = task
+                count += 1
             channel += schedule.channels
         begin = end
         image += 1

@@ -18,6 +18,10 @@ cdef void tiled_task(
     cdef Py_ssize_t i
     cdef const BoxPlan *plan
     work.map = work.ring
+    if task.lane:  # the last rows are written out from there on: lanes that nothing is put into
+        memset(
+            work.cells, 0, (schedule.group * call.x.bins + 1) * LANES * <Py_ssize_t>sizeof(real)
+        )
     if schedule.in_place:
         work.map = <const real *>map_start
     elif schedule.has_ring:
@@ -32,9 +36,7 @@ cdef void tiled_task(
                 pack_row(call, schedule, task, work, map_start, fetched)
                 fetched += 1
         elif schedule.on_demand:
-            demand_columns(
-                work, call.x.distinct + call.x.distinct_begin[plan.box], plan.columns
-            )
+            demand_columns(call, work, plan.box)
         if call.mode == AVG:
             average(call, schedule, task, plan, work)
         elif call.mode == MAX:

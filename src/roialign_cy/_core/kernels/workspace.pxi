@@ -14,17 +14,15 @@ cdef struct Schedule:
     Order order
     # Rows of the features are read in place, if cells lie in the map as the kernels want them; or a
     # ring of packed rows is kept; or, where that would take too much memory, rows are packed on
-    # demand, at the columns of one box, and two are kept.
+    # demand, at the columns of one box, and two are kept. A feature gradient has a ring of its own
+    # rows, or adds to them on demand.
     bint in_place
     bint has_ring
     bint on_demand
     Py_ssize_t channels     # of a task, at most
-    # Tasks that the work on one image and block of channels is cut into: by boxes, or into tiles
-    # of the map where that is what is written, as many of them below and beside one another.
+    # Tasks that the work on one image and block of channels is cut into: by boxes, or by rows of
+    # the map where that is what is written.
     Py_ssize_t splits
-    Py_ssize_t column_splits
-    Py_ssize_t tile_rows    # cells of the map in a tile, at most
-    Py_ssize_t tile_columns
     Py_ssize_t run          # rows of bins to a box plan
     Py_ssize_t row_step     # from one row to the next where the kernels read, and from one cell
     Py_ssize_t cell_step
@@ -40,7 +38,6 @@ cdef struct Schedule:
     # What the largest box of the call needs in a workspace:
     Py_ssize_t ring_rows    # packed rows held at a time, and the cells of each
     Py_ssize_t ring_columns
-    Py_ssize_t gradient_rows  # the same of the feature gradient
     Py_ssize_t distinct_y   # rows that a box reads
     Py_ssize_t distinct_x   # columns that a box reads
     Py_ssize_t lines        # interpolated rows held at a time
@@ -58,10 +55,8 @@ cdef struct Task:
     Py_ssize_t begin        # box plans of a forward pass, boxes of a gradient: begin .. end
     Py_ssize_t end
     Py_ssize_t lane         # of the cells, that the first channel is in
-    Py_ssize_t first_row    # the tile of the map that a feature gradient writes
+    Py_ssize_t first_row    # of the map, that a feature gradient writes: first_row .. last_row
     Py_ssize_t last_row
-    Py_ssize_t first_column
-    Py_ssize_t last_column
 
 
 cdef struct XLine:
@@ -92,12 +87,8 @@ cdef struct Workspace:
     Py_ssize_t *offset
     # Gradients.
     Term *term              # of the sum at hand
-    Py_ssize_t first_bin    # along x, that are looked at in the task: first_bin .. last_bin
-    Py_ssize_t last_bin
-    Py_ssize_t first_slot   # and the first of the distinct columns that they read
-    Py_ssize_t top          # of the map: the row that the first entry of the next four is of
     real **row              # of each row of the map, its column 0 in the ring
-    real **gradient_row     # the same of the feature gradient, but the tile's first column
+    real **gradient_row     # the same of the feature gradient
     Py_ssize_t *low         # of each row of the map, the columns that are read: low .. high
     Py_ssize_t *high
     const real *grads       # of the bins at hand, in `cells` or in the array
@@ -105,10 +96,8 @@ cdef struct Workspace:
     Py_ssize_t grad_col
     Py_ssize_t fetched      # rows of features before this one are packed
     # Feature gradients.
-    real *gradient_ring     # rows of the gradient
-    Py_ssize_t tile_slot    # the first of the box's distinct columns in the tile, and how many
-    Py_ssize_t tile_slots
-    Py_ssize_t *gradient_column  # of each of these, its offset in a row of the gradient's ring
+    real *gradient_ring     # rows of the gradient; on demand, one
+    Py_ssize_t *gradient_column  # as `column`, in a row of the gradient
     Py_ssize_t opened       # rows before this one are in the gradient's ring or past
     Py_ssize_t closed       # rows before this one are written
     # Box gradients. Of means: derivatives by the near side, times the gradient; then by the far
@@ -172,13 +161,14 @@ cdef void lay_out_gradient(
 ) noexcept nogil:
     cdef bint by_boxes = call.operation == BOX_GRADIENT
     cdef Py_ssize_t cell = LANES * sizeof(real)
-    cdef Py_ssize_t ring = 0, gradient = 0, rows = 0, bins = 0, sums = 0, crossed = 0, sought = 0
-    if by_boxes or call.mode == MAX:
+    cdef Py_ssize_t ring = 0, gradient = 0, rows = 0, sums = 0, crossed = 0, sought = 0
+    cdef Py_ssize_t bins = 0, offsets = 0
+    if (by_boxes or call.mode == MAX) and (schedule.on_demand or not schedule.in_place):
         ring = schedule.ring_rows * schedule.ring_columns
-        rows = 0 if schedule.on_demand else call.height
     if not by_boxes:
-        gradient = schedule.gradient_rows * schedule.tile_columns
-        rows = max(rows, schedule.tile_rows)
+        gradient = (1 if schedule.on_demand else schedule.ring_rows) * schedule.ring_columns
+    if not schedule.on_demand:
+        rows = call.height
     if call.mode == MAX:
         sought = call.x.bins
         sums = schedule.x_lines if by_boxes else 0
@@ -186,14 +176,13 @@ cdef void lay_out_gradient(
         bins = max(call.y.bins, call.x.bins)
         sums = 2 * (call.y.bins + call.x.bins)
         crossed = call.x.bins * (SLOPES if schedule.on_demand else schedule.distinct_y)
+        offsets = max(bins, 0 if schedule.on_demand else schedule.distinct_y)
     work.gradient_ring = <real *>arena_alloc(arena, gradient, cell)
     work.ring = <real *>arena_alloc(arena, ring, cell)
     work.crossed = <real *>arena_alloc(arena, crossed, cell)
     work.sums = <real *>arena_alloc(arena, sums, cell)
     work.far = <real *>arena_alloc(arena, schedule.terms, sizeof(real))
-    work.non_empty = <Py_ssize_t *>arena_alloc(
-        arena, max(bins, 0 if schedule.on_demand else schedule.distinct_y), sizeof(Py_ssize_t)
-    )
+    work.non_empty = <Py_ssize_t *>arena_alloc(arena, offsets, sizeof(Py_ssize_t))
     work.non_empty_grad = <Py_ssize_t *>arena_alloc(arena, bins, sizeof(Py_ssize_t))
     work.cells = <real *>arena_alloc(arena, schedule.group * call.x.bins, cell)
     work.lines = <real *>arena_alloc(arena, schedule.group * schedule.distinct_x, cell)
