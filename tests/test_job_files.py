@@ -449,7 +449,7 @@ def test_zarr_runs_no_code(run):
         (written("m.npy"), ["'m.npy'"]),
         (written("m.npy", b""), ["'m.npy'"]),
         (saved(np.ones((3, 8, 9), np.float32)), ["'m.npy'", "four axes", "(3, 8, 9)"]),
-        (saved(np.ones((2, 3, 8, 9), np.uint8)), ["'m.npy'", "uint8", "astype(np.float32)"]),
+        (saved(np.ones((2, 3, 8, 9), np.int32)), ["'m.npy'", "int32", "astype(np.float32)"]),
         (saved(np.ones((2, 3, 8, 9), complex)), ["'m.npy'", "complex128"]),
         (saved(np.full((2, 3, 8, 9), None)), ["'m.npy'", "Python objects"]),
         (saved(np.asfortranarray(np.ones((2, 3, 8, 9)))), ["'m.npy'", "Fortran order"]),
