@@ -111,16 +111,45 @@ def test_autocast_of_boxes_in_halves():
         close(ours.roi_align(*arguments), theirs.roi_align(*arguments))
 
 
-def test_bfloat16_needs_autocast():
-    arguments = maps(torch.bfloat16), rois(torch.bfloat16), 3
+@pytest.mark.parametrize("boxes", [rois, boxes_per_image])
+def test_bfloat16_is_computed_in_float32_and_rounded_once(boxes):
+    halves = maps(torch.bfloat16, requires_grad=True)
+    wide = halves.detach().float().requires_grad_()
+    for dtype in torch.float32, torch.bfloat16:
+        given = boxes(dtype)
+        same = [one.float() for one in given] if isinstance(given, list) else given.float()
+        pooled, expected = ours.roi_align(halves, given, 3), ours.roi_align(wide, same, 3)
+        close(pooled.detach(), expected.detach().bfloat16())
+    by_halves, by_wide = (
+        torch.autograd.grad(result.float().sum(), of)[0]
+        for result, of in ((pooled, halves), (expected, wide))
+    )
+    close(by_halves, by_wide.bfloat16())
+    with pytest.raises(RuntimeError, match="BFloat16"):
+        theirs.roi_align(halves, rois(torch.bfloat16), 3)
+
+
+def test_boxes_in_bfloat16_are_refused_beside_other_maps():
     way_out = r"got torch.bfloat16: convert it with .float\(\), or call under torch.autocast$"
-    with pytest.raises(TypeError, match="^input must be float16, .*" + way_out):
-        ours.roi_align(*arguments)
     for boxes in rois(torch.bfloat16), boxes_per_image(torch.bfloat16):
         with pytest.raises(TypeError, match="^boxes must be floats or integers, " + way_out):
             ours.roi_align(maps(), boxes, 3)
-    with pytest.raises(RuntimeError, match="BFloat16"):
-        theirs.roi_align(*arguments)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16], ids=str
+)
+def test_integers_are_pooled_as_floats(dtype):
+    integers = (maps() * 10).to(torch.int16).abs().to(dtype)
+    boxes = rois().requires_grad_()
+    pooled = ours.roi_align(integers, boxes, 3)
+    expected = ours.roi_align(integers.float(), boxes, 3)
+    close(pooled, expected)
+    close(*(torch.autograd.grad(one.sum(), boxes)[0] for one in (pooled, expected)))
+    compiled = torch.compile(ours.roi_align, backend="eager", fullgraph=True)
+    close(compiled(integers, boxes.detach(), 3), expected.detach())
+    with pytest.raises(TypeError, match=r"^input must be float16, float32 or float64"):
+        ours.roi_align(integers.int(), boxes, 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float16])

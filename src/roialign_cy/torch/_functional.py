@@ -32,7 +32,8 @@ def roi_align(
     ----------
     input : Tensor of shape (N, C, H, W)
         The maps: float16, float32 or float64, of any strides. A channels-last one is read as it
-        lies.
+        lies. On the CPU also bool and integers of at most 16 bits, without a copy. bfloat16 is
+        converted to float32, and the result rounded.
     boxes : Tensor of shape (K, 5), or sequence of N Tensors of shape (K_i, 4)
         Boxes ``[batch_index, x1, y1, x2, y2]`` in input units, x to the right, y down; or for
         each image its boxes ``[x1, y1, x2, y2]``. Any dtype that NumPy has, not only that of
@@ -57,8 +58,8 @@ def roi_align(
     Returns
     -------
     Tensor of shape (K, C, rows, cols)
-        In the dtype of ``input``, channels-last where that is. Differentiable with respect
-        to ``input`` and ``boxes`` (not in the mode "max_weighted").
+        In the dtype of ``input`` (float32 for integers), channels-last where that is.
+        Differentiable with respect to ``input`` and ``boxes`` (not in the mode "max_weighted").
 
     Raises
     ------
@@ -104,8 +105,11 @@ def roi_align(
     scale = spatial_scale if is_traced else make_scale(spatial_scale)  # its value is not known yet
     rois = to_rois(boxes, input)
     _operators.refuse_tangents(input, rois)
+    dtype = input.dtype
+    if dtype == torch.bfloat16:  # which NumPy does not have
+        input, rois = _operators.widened(input), _operators.widened(rois)
     try:
-        return _operators.roi_align(
+        pooled = _operators.roi_align(
             input,
             rois,
             sections,
@@ -118,6 +122,7 @@ def roi_align(
             chosen.max_rule,
             chosen.border,
         )
+        return pooled.to(dtype) if dtype == torch.bfloat16 else pooled
     except ValueError:
         if not isinstance(boxes, Tensor):  # whose rows the caller knows by their places in lists
             spec = make_spec(sections, chosen, scale, ratio, mode, "NCHW", None)

@@ -26,6 +26,8 @@ _INTEGERS = frozenset(
     {torch.int8, torch.int16, torch.int32, torch.int64}
     | {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 )
+_READ = frozenset({torch.bool, torch.int8, torch.uint8, torch.int16, torch.uint16})
+"""Integers that maps may be of; what is pooled from them is float32."""
 _NAMES_HERE = {"rois": "boxes", "features": "input"}
 """What the library's errors are about, to what a caller of these functions knows it as."""
 
@@ -38,7 +40,7 @@ def pool(
     channels_last: bool | None = None,
 ) -> Tensor:
     """Pool ``input`` under ``rois``; by default the result is channels-last where that is."""
-    check("input", input, rois)
+    _check_pool(input, rois)
     if channels_last is None:
         channels_last = _is_channels_last(input)
     return _run(
@@ -54,7 +56,7 @@ def shape_of_pool(
     input: Tensor, rois: Tensor, output_size: Sequence[int], *geometry: Any
 ) -> Tensor:
     """`pool` for tensors without values."""
-    check("input", input, rois)
+    _check_pool(input, rois)
     return _empty_pooled(input, rois, output_size, _is_channels_last(input))
 
 
@@ -171,10 +173,22 @@ def _convention(
 def check(name: str, maps: Tensor, rois: Tensor) -> None:
     """Raise for what the library would name otherwise, and for types that NumPy does not have."""
     check_floats(name, maps)
+    check_shapes(name, maps, rois)
+
+
+def check_shapes(name: str, maps: Tensor, rois: Tensor) -> None:
+    """Raise unless maps have four axes and boxes are rows of five numbers."""
     check_axes(name, maps)
     check_numbers("boxes", rois)
     if rois.ndim != 2 or rois.shape[1] != 5:
         raise ValueError(wrong_shape("boxes", tuple(rois.shape), maps.shape[0]))
+
+
+def _check_pool(input: Tensor, rois: Tensor) -> None:
+    """As `check`; on the CPU the library reads small integers too."""
+    if input.dtype not in _READ or input.device.type != "cpu":
+        check_floats("input", input)
+    check_shapes("input", input, rois)
 
 
 def check_floats(name: str, tensor: Tensor) -> None:
@@ -215,5 +229,6 @@ def _empty_pooled(
 
 
 def _empty_maps(like: Tensor, shape: Sequence[int], channels_last: bool) -> Tensor:
+    dtype = torch.float32 if like.dtype in _READ else like.dtype
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=memory_format)
