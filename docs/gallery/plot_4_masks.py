@@ -1,9 +1,10 @@
 """
-Pasting masks
-=============
+Several levels, and masks
+=========================
 
-A network says for each box, in 28 x 28 numbers, which part of it is the object. Pasted into the
-photograph they are pixels again, or run lengths, which is how COCO stores them.
+A detector pools a box from the map that suits its size, and says in 28 x 28 numbers which part of
+the box is the object. Pasted into the photograph these are pixels again, or run lengths, which is
+how COCO stores them.
 """
 
 import matplotlib.pyplot as plt
@@ -16,6 +17,24 @@ photograph = data.astronaut()
 height, width, _ = photograph.shape
 boxes = np.array([[85, 25, 420, 511], [385.5, 20.5, 475.5, 370.5], [163, 58, 287, 182]])
 names = ("woman", "shuttle", "face")
+
+# %%
+# The pyramid here is the photograph itself, at a quarter of its size, an eighth and so on. Its
+# bytes are read as they are. Large boxes are pooled from coarse maps, small ones from fine maps;
+# one call does all, and gives them in the order of the boxes.
+
+scales = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+pyramid = [photograph[np.newaxis, :: round(1 / scale), :: round(1 / scale)] for scale in scales]
+pooled = ra.multiscale_roi_align(
+    pyramid, [boxes], 32, spatial_scales=scales, layout="NHWC", convention="detectron2"
+)
+levels = ra.assign_levels([boxes], scales)
+
+figure, panels = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
+for axes, crop, name, level in zip(panels, pooled, names, levels, strict=True):
+    axes.imshow(crop / 255)
+    axes.set_title(f"{name}: from the map at 1/{round(1 / scales[level])}")
+    axes.set_axis_off()
 
 # %%
 # There is no network here. The masks are soft ellipses, drawn as it would draw them: each in the
