@@ -410,7 +410,8 @@ def _odd_value(source: Source, call: Call, name: str) -> tuple[Any, bool]:
     if name in ("features", "grad_output") and isinstance(now, Array):
         form = source.below(4)
         if form == 0:
-            return Array(now.shape, source.pick((*BAD_DTYPES, "<i4", "|u1", "<f16"))), True
+            dtype = source.pick((*BAD_DTYPES, "<i4", "|u1", "<f16"))
+            return Array(now.shape, dtype), name != "features" or dtype not in ("|b1", "|u1")
         if form == 1:
             return Array(source.pick((now.shape[:3], (1, *now.shape), (), (7,))), now.dtype), True
         if form == 2 and name == "grad_output":

@@ -21,6 +21,8 @@ def naive_axis(near, far, cells, size, convention):
     weights = np.zeros((size, cells))
     for pixel in range(max(first, 0), min(last, size)):
         position = (pixel + 0.5 - near) / (far - near) * cells - 0.5
+        if not -1 < position < cells:  # it may be infinite, in a box next to nothing wide
+            continue
         low = math.floor(position)
         for cell, weight in (low, 1 - (position - low)), (low + 1, position - low):
             if 0 <= cell < cells:

@@ -8,6 +8,7 @@ import numpy as np
 
 import roialign_cy as ra
 from roialign_cy import _arrays
+from roialign_cy._elements import pooled_dtype
 from roialign_cy._spec import CallSpec, make_spec
 from roialign_cy.backends import reference
 
@@ -41,7 +42,8 @@ def _pooled(function: str, arguments: dict[str, Any], result: np.ndarray) -> str
     features = arguments["features"]
     maps = [np.asarray(array) for array in (features if isinstance(features, list) else [features])]
     expected = _by_reference(function, arguments)
-    if result.dtype != maps[0].dtype.newbyteorder("=") or result.shape != expected.shape:
+    dtype = pooled_dtype(maps[0].dtype, arguments.get("out")).newbyteorder("=")
+    if result.dtype != dtype or result.shape != expected.shape:
         raise FailureError(f"gave {result.dtype} {result.shape}, not as {expected.shape}")
     tolerance = 0.0 if function == "roi_pool" else FORWARD[result.dtype.name]
     _assert_close(result, expected, tolerance * max(map(_largest, maps)), "the reference")
