@@ -32,6 +32,7 @@ def naive_axis(near, far, cells, size, convention):
 
 def naive(masks, boxes, size, convention):
     """Values of all pixels. Boxes count in their own dtype."""
+    size = [int(number) for number in size]  # True is one, too
     images = []
     for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
         rows = naive_axis(y1, y2, len(mask), size[0], convention)

@@ -89,11 +89,16 @@ def _turned(maps: Any, axes: tuple[int, int]) -> Any:
 
 def assert_same_bits(function: str, arguments: dict[str, Any], result: Any) -> None:
     """Expect the bits of a call's result by every way to compute it, and one positive NaN."""
-    results = {} if arguments["backend"] == "reference" else {"the call": _bits(result)}
+    results = {}
     for name, options in ways().items():
         changed = arguments | {"out": None} | options
-        results[name] = _bits(getattr(ra, function)(**changed))
+        other = getattr(ra, function)(**changed)
+        results[name] = _bits(other)
         results[f"{name}, other layout"] = _bits(in_other_layout(function, changed))
+    # Of integers `out` may have another type than what is given without it.
+    has_other_type = isinstance(result, np.ndarray) and result.dtype != other.dtype
+    if arguments["backend"] != "reference" and not has_other_type:
+        results["the call"] = _bits(result)
     (first, wanted), *others = results.items()
     for other, bits in others:
         if bits != wanted:
