@@ -319,3 +319,11 @@ def test_a_convention_of_whole_cells_has_no_other_choices(field, value):
     assert ra.Convention(**whole) == ra.CONVENTIONS["roi_pool"]
     with pytest.raises(ValueError, match=rf"^{field} must be .* with sampling 'cells'"):
         ra.Convention(**whole | {field: value})
+
+
+def test_a_box_as_large_as_numbers_are_is_explained_without_a_warning():
+    roi = [[0, 0.68, -8.988465674311579e307, 0.8125, -0.5]]
+    options = {"spatial_scale": 2, "convention": "roi_pool"}
+    found = ra.explain(FEATURES, roi, 3, **options)
+    pooled = ra.roi_align(FEATURES[:, :1], roi, 3, **options)
+    np.testing.assert_array_equal(found.output, pooled[0, 0])
