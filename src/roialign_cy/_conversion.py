@@ -22,7 +22,7 @@ def roi_align(
     if _reads(backend, maps[0]):
         return backend.roi_align(maps, rois, levels, spec, out)
     assert out is not None
-    read = tuple(_as_floats(one, out.dtype) for one in maps)
+    read = _read_by(backend, maps, out.dtype)
     room = np.empty(out.shape, read[0].dtype)
     return _rounded(backend.roi_align(read, rois, levels, spec, room), out)
 
@@ -38,7 +38,7 @@ def feature_gradient(
     out: Maps | None,
 ) -> Maps:
     """Have a backend differentiate; see `Backend.feature_gradient`."""
-    maps = _read_by(backend, maps, grads.dtype)
+    maps = maps and _read_by(backend, maps, grads.dtype)
     if _reads(backend, grads):
         return backend.feature_gradient(grads, rois, levels, shapes, spec, maps, out)
     read = _as_floats(grads, grads.dtype)
@@ -58,16 +58,16 @@ def box_gradient(
 ) -> Any:
     """Have a backend differentiate; see `Backend.box_gradient`."""
     read = grads if _reads(backend, grads) else _as_floats(grads, grads.dtype)
-    features = _read_by(backend, maps, grads.dtype)
-    return backend.box_gradient(read, rois, levels, features or maps, spec, out)
+    maps = _read_by(backend, maps, grads.dtype)
+    return backend.box_gradient(read, rois, levels, maps, spec, out)
 
 
 def _reads(backend: Backend, array: Any) -> bool:
     return array.dtype.char in "efd" or getattr(backend, "reads_all_types", False)
 
 
-def _read_by(backend: Backend, maps: Maps | None, dtype: np.dtype[Any]) -> Maps | None:
-    if maps is None or _reads(backend, maps[0]):
+def _read_by(backend: Backend, maps: Maps, dtype: np.dtype[Any]) -> Maps:
+    if _reads(backend, maps[0]):
         return maps
     return tuple(_as_floats(one, dtype) for one in maps)
 

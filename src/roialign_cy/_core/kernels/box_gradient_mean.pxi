@@ -8,12 +8,12 @@ cdef inline void add_slopes(
 ) noexcept nogil:
     """``near_sums[j] += (sum of weight * base[place + offset[j]]) * grads[grad_offset[j]]``.
 
-    The same for the far side, with its own weights; for 1 to 4 terms, a constant where this is
+    The same for the far side, with its own weights; for 1 to SLOPES terms, a constant where this is
     called.
     """
-    cdef const real *cells[4]  # locals, which no store to the sums can change
-    cdef real near_weight[4]
-    cdef real far_weight[4]
+    cdef const real *cells[SLOPES]  # locals, which no store to the sums can change
+    cdef real near_weight[SLOPES]
+    cdef real far_weight[SLOPES]
     cdef lanes by_near, by_far, grad
     cdef Py_ssize_t j, t, o
     for t in range(terms):
@@ -40,12 +40,12 @@ cdef void add_all_slopes(
 ) noexcept nogil:
     """The same for any number of terms, at the bins that are listed in the workspace."""
     cdef Py_ssize_t t = 0
-    while terms - t >= 4:
+    while terms - t >= SLOPES:
         add_slopes(
-            base, work.term + t, work.far + t, 4, work.non_empty, grads, work.non_empty_grad, count,
-            near_sums, far_sums,
+            base, work.term + t, work.far + t, SLOPES, work.non_empty, grads, work.non_empty_grad,
+            count, near_sums, far_sums,
         )
-        t += 4
+        t += SLOPES
     if terms - t == 3:
         add_slopes(
             base, work.term + t, work.far + t, 3, work.non_empty, grads, work.non_empty_grad, count,

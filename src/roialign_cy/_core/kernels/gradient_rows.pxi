@@ -175,7 +175,7 @@ cdef void fetch_features(
             call.y.distinct[call.y.distinct_end[box] - 1] + 1,
         )
     for d in range(work.columns):
-        work.column[d] = call.x.distinct[call.x.distinct_begin[box] + d] * step
+        work.column[d] = work.demanded[d] * step
 
 
 cdef inline const real *row_of_features(

@@ -140,15 +140,6 @@ cdef bint is_planar(
     return call.channels < TILED_CHANNELS or is_interleaved(call)
 
 
-cdef inline bint lies_in_place(const Call *call) noexcept nogil:
-    """Whether LANES channels lie side by side in the features."""
-    return (
-        call.channels >= LANES
-        and call.features.stored == 0
-        and call.features.channel == <Py_ssize_t>sizeof(real)
-    )
-
-
 cdef bint needs_too_much(
     const Call *call, const Overrides *overrides, const Schedule *schedule
 ) noexcept nogil:
@@ -182,7 +173,7 @@ cdef void choose_forward(
         schedule.lines = 1  # its lanes are rows of bins
         schedule.group = schedule.channels
         return
-    schedule.in_place = lies_in_place(call)
+    schedule.in_place = call.channels >= LANES and lies_packed(&call.features, LANES)
     if schedule.in_place:
         schedule.ring_rows = 0
     shorten_runs(call, overrides, schedule)
@@ -209,7 +200,7 @@ cdef void choose_gradient(
 ) noexcept nogil:
     """How much of a gradient is done at a time."""
     cdef Py_ssize_t cell = LANES * sizeof(real)
-    schedule.in_place = call.channels % LANES == 0 and lies_in_place(call)
+    schedule.in_place = call.channels % LANES == 0 and lies_packed(&call.features, LANES)
     schedule.terms = max(schedule.terms, 2)
     schedule.group = call.y.bins
     if call.mode == MAX:
