@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -182,8 +183,9 @@ def extensions() -> list[Extension]:
 
     modules = {
         name: extension(f"roialign_cy._core.{name}", f"{name}.pyx", variants["base"])
-        for name in ("paste", "runtime", "taps")
+        for name in ("memory", "paste", "runtime", "taps")
     }
+    modules["memory"].include_dirs = [numpy.get_include()]
     modules["runtime"].define_macros = [
         ("ROIALIGN_BUILD", f'"{BUILD}"'),
         ("ROIALIGN_VARIANTS", f'"{" ".join(built)}"'),

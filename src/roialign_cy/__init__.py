@@ -7,6 +7,7 @@ from ._core.threads import get_num_threads, set_num_threads
 from ._explain import Explanation, compare_conventions, explain, explain_level
 from ._levels import assign_levels
 from ._masks import paste_masks
+from ._memory import set_retained_memory
 from ._multiscale import multiscale_roi_align, multiscale_roi_align_backward
 from .backends import BackendUnavailableError
 from .conventions import CONVENTIONS, Convention
@@ -31,5 +32,6 @@ __all__ = [
     "roi_align_backward",
     "roi_pool",
     "set_num_threads",
+    "set_retained_memory",
     "show_config",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._core import taps
+from ._core import memory, taps
 from ._elements import INTEGERS, is_read
 from ._rois import is_list_per_image, normalise_rois, require_bare
 
@@ -77,7 +77,7 @@ def new_array(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     spec: CallSpec,
-    make: Callable[[tuple[int, ...], np.dtype[Any]], Any] = np.empty,
+    make: Callable[[tuple[int, ...], np.dtype[Any]], Any] = memory.empty,
 ) -> Any:
     """Allocate `as_given` of `new_maps`."""
     given = given_shape(shape, spec) if spec.channels_last else shape
@@ -93,7 +93,7 @@ def new_maps(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     spec: CallSpec,
-    make: Callable[[tuple[int, ...], np.dtype[Any]], Any] = np.empty,
+    make: Callable[[tuple[int, ...], np.dtype[Any]], Any] = memory.empty,
 ) -> Any:
     """Allocate a result NCHW, in the memory order of the call's ``layout``.
 
@@ -104,8 +104,9 @@ def new_maps(
     dtype : numpy.dtype
         Its byte order does not count: the result's is native.
     spec : CallSpec
-    make : callable, default `numpy.empty`
-        What allocates, given a shape and a dtype: `cupy.empty`, `numpy.zeros`.
+    make : callable, optional
+        What allocates, given a shape and a dtype: `cupy.empty`, say. By default NumPy does, large
+        arrays in retained memory.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .._core import threads, variants
+from .._core import memory, threads, variants
 from .._core.taps import Taps, Update, sort_boxes
 from ._protocol import API_VERSION
 from .kit import new_maps
@@ -275,7 +275,7 @@ def _room(shape: tuple[int, ...], like: Floats, spec: CallSpec) -> tuple[Floats,
     """New maps of that shape, and what becomes of what they hold."""
     if like.itemsize * math.prod(shape) < FRESH_BYTES:
         return new_maps(shape, like.dtype, spec), OVERWRITE
-    return new_maps(shape, like.dtype, spec, np.zeros), ZEROED
+    return new_maps(shape, like.dtype, spec, memory.zeros), ZEROED
 
 
 def _by_level(
