@@ -1,8 +1,10 @@
 """Explanations: the document's numbers, the reference's bits, its rule of neighbours, texts."""
 
+import graphlib
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -505,3 +507,13 @@ def test_values_are_the_references_interpolation():
     cells = ((0, 1 - y), (1, y)), ((0, 1 - x), (1, x))
     expected = interpolated(features[0], *cells)[2]
     np.testing.assert_allclose(it.values.item(), expected, rtol=1e-12)
+
+
+def test_its_modules_import_one_another_in_one_direction():
+    folder = Path(numbers.__file__).parent
+    imports = {
+        path.stem: set(re.findall(r"^\s*from \.(\w+) import", path.read_text(), re.MULTILINE))
+        for path in folder.glob("[a-z]*.py")
+    }
+    assert imports["plot"] == {"data", "drawing", "text"}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError
