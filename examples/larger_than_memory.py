@@ -90,7 +90,7 @@ def pool_until_killed(kill_at: float, progress: Path) -> None:
         if is_last or (is_step and recorded_steps(progress) >= kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    from roialign_cy.cli import main as roialign
+    from roialign_cy._cli import main as roialign
 
     if kill_at < np.inf:
         sys.addaudithook(hook)

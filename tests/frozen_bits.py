@@ -1,6 +1,6 @@
 """Hashes of the results of `frozen_calls.py`, kept in `golden/bits.json`.
 
-``python tests/frozen_bits.py`` says which calls have other bits now, ``--show NAME`` tells all
+``python -m tests.frozen_bits`` says which calls have other bits now, ``--show NAME`` tells all
 about one of them, and ``--write`` keeps the present bits; the file itself says when one may.
 """
 
@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from frozen_calls import Frozen, table
 
 import roialign_cy as ra
+from tests.frozen_calls import Frozen, table
 
 PATH = Path(__file__).parent / "golden" / "bits.json"
 ABOUT = (
     "The bits of every call of tests/frozen_calls.py, on every CPU variant, with any number of "
     "threads. A change that is not meant to change numbers must not change this file, and never "
     "may it be written anew to make a test pass: only where a change of numbers is the purpose, "
-    "with the calls that it changes named in the commit. Then: python tests/frozen_bits.py --write"
+    "with the calls that it changes named in the commit. Then: python -m tests.frozen_bits --write"
 )
 
 

@@ -14,9 +14,9 @@ from operator import or_
 from typing import Any
 
 import numpy as np
-from fuzz.arrays import placed
 
 import roialign_cy as ra
+from tests.fuzz.arrays import placed
 
 CONVENTIONS = ("document", "torchvision", "detectron2", "mmcv", "onnx", "onnx-10")
 

@@ -10,8 +10,8 @@ import cupy
 import numpy as np
 import pytest
 import roialign_cy as ra
-from frozen_bits import digest, kept, result_of
-from frozen_calls import table
+from tests.frozen_bits import digest, kept, result_of
+from tests.frozen_calls import table
 
 from agreement import Call
 

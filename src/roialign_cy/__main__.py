@@ -1,5 +1,5 @@
 """``python -m roialign_cy`` is the command ``roialign``."""
 
-from .cli import main
+from ._cli import main
 
 main()

@@ -16,8 +16,8 @@ from .calls import Call
 from .coordinates import floats
 from .naive_masks import naive
 
-# Relative to the largest cell, or the sum of what is added in a gradient: tests/test_properties.py
-# and tests/test_backward.py have the reasons.
+# Relative to the largest cell, or the sum of what is added in a gradient: test_properties.py and
+# test_backward.py in tests/core have the reasons.
 FORWARD = {"float64": 1e-12, "float32": 1e-6, "float16": 2.0**-10}
 BACKWARD = {"float64": 4e-12, "float32": 16e-6, "float16": 2.0**-8}
 BY_BOXES = {"float64": 4e-12, "float32": 8e-6, "float16": 8e-6}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from .explanation import Explanation
+    from .data import ExplanationData
 
 Box: TypeAlias = tuple[float, float, float, float]
 """As `Explanation.box`."""
@@ -54,7 +54,7 @@ def new_figure(size: tuple[float, float], dpi: int = 100) -> Figure:
     return figure
 
 
-def shades_of(it: Explanation) -> Normalize:
+def shades_of(it: ExplanationData) -> Normalize:
     """One scale of colours for the map and the output: the finite values of the map."""
     values = it.map[np.isfinite(it.map)]
     if not values.size:
@@ -64,7 +64,7 @@ def shades_of(it: Explanation) -> Normalize:
 
 
 def draw_cells(
-    axes: Axes, it: Explanation, shades: Normalize, limits: Limits, type_size: float
+    axes: Axes, it: ExplanationData, shades: Normalize, limits: Limits, type_size: float
 ) -> None:
     """Draw the cells of the map within those limits, with their centres."""
     height, width = it.map.shape
@@ -101,7 +101,7 @@ def draw_cells(
 
 def draw_rectangle(
     axes: Axes,
-    it: Explanation,
+    it: ExplanationData,
     box: Box,
     colour: str,
     linewidth: float = 1.3,
@@ -127,7 +127,7 @@ def draw_rectangle(
 
 
 def draw_sections(
-    axes: Axes, it: Explanation, boxes: list[Box], colour: str, linewidth: float = 1.3
+    axes: Axes, it: ExplanationData, boxes: list[Box], colour: str, linewidth: float = 1.3
 ) -> None:
     """Draw the outlines of boxes, as one artist: there can be thousands."""
     x, y, width, height = np.reshape(boxes, (-1, 4)).T
@@ -147,7 +147,7 @@ def draw_sections(
 
 def draw_box(
     axes: Axes,
-    it: Explanation,
+    it: ExplanationData,
     section: tuple[int, int] | None,
     scale: float = 1.0,
     markersize: float = 6.5,
@@ -189,7 +189,7 @@ def draw_box(
 
 def draw_output(
     axes: Axes,
-    it: Explanation,
+    it: ExplanationData,
     section: tuple[int, int],
     shades: Normalize,
     type_size: float = 10.5,
@@ -206,7 +206,11 @@ def draw_output(
 
 
 def draw_values(
-    axes: Axes, it: Explanation, values: NDArray[np.floating], shades: Normalize, type_size: float
+    axes: Axes,
+    it: ExplanationData,
+    values: NDArray[np.floating],
+    shades: Normalize,
+    type_size: float,
 ) -> None:
     """Draw the output of this or another pooling of the box, in numbers where they fit."""
     rows, cols = values.shape
@@ -233,7 +237,7 @@ def draw_values(
     axes.set_ylabel(down, fontsize=type_size, color=INK)
 
 
-def name_axes(axes: Axes, it: Explanation, unit: str, type_size: float) -> None:
+def name_axes(axes: Axes, it: ExplanationData, unit: str, type_size: float) -> None:
     """Name x and y, with the direction in which they grow."""
     axes.set_xlabel(f"x, {unit} →", fontsize=type_size, color=INK)
     y_text = f"y, {unit} →" if it.coordinates == "document" else f"← y, {unit}"
@@ -251,7 +255,7 @@ def value_text(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
-def view(it: Explanation, *boxes: Box) -> Limits:
+def view(it: ExplanationData, *boxes: Box) -> Limits:
     """Limits of x and of y (as drawn, from the bottom up) around boxes, to whole cells."""
     size_y, size_x = it.map.shape
     is_document = it.coordinates == "document"
@@ -276,7 +280,7 @@ def view(it: Explanation, *boxes: Box) -> Limits:
     return limits(xs, size_x), ((low, high) if is_document else (high, low))
 
 
-def centres_in_view(axes: Axes, it: Explanation) -> NDArray[np.float64]:
+def centres_in_view(axes: Axes, it: ExplanationData) -> NDArray[np.float64]:
     """List the centres of the cells that are within the limits of the axes: (count, 2)."""
     height, width = it.map.shape
     shift = 0.5 if it.coordinates == "document" else 0.0
@@ -286,7 +290,7 @@ def centres_in_view(axes: Axes, it: Explanation) -> NDArray[np.float64]:
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
-def value_at(it: Explanation, centre: list[float]) -> float:
+def value_at(it: ExplanationData, centre: list[float]) -> float:
     """Look up the cell with that centre."""
     x, y = centre
     if it.coordinates == "document":
@@ -296,7 +300,7 @@ def value_at(it: Explanation, centre: list[float]) -> float:
 
 def write_value(
     axes: Axes,
-    it: Explanation,
+    it: ExplanationData,
     centre: list[float],
     shades: Normalize,
     type_size: float,
@@ -321,7 +325,7 @@ def write_value(
     )
 
 
-def draw_legend(axes: Axes, it: Explanation, type_size: float) -> None:
+def draw_legend(axes: Axes, it: ExplanationData, type_size: float) -> None:
     """Say below the axes what the marks are."""
     read = "cell that is read" if it.unit == "cell" else "point"
     kinds = [(3.5, "white", INK, "centre of a cell"), (6.5, BOX, INK, read)]

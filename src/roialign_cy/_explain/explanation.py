@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .._spec import CallSpec
-from ..conventions import MODE_OF_SAMPLING
+from .data import ExplanationData
+from .text import output_formula, point_formula, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(ExplanationData):
     """All that `roi_align` reads for one box and one channel, and what it makes of it.
 
     Made by `explain`. Sections are numbered as ``output`` is, ``[row, column]``, and so are the
@@ -65,19 +64,6 @@ class Explanation:
         The call, its convention filled in.
     """
 
-    coordinates: str
-    image: int
-    channel: int
-    box: tuple[float, float, float, float]
-    map: NDArray[np.floating]
-    points: NDArray[np.float64]
-    neighbours: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    cells: NDArray[np.float64]
-    values: NDArray[np.float64]
-    output: NDArray[np.floating]
-    spec: CallSpec
-
     def formula(
         self, section: tuple[int, int], point: tuple[int, int] | None = None, digits: int = 4
     ) -> str:
@@ -116,8 +102,6 @@ class Explanation:
           + (2.5 - 2.5)/(2.5 - 1.5) × [(1.5 - 1.5)/(1.5 - 0.5) × 8 + (1.5 - 0.5)/(1.5 - 0.5) × 9]
           = 5
         """
-        from .text import output_formula, point_formula
-
         row, col = self.section_index(section)
         if point is None:
             return output_formula(self, row, col, digits)
@@ -143,8 +127,6 @@ class Explanation:
         ImportError
             If rich is not installed.
         """
-        from .text import table
-
         return table(self, None if section is None else self.section_index(section), digits)
 
     def plot(
@@ -212,10 +194,6 @@ class Explanation:
             ],
         }
 
-    def number(self, row: int, col: int) -> tuple[int, int]:
-        """Number a section or a point as the coordinates do."""
-        return (col + 1, row + 1) if self.coordinates == "document" else (row, col)
-
     def section_index(self, section: tuple[int, int]) -> tuple[int, int]:
         """Row and column of the section of that number."""
         return self._index("section", section, self.output.shape)
@@ -236,37 +214,6 @@ class Explanation:
             raise ValueError(f"{name} {number!r} does not exist: there are no points")
         first, last = self.number(0, 0), self.number(shape[0] - 1, shape[1] - 1)
         raise ValueError(f"{name} must be in {first} .. {last}, got {number!r}")
-
-    def grid(self, row: int, col: int) -> tuple[int, int]:
-        """Rows and columns of the points of a section."""
-        exists = ~np.isnan(self.points[row, col]).any(axis=-1)
-        return int(exists.any(axis=1).sum()), int(exists.any(axis=0).sum())
-
-    def values_of(self, row: int, col: int) -> NDArray[np.float64]:
-        """Values of the points of a section."""
-        gy, gx = self.grid(row, col)
-        return self.values[row, col, :gy, :gx]
-
-    @property
-    def unit(self) -> str:
-        """What sections read: points, or whole cells."""
-        return "cell" if self.spec.sampling in MODE_OF_SAMPLING else "point"
-
-    @property
-    def reads(self) -> str:
-        """How much a section reads."""
-        gy, gx = self.values.shape[2:]
-        return f"{'up to ' * (self.unit == 'cell')}{gy} x {gx} {self.unit}s"
-
-    def is_outside(self, row: int, col: int, i: int, j: int) -> bool:
-        """Whether point (i, j) of a section is outside the map, and so reads nothing."""
-        return bool(self.outside[row, col, i, j])
-
-    @property
-    def outside(self) -> NDArray[np.bool_]:
-        """Which points are outside the map: (rows, cols, gy, gx)."""
-        reads_nothing: NDArray[np.bool_] = np.isnan(self.neighbours[..., 0, 0])
-        return reads_nothing & ~np.isnan(self.points).any(axis=-1)
 
 
 def _plain(numbers: Any) -> Any:

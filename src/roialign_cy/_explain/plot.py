@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    from .explanation import Explanation
+    from .data import ExplanationData
 
 _SIZE = (11.0, 4.9)  # inches
 _LEAST_WEIGHT = 0.005  # one below it would be written as 0.00
 
 
 def plot(
-    it: Explanation,
+    it: ExplanationData,
     section: tuple[int, int],
     point: tuple[int, int] | None,
     figure: Figure | None,
@@ -47,7 +47,7 @@ def plot(
     return figure
 
 
-def leading_point(it: Explanation, row: int, col: int) -> tuple[int, int]:
+def leading_point(it: ExplanationData, row: int, col: int) -> tuple[int, int]:
     """Row and column of the point with a section's largest value, a NaN before all."""
     values = it.values_of(row, col)
     i, j = np.unravel_index(values.argmax(), values.shape)
@@ -56,7 +56,7 @@ def leading_point(it: Explanation, row: int, col: int) -> tuple[int, int]:
 
 def draw_map(
     axes: Axes,
-    it: Explanation,
+    it: ExplanationData,
     section: tuple[int, int],
     point: tuple[int, int] | None,
     shades: Normalize,
@@ -79,7 +79,7 @@ def draw_map(
 
 
 def arithmetic(
-    it: Explanation,
+    it: ExplanationData,
     section: tuple[int, int],
     point: tuple[int, int] | None,
     terms_in_line: int = 2,
@@ -103,7 +103,7 @@ def arithmetic(
     )
 
 
-def _sum_of_products(it: Explanation, at: tuple[int, int, int, int], terms_in_line: int) -> str:
+def _sum_of_products(it: ExplanationData, at: tuple[int, int, int, int], terms_in_line: int) -> str:
     """Write a point's value as the sum (ONNX: the largest) of its cells by their weights."""
     if it.unit == "cell":
         return cell_formula(it, *at, digits=4)
@@ -124,7 +124,7 @@ def _sum_of_products(it: Explanation, at: tuple[int, int, int, int], terms_in_li
 
 
 def _cells_read(
-    it: Explanation, at: tuple[int, int, int, int]
+    it: ExplanationData, at: tuple[int, int, int, int]
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Centres of the cells that a point reads: all of them, and those of the upper row."""
     cells = list(zip(it.neighbours[at].tolist(), it.weights[at], strict=True))
@@ -134,7 +134,7 @@ def _cells_read(
     return read, upper
 
 
-def _draw_arrows(axes: Axes, it: Explanation, at: tuple[int, int, int, int]) -> None:
+def _draw_arrows(axes: Axes, it: ExplanationData, at: tuple[int, int, int, int]) -> None:
     """Draw an arrow from each cell that the point reads."""
     target = read_at(it, *at)
     for cell in _cells_read(it, at)[0]:
@@ -157,6 +157,6 @@ def _draw_arrows(axes: Axes, it: Explanation, at: tuple[int, int, int, int]) -> 
         arrow.set_zorder(4)
 
 
-def _map_title(it: Explanation) -> str:
+def _map_title(it: ExplanationData) -> str:
     rows, cols = it.output.shape
     return f"{rows} x {cols} sections of {it.reads}, channel {it.channel}"

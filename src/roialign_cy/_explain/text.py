@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .explanation import Explanation
+    from .data import ExplanationData
 
 
 def number_text(value: float, digits: int) -> str:
@@ -22,7 +22,7 @@ def number_text(value: float, digits: int) -> str:
     return "0" if text == "-0" else text
 
 
-def point_formula(it: Explanation, row: int, col: int, i: int, j: int, digits: int) -> str:
+def point_formula(it: ExplanationData, row: int, col: int, i: int, j: int, digits: int) -> str:
     """Say where a point of a section lies, between which cells, and what its value is."""
     label = ",".join(map(str, (*it.number(row, col), *it.number(i, j))))
     if it.unit == "cell":
@@ -70,14 +70,14 @@ def point_formula(it: Explanation, row: int, col: int, i: int, j: int, digits: i
     )
 
 
-def cell_formula(it: Explanation, row: int, col: int, i: int, j: int, digits: int) -> str:
+def cell_formula(it: ExplanationData, row: int, col: int, i: int, j: int, digits: int) -> str:
     """Multiply a whole cell by its weight."""
     weights, cells = it.weights[row, col, i, j], it.cells[row, col, i, j]
     numbers = *(of[weights > 0].item() for of in (weights, cells)), it.values[row, col, i, j].item()
     return "P = {} × {} = {}".format(*(number_text(number, digits) for number in numbers))
 
 
-def output_formula(it: Explanation, row: int, col: int, digits: int) -> str:
+def output_formula(it: ExplanationData, row: int, col: int, digits: int) -> str:
     """Say how the values of a section's points become its output."""
     label = ",".join(map(str, it.number(row, col)))
     values = [number_text(value, digits) for value in it.values_of(row, col).flat]
@@ -91,7 +91,7 @@ def output_formula(it: Explanation, row: int, col: int, digits: int) -> str:
     return f"output({label}) = max({', '.join(values)}) = {output}"
 
 
-def read_at(it: Explanation, row: int, col: int, i: int, j: int) -> tuple[float, float]:
+def read_at(it: ExplanationData, row: int, col: int, i: int, j: int) -> tuple[float, float]:
     """Where a point on the map is read: itself, or the nearest place between centres."""
     height, width = it.map.shape
     x, y = it.points[row, col, i, j]
@@ -104,7 +104,7 @@ def read_at(it: Explanation, row: int, col: int, i: int, j: int) -> tuple[float,
     )
 
 
-def _position(it: Explanation, axis: int, section: int, sample: int, digits: int) -> str:
+def _position(it: ExplanationData, axis: int, section: int, sample: int, digits: int) -> str:
     """One coordinate of a point, by the formula: start, whole sections, part of a section."""
     start, extent = it.box[axis], it.box[axis + 2]
     sections, samples = it.output.shape[1 - axis], it.values.shape[3 - axis]
@@ -125,7 +125,7 @@ def _position(it: Explanation, axis: int, section: int, sample: int, digits: int
     )
 
 
-def table(it: Explanation, section: tuple[int, int] | None, digits: int) -> Table:
+def table(it: ExplanationData, section: tuple[int, int] | None, digits: int) -> Table:
     """Lay out a table of the points of one section (row, column), or of all."""
     try:
         from rich.box import SIMPLE_HEAD
