@@ -29,6 +29,10 @@ def normalise_rois(rois: Any, num_images: int, name: str = "rois") -> NDArray[np
     ndarray of shape (K, 5)
         A copy, in native float16, float32 or float64.
     """
+    # Always a copy: another thread that changes the caller's boxes after they were checked must
+    # not reach the core, which trusts them.
+    if type(rois) is np.ndarray and rois.ndim == 2 and rois.shape[1] == 5 and is_plain(rois):
+        return rois.copy()
     if is_list_per_image(rois):
         require_entry_per_image(rois, num_images, name)
         return join(rois, name)
@@ -37,8 +41,6 @@ def normalise_rois(rois: Any, num_images: int, name: str = "rois") -> NDArray[np
         array = array.reshape(0, 5)
     if array.ndim != 2 or array.shape[1] != 5:
         raise ValueError(wrong_shape(name, array.shape, num_images))
-    # Always a copy: another thread that changes the caller's boxes after they were checked must
-    # not reach the core, which trusts them.
     return np.array(array, order="C")
 
 

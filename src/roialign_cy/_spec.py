@@ -151,36 +151,31 @@ def make_spec(
     num_threads: int | None,
 ) -> CallSpec:
     """Check the options of a call and fill in what its convention leaves open."""
-    # Pairs become tuples of ints before the cache sees them: 2, 2.0 and True are one key to it.
-    options = (
-        int_pair(output_size, "output_size"),
-        convention,
-        spatial_scale,
-        None if sampling_ratio is None else ratio_pair(sampling_ratio),
-        mode,
-        layout,
-        num_threads,
-    )
+    # Pairs become tuples of ints before the cache sees them: to it, (2, 2) and (2.0, True) are one.
+    if type(output_size) is not int:
+        output_size = int_pair(output_size, "output_size")
+    if sampling_ratio is not None and type(sampling_ratio) is not int:
+        sampling_ratio = ratio_pair(sampling_ratio)
+    options = output_size, convention, spatial_scale, sampling_ratio, mode, layout, num_threads
     try:
-        hash(options)
-    except TypeError:
-        # A 0-d array is a fine number, and for the rest the checks know the argument's name.
-        return _build_spec(*options)
-    return _cached_spec(*options)
+        return _cached_spec(*options)
+    except TypeError:  # of the cache perhaps: a 0-d array is a fine number
+        pass
+    return _build_spec(*options)
 
 
 def _build_spec(
-    output_size: tuple[int, int],
+    output_size: int | tuple[int, int],
     convention: str | Convention,
     spatial_scale: float,
-    sampling_ratio: tuple[int, int] | None,
+    sampling_ratio: int | tuple[int, int] | None,
     mode: str | None,
     layout: str,
     num_threads: int | None,
 ) -> CallSpec:
     chosen = find_convention(convention)
-    output_size = make_output_size(output_size)
-    ratio = ratio_pair(chosen.sampling_ratio) if sampling_ratio is None else sampling_ratio
+    sections = make_output_size(output_size)
+    ratio = ratio_pair(chosen.sampling_ratio if sampling_ratio is None else sampling_ratio)
     if chosen.sampling in MODE_OF_SAMPLING:
         if ratio != (0, 0):
             raise ValueError(
@@ -190,17 +185,17 @@ def _build_spec(
         ratio = 1, 1
     elif chosen.sampling == "interior":
         ratio = (
-            ratio[0] or max(output_size[0] - 1, 1),
-            ratio[1] or max(output_size[1] - 1, 1),
+            ratio[0] or max(sections[0] - 1, 1),
+            ratio[1] or max(sections[1] - 1, 1),
         )
         if max(ratio) > MAX_SAMPLING_RATIO:
             raise ValueError(
-                f"output_size {output_size} asks for {max(ratio)} interior samples per section; "
+                f"output_size {sections} asks for {max(ratio)} interior samples per section; "
                 f"at most {MAX_SAMPLING_RATIO} are possible: give a sampling_ratio"
             )
     require_choice("layout", layout, LAYOUTS)
     return CallSpec(
-        output_size=output_size,
+        output_size=sections,
         spatial_scales=(make_scale(spatial_scale),),
         pixel_offset=chosen.pixel_offset,
         min_size=chosen.min_size,

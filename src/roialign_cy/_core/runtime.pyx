@@ -74,6 +74,15 @@ cdef extern from *:
     int omp_in_parallel() nogil
     int psabi_level() nogil
 
+from libc.stdlib cimport getenv
+
+
+def environment(name):
+    """The value of an environment variable, or None: what ``os.environ`` takes longer to say."""
+    value = getenv(name)
+    return None if value == NULL else value.decode(errors="surrogateescape")
+
+
 _LEVELS = {"base": 1, "v3": 3, "v4": 4}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from .._choices import require_choice
+from .._core import runtime
 from ._protocol import API_VERSION, MEMBERS, Backend, BackendUnavailableError
 
 ENTRY_POINT_GROUP = "roialign_cy.backends"
@@ -123,7 +123,7 @@ def resolve(name: str | None, array: Any, argument: str = "features") -> Backend
     if name is None:
         name = _used.get()
     if name is None:
-        name = os.environ.get(ENVIRONMENT_VARIABLE) or None
+        name = runtime.environment(ENVIRONMENT_VARIABLE.encode()) or None
         named_by = ENVIRONMENT_VARIABLE
     if name is not None and not isinstance(name, str):
         require_choice(named_by, name, names())
