@@ -32,7 +32,7 @@ MORE = pytest.mark.parametrize(
     [
         (masked, r"must be without a mask, .*\.filled\(0\)"),
         (np.ma.masked_array, r"must be without a mask"),  # whose mask is empty: no surprise later
-        (of_units, r"must be plain numbers, got test_array_likes\.Quantity, .*\.view\("),
+        (of_units, r"must be plain numbers, got \S*test_array_likes\.Quantity, .*\.view\("),
     ],
     ids=["masked", "mask of nothing", "units"],
 )
