@@ -33,6 +33,12 @@ cdef inline real converted(const char *address, int stored) noexcept nogil:
     return value
 
 
+cdef extern from "halves.h" nogil:
+    bint HAS_HALVES
+    void load_halves(const void *source, Py_ssize_t count, float *out)
+    void store_halves(const float *values, Py_ssize_t count, void *target)
+
+
 cdef inline void load_all(
     const char *source, Py_ssize_t step, int stored, Py_ssize_t count, real *out
 ) noexcept nogil:
@@ -45,7 +51,9 @@ cdef void load_elements(
     const char *source, Py_ssize_t step, int stored, Py_ssize_t count, real *out
 ) noexcept nogil:
     """Load elements that lie ``step`` bytes apart: those of a type side by side, as SIMD can."""
-    if stored == UINT8 and step == 1:
+    if HAS_HALVES and sizeof(real) == sizeof(float) and stored == HALF and step == 2:
+        load_halves(source, count, <float *>out)
+    elif stored == UINT8 and step == 1:
         load_all(source, 1, UINT8, count, out)
     elif stored == INT8 and step == 1:
         load_all(source, 1, INT8, count, out)
@@ -76,6 +84,21 @@ cdef inline void store_element(char *address, int stored, real value) noexcept n
         copy_element(address, &value, sizeof(real), stored)
     else:
         (<real *>address)[0] = with_one_nan(value)
+
+
+cdef void store_elements(
+    const real *values, char *target, Py_ssize_t step, int stored, Py_ssize_t count
+) noexcept nogil:
+    """Write elements ``step`` bytes apart."""
+    cdef Py_ssize_t i
+    if HAS_HALVES and sizeof(real) == sizeof(float) and stored == HALF and step == 2:
+        store_halves(<const float *>values, count, target)
+    elif stored == BFLOAT16 and step == 2:
+        for i in range(count):
+            store_element(target + 2 * i, BFLOAT16, values[i])
+    else:
+        for i in range(count):
+            store_element(target + i * step, stored, values[i])
 
 
 cdef inline void copy_element(
@@ -170,6 +193,12 @@ cdef void pack_converted(
 ) noexcept nogil:
     cdef real planes[LANES * CONVERTED]
     cdef Py_ssize_t x = 0, i, columns
+    if channels == LANES and channel_stride < cell_stride:
+        for x in range(count):
+            load_elements(
+                source + x * cell_stride, channel_stride, stored, channels, cells + x * LANES
+            )
+        return
     while x < count:
         columns = min(<Py_ssize_t>CONVERTED, count - x)
         for i in range(channels):
@@ -204,7 +233,11 @@ cdef void unpack_cells(
                     with_one_nan_in_lanes(load_lanes(cells)),
                 )
                 cells += LANES
-    elif stored or has_nan(cells, count):
+    elif stored:
+        unpack_converted(
+            cells, rows, cols, channels, out, channel_stride, row_stride, col_stride, stored
+        )
+    elif has_nan(cells, count):
         for i in range(channels):
             for r in range(rows):
                 address = out + i * channel_stride + r * row_stride
@@ -218,6 +251,38 @@ cdef void unpack_cells(
                 address = out + i * channel_stride + r * row_stride
                 for c in range(cols):
                     (<real *>(address + c * col_stride))[0] = cells[(r * cols + c) * LANES + i]
+
+
+cdef void unpack_converted(
+    const real *cells, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t channels, char *out,
+    Py_ssize_t channel_stride, Py_ssize_t row_stride, Py_ssize_t col_stride, int stored,
+) noexcept nogil:
+    cdef real planes[LANES * CONVERTED]
+    cdef Py_ssize_t r, c, i, columns
+    if row_stride == cols * col_stride:  # one long row, then
+        rows, cols = 1, rows * cols
+    for r in range(rows):
+        if channel_stride < col_stride:
+            for c in range(cols):
+                store_elements(
+                    cells, out + r * row_stride + c * col_stride, channel_stride, stored, channels
+                )
+                cells += LANES
+            continue
+        c = 0
+        while c < cols:
+            columns = min(<Py_ssize_t>CONVERTED, cols - c)
+            unpack_cells(
+                cells, 1, columns, channels, <char *>planes, CONVERTED * sizeof(real),
+                columns * sizeof(real), sizeof(real), 0,
+            )
+            for i in range(channels):
+                store_elements(
+                    planes + i * CONVERTED, out + i * channel_stride + r * row_stride
+                    + c * col_stride, col_stride, stored, columns,
+                )
+            cells += columns * LANES
+            c += columns
 
 
 cdef inline bint has_nan(const real *cells, Py_ssize_t count) noexcept nogil:
