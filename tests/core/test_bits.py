@@ -72,7 +72,14 @@ WAYS = {
         for order in ORDERS
         for variant in variants.promised()
     },
-    **{f"{order}, NHWC": Way(layout="NHWC", overrides=Overrides(order=order)) for order in ORDERS},
+    "planar, NHWC": Way(layout="NHWC", overrides=Overrides("planar")),
+    **{
+        f"{'in place' if in_place else 'packed'}, NHWC, {variant}": Way(
+            variant, 3, "NHWC", Overrides("tiled", in_place=in_place, streams=True)
+        )
+        for in_place in (False, True)
+        for variant in variants.promised()
+    },
     **{
         f"runs of {run} rows, {layout}, {splits} splits": Way(
             num_threads=3, layout=layout, overrides=Overrides("tiled", True, splits, run)
@@ -137,6 +144,23 @@ def assert_same_bits(output, expected):
 def test_every_way_gives_the_same_bits(way, mode, dtype, channels):
     output = way.pool(*inputs(dtype, channels), (7, 5), **options_of(mode))
     assert_same_bits(output, expected(mode, dtype, channels))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("variant", variants.promised())
+def test_cache_lines_of_channels_are_written_past_the_caches(variant, mode, dtype):
+    features, rois = inputs(dtype, 48)
+    features = np.where(np.arange(64) % 9, features, -np.nan).astype(dtype)  # of the wrong sign
+    plain = Way().pool(features, rois, (7, 5), **options_of(mode))
+    room = np.full((plain.nbytes + 128) // plain.itemsize, -5, dtype)
+    skipped = -room.ctypes.data % 64 // plain.itemsize
+    out = room[skipped : skipped + plain.size].reshape(60, 7, 5, 48)
+    way = Way(variant, 3, "NHWC", Overrides("tiled", streams=True))
+    way.pool(features, rois, (7, 5), out=out, **options_of(mode))
+    assert_same_bits(out.transpose(0, 3, 1, 2), plain)
+    out[...] = -5
+    assert (room == -5).all()
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])

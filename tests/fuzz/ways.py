@@ -25,9 +25,9 @@ CHOICES: dict[str, tuple[dict[str, Any], int | None]] = {
     "serial": ({"parallel": False}, 1),
     "threads": ({"parallel": True, "splits": 3}, MOST_THREADS),
     "planar": ({"order": "planar"}, 1),
-    "tiled": ({"order": "tiled", "run": 1, "streams": True}, 1),
+    "tiled": ({"order": "tiled", "run": 1, "streams": True, "in_place": True}, 1),
     "small batches": ({"table_bytes": 2000}, 1),
-    "little memory": ({"order": "tiled", "scratch_bytes": 3000}, 1),
+    "little memory": ({"order": "tiled", "scratch_bytes": 3000, "in_place": False}, 1),
 }
 """What is taken from the cost model, and how many threads may run."""
 

@@ -46,6 +46,8 @@ class Overrides:
         Rows of sections that the tiled order works on at a time in a forward pass.
     streams : bool or None
         Whether the tiled order writes the result of a forward pass past the caches.
+    in_place : bool or None
+        Whether maps with their channels last are read as they lie, or packed.
     scratch_bytes : int or None
         Bytes of scratch memory that a thread may take for rows that boxes share.
     table_bytes : int or None
@@ -57,6 +59,7 @@ class Overrides:
     splits: int | None = None
     run: int | None = None
     streams: bool | None = None
+    in_place: bool | None = None
     scratch_bytes: int | None = None
     table_bytes: int | None = None
 

@@ -16,7 +16,7 @@ cdef void differentiate_maxima(
         take_grads(call, task, work, box, first, rows)
         for r in range(rows):
             differentiate_row_of_maxima(
-                call, schedule, task, work, box, first + r, work.grads + r * work.grad_row, sums
+                call, schedule, task, work, box, first + r, work.cells + r * call.x.bins * LANES, sums
             )
         first += rows
     for k in range(x_lines):
@@ -84,7 +84,7 @@ cdef lanes sum_rises(
         count = call.x.line_end[x_bin] - call.x.line_begin[x_bin]
         x_line = x_lines_of(call, work, x_bin)
         sums = work.sums + (call.x.line_begin[x_bin] - work.first_x_line) * LANES
-        grad = load_lanes(grads + p * work.grad_col)
+        grad = load_lanes(grads + p * LANES)
         found = load_mask(work.point + p * LANES)
         for k in range(count):
             here = equal_numbers(found, <flag>(line * count + k))

@@ -162,14 +162,14 @@ cdef Py_ssize_t differentiate_means_by_x(
         if line < call.y.line_end[box * call.y.bins + first + r]:
             interpolate_features(call, schedule, task, work, line, work.lines + r * stride)
     non_empty = list_non_empty(
-        call.y, box * call.y.bins + first, rows, stride, work.grad_row, work
+        call.y, box * call.y.bins + first, rows, stride, call.x.bins * LANES, work
     )
     for p in range(call.x.bins):
         line = call.x.line_begin[box * call.x.bins + p]
         if line < call.x.line_end[box * call.x.bins + p]:
             terms = slopes_of(call.x, line, LANES, work)
             add_all_slopes(
-                work, work.lines, terms, work.grads + p * work.grad_col, non_empty, sums,
+                work, work.lines, terms, work.cells + p * LANES, non_empty, sums,
                 sums + call.y.bins * LANES,
             )
     return non_empty
@@ -217,19 +217,19 @@ cdef Py_ssize_t differentiate_means_by_y(
         for d in range(distinct):
             work.non_empty[d] = work.row[row[d]] - work.row[row[0]]
         cross_rows(call, work, box, work.row[row[0]], distinct, work.crossed)
-    non_empty = list_non_empty(call.x, box * call.x.bins, call.x.bins, LANES, work.grad_col, work)
+    non_empty = list_non_empty(call.x, box * call.x.bins, call.x.bins, LANES, LANES, work)
     for r in range(rows):
         line = call.y.line_begin[box * call.y.bins + first + r]
         if line == call.y.line_end[box * call.y.bins + first + r]:
             continue
         if schedule.on_demand:
             add_slopes_on_demand(
-                call, schedule, task, work, box, line, work.grads + r * work.grad_row, sums
+                call, schedule, task, work, box, line, work.cells + r * call.x.bins * LANES, sums
             )
         else:
             terms = slopes_of(call.y, line, stride, work)
             add_all_slopes(
-                work, work.crossed, terms, work.grads + r * work.grad_row, non_empty, sums,
+                work, work.crossed, terms, work.cells + r * call.x.bins * LANES, non_empty, sums,
                 sums + stride,
             )
     return non_empty
@@ -260,6 +260,6 @@ cdef void add_slopes_on_demand(
                 put_slope(work, terms, y, tap, terms * stride)
                 terms += 1
         non_empty = list_non_empty(
-            call.x, box * call.x.bins, call.x.bins, LANES, work.grad_col, work
+            call.x, box * call.x.bins, call.x.bins, LANES, LANES, work
         )
         add_all_slopes(work, work.crossed, terms, grads, non_empty, sums, sums + stride)

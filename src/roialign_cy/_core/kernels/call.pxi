@@ -119,6 +119,7 @@ cdef struct Overrides:
     int order
     int parallel
     int streams
+    int in_place
     Py_ssize_t splits
     Py_ssize_t run
     Py_ssize_t scratch_bytes
@@ -128,6 +129,7 @@ cdef Overrides overrides_of(chosen):
     """From `roialign_cy.backends.cpu.Overrides`, or None."""
     cdef Overrides overrides
     overrides.order = overrides.parallel = overrides.streams = -1
+    overrides.in_place = -1
     overrides.splits = overrides.run = overrides.scratch_bytes = 0
     if chosen is not None:
         if chosen.order is not None:
@@ -136,6 +138,8 @@ cdef Overrides overrides_of(chosen):
             overrides.parallel = chosen.parallel
         if chosen.streams is not None:
             overrides.streams = chosen.streams
+        if chosen.in_place is not None:
+            overrides.in_place = chosen.in_place
         overrides.splits = chosen.splits or 0
         overrides.run = chosen.run or 0
         overrides.scratch_bytes = chosen.scratch_bytes or 0

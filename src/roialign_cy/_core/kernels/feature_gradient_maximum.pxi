@@ -21,7 +21,7 @@ cdef void add_maxima(
                     work, p, x_lines_of(call, work, x_bin),
                     call.x.line_end[x_bin] - call.x.line_begin[x_bin],
                     y_line - call.y.line_begin[y_bin],
-                    load_lanes(work.grads + r * work.grad_row + p * work.grad_col),
+                    load_lanes(work.cells + r * call.x.bins * LANES + p * LANES),
                 )
             for t in range(call.y.tap_begin[y_line], call.y.tap_end[y_line]):
                 if call.y.cell[t] < task.first_row or call.y.cell[t] >= task.last_row:

@@ -14,14 +14,11 @@ cdef void add_means(
     # Column outside, rows inside: the weights are set up once for all rows of the group.
     for d in range(columns):
         terms = offset[d + 1] - offset[d]
-        for t in range(terms):
-            work.term[t].place = term[t].place * work.grad_col
-            work.term[t].weight = term[t].weight
-        term += terms
         weighted_sum(
-            work.grads, work.term, terms, work.grad_row, rows, work.lines + d * LANES,
+            work.cells, term, terms, call.x.bins * LANES, rows, work.lines + d * LANES,
             columns * LANES,
         )
+        term += terms
     offset = packed.transposed_y.offset + first_offset(call.y, box)
     term = packed.transposed_y.terms + packed.transposed_y.begin[box]
     for d in range(height):

@@ -134,15 +134,6 @@ cdef void place_rows(
             slot = 0
 
 
-cdef inline bint lies_packed(const Array *array, Py_ssize_t channels) noexcept nogil:
-    """Whether LANES channels lie side by side in the array itself."""
-    return (
-        channels == LANES
-        and array.stored == 0
-        and array.channel == <Py_ssize_t>sizeof(real)
-    )
-
-
 cdef void place_features(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work
 ) noexcept nogil:
@@ -151,7 +142,7 @@ cdef void place_features(
     work.fetched = 0
     if schedule.on_demand:
         return
-    if not lies_packed(&call.features, task.channels):
+    if not schedule.in_place:
         place_rows(call, schedule, work.ring, work.row)
         return
     for y in range(call.height):
@@ -167,7 +158,7 @@ cdef void fetch_features(
         for d in range(work.columns):
             work.column[d] = d * LANES
         return
-    if lies_packed(&call.features, task.channels):
+    if schedule.in_place:
         step = call.features.col // <Py_ssize_t>sizeof(real)
     else:
         fetch_rows(
@@ -227,24 +218,16 @@ cdef void take_grads(
         out.data + call.target[box] * out.image + task.first_channel * out.channel
         + first * out.row
     )
-    if lies_packed(out, task.channels):
-        work.grads = <const real *>start
-        work.grad_row = out.row // <Py_ssize_t>sizeof(real)
-        work.grad_col = out.col // <Py_ssize_t>sizeof(real)
+    if box + 1 < task.end:
+        ahead = (call.target[box + 1] - call.target[box]) * out.image
+    if out.row == call.x.bins * out.col:
+        pack_cells(
+            start, out.channel, out.col, out.stored, task.channels, rows * call.x.bins,
+            work.cells, ahead,
+        )
     else:
-        work.grads = work.cells
-        work.grad_col = LANES
-        work.grad_row = call.x.bins * LANES
-        if box + 1 < task.end:
-            ahead = (call.target[box + 1] - call.target[box]) * out.image
-        if out.row == call.x.bins * out.col:
+        for r in range(rows):
             pack_cells(
-                start, out.channel, out.col, out.stored, task.channels, rows * call.x.bins,
-                work.cells, ahead,
+                start + r * out.row, out.channel, out.col, out.stored, task.channels,
+                call.x.bins, work.cells + r * call.x.bins * LANES, ahead,
             )
-        else:
-            for r in range(rows):
-                pack_cells(
-                    start + r * out.row, out.channel, out.col, out.stored, task.channels,
-                    call.x.bins, work.cells + r * work.grad_row, ahead,
-                )

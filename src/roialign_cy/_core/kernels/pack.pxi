@@ -173,6 +173,8 @@ cdef void pack_cells(
         return
     if channels == LANES and channel_stride == <Py_ssize_t>sizeof(real):
         for x in range(count):
+            if ahead:
+                FETCH_AHEAD(source + x * cell_stride + ahead)
             store_lanes(cells + x * LANES, load_lanes(<const real *>(source + x * cell_stride)))
         return
     for x in range(count):

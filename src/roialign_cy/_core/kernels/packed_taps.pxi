@@ -255,9 +255,9 @@ cdef inline Py_ssize_t first_offset(const Axis *axis, Py_ssize_t box) noexcept n
 
 
 cdef void transpose_taps(
-    const TransposedTaps *transposed, const Axis *axis, Py_ssize_t box
+    const TransposedTaps *transposed, const Axis *axis, Py_ssize_t box, Py_ssize_t step
 ) noexcept nogil:
-    """Turn the taps of one box round: by cell, then by bin."""
+    """Turn the taps of one box round: by cell, then by bin, which are ``step`` places apart."""
     cdef Py_ssize_t cells = axis.distinct_end[box] - axis.distinct_begin[box]
     cdef Py_ssize_t bin, d, line, t
     cdef int32_t *offset = transposed.offset + first_offset(axis, box)
@@ -279,7 +279,7 @@ cdef void transpose_taps(
             for t in range(axis.tap_begin[line], axis.tap_end[line]):
                 offset[axis.slot[t]] -= 1
                 term = terms + offset[axis.slot[t]]
-                term.place, term.weight = bin, <real>axis.weight[t]
+                term.place, term.weight = bin * step, <real>axis.weight[t]
 
 
 cdef void sort_plans(const Call *call, const Packed *packed) noexcept nogil:

@@ -131,8 +131,8 @@ cdef void pack_box(
         else:
             write_planar_box(call, schedule, box, packed)
     elif call.operation == FEATURE_GRADIENT and call.mode == AVG:
-        transpose_taps(&packed.transposed_y, call.y, box)
-        transpose_taps(&packed.transposed_x, call.x, box)
+        transpose_taps(&packed.transposed_y, call.y, box, 1)
+        transpose_taps(&packed.transposed_x, call.x, box, LANES)
 
 
 cdef void do_task(
@@ -152,5 +152,5 @@ cdef void do_task(
             planar_task(call, schedule, packed, task, &work)
             return
         tiled_task(call, schedule, packed, task, &work)
-        if schedule.streams:
+        if schedule.streams or schedule.streams_cells:
             end_streaming()

@@ -49,11 +49,11 @@ cdef Schedule measure_boxes(const Call *call) noexcept nogil:
             schedule.ring_rows = max(
                 schedule.ring_rows, call.y.distinct[last - 1] - call.y.distinct[first] + 1
             )
-        schedule.cost += rows * columns
+        schedule.cells_read += rows * columns
         schedule.terms = max(
             schedule.terms, most_terms(call.y, k), most_terms(call.x, k)
         )
-    schedule.cost *= call.channels
+    schedule.cost = (schedule.cost + schedule.cells_read) * call.channels
     return schedule
 
 
@@ -98,6 +98,12 @@ cdef Py_ssize_t most_terms(const Axis *axis, Py_ssize_t box) noexcept nogil:
     return most
 
 
+cdef bint is_large(const Call *call) noexcept nogil:
+    """Whether the result is too large to be found in a cache later."""
+    cdef Py_ssize_t bytes_of_a_box = call.y.bins * call.x.bins * sizeof(real)
+    return call.boxes * call.channels > STREAMED_BYTES // bytes_of_a_box
+
+
 cdef bint can_stream(const Call *call, const Schedule *schedule) noexcept nogil:
     """Whether the bins of a box lie side by side, channel by channel, and are all at hand."""
     return (
@@ -107,6 +113,41 @@ cdef bint can_stream(const Call *call, const Schedule *schedule) noexcept nogil:
         and call.out.col == <Py_ssize_t>sizeof(real)
         and call.out.row == call.x.bins * call.out.col
         and call.out.channel == call.y.bins * call.out.row
+    )
+
+
+cdef bint can_stream_cells(const Call *call, const Schedule *schedule) noexcept nogil:
+    """Whether the channels of a bin that are worked on together are whole cache lines."""
+    return (
+        schedule.order == TILED
+        and call.out.stored == 0
+        and call.out.channel == <Py_ssize_t>sizeof(real)
+        and not (
+            <Py_ssize_t>call.out.data | call.out.image | call.out.row | call.out.col
+        ) & (CACHE_LINE - 1)
+    )
+
+
+cdef bint reads_in_place(
+    const Call *call, Py_ssize_t images, const Overrides *overrides, const Schedule *schedule
+) noexcept nogil:
+    """Whether cells are read where they lie in a map with its channels last.
+
+    Not where boxes read more cells than it has: packed cells lie closer together, and so stay in
+    the cache until they are read again.
+    """
+    cdef Py_ssize_t cell = LANES * sizeof(real)
+    if not (
+        call.channels >= LANES
+        and call.features.stored == 0
+        and call.features.channel == <Py_ssize_t>sizeof(real)
+    ):
+        return False
+    if overrides.in_place >= 0:
+        return overrides.in_place
+    return (
+        schedule.cells_read // images <= call.height * call.width
+        or schedule.ring_rows > SCRATCH_BYTES // cell // call.width
     )
 
 
@@ -163,7 +204,7 @@ cdef void choose_group(const Call *call, Schedule *schedule) noexcept nogil:
 
 
 cdef void choose_forward(
-    const Call *call, const Overrides *overrides, Schedule *schedule
+    const Call *call, Py_ssize_t images, const Overrides *overrides, Schedule *schedule
 ) noexcept nogil:
     """The order of a forward pass, and how much of it is done at a time."""
     schedule.strip = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
@@ -173,7 +214,7 @@ cdef void choose_forward(
         schedule.lines = 1  # its lanes are rows of bins
         schedule.group = schedule.channels
         return
-    schedule.in_place = call.channels >= LANES and lies_packed(&call.features, LANES)
+    schedule.in_place = reads_in_place(call, images, overrides, schedule)
     if schedule.in_place:
         schedule.ring_rows = 0
     shorten_runs(call, overrides, schedule)
@@ -182,10 +223,9 @@ cdef void choose_forward(
         choose_on_demand(schedule)
         schedule.run = call.y.bins
         choose_group(call, schedule)
-    schedule.streams = can_stream(call, schedule) and (
-        overrides.streams > 0 or overrides.streams < 0
-        and call.boxes * call.channels > STREAMED_BYTES // call.out.channel
-    )
+    if overrides.streams > 0 or overrides.streams < 0 and is_large(call):
+        schedule.streams = can_stream(call, schedule)
+        schedule.streams_cells = can_stream_cells(call, schedule)
     schedule.has_ring = not schedule.in_place and not schedule.on_demand
     if schedule.in_place:
         schedule.row_step = call.features.row // <Py_ssize_t>sizeof(real)
@@ -196,11 +236,13 @@ cdef void choose_forward(
 
 
 cdef void choose_gradient(
-    const Call *call, const Overrides *overrides, Schedule *schedule
+    const Call *call, Py_ssize_t images, const Overrides *overrides, Schedule *schedule
 ) noexcept nogil:
     """How much of a gradient is done at a time."""
     cdef Py_ssize_t cell = LANES * sizeof(real)
-    schedule.in_place = call.channels % LANES == 0 and lies_packed(&call.features, LANES)
+    schedule.in_place = (
+        call.channels % LANES == 0 and reads_in_place(call, images, overrides, schedule)
+    )
     schedule.terms = max(schedule.terms, 2)
     schedule.group = call.y.bins
     if call.mode == MAX:
@@ -209,7 +251,7 @@ cdef void choose_gradient(
             most_lines_of_a_bin(call.y, call.boxes) * most_lines_of_a_bin(call.x, call.boxes)
         )
     if call.operation == FEATURE_GRADIENT:
-        schedule.terms = max(schedule.terms, call.y.bins, call.x.bins)
+        schedule.terms = max(schedule.terms, call.y.bins)
         schedule.group = min(
             max(CACHED_BYTES // (max(schedule.distinct_x, call.x.bins) * cell), 1), call.y.bins
         )
@@ -232,9 +274,9 @@ cdef Schedule make_schedule(
     schedule.ring_columns = call.width
     schedule.splits = 1
     if call.operation == FORWARD:
-        choose_forward(call, overrides, &schedule)
+        choose_forward(call, images, overrides, &schedule)
     else:
-        choose_gradient(call, overrides, &schedule)
+        choose_gradient(call, images, overrides, &schedule)
     if overrides.parallel == 0 or (overrides.parallel < 0 and schedule.cost < SERIAL_WORK):
         num_threads[0] = 1
     tasks = images * ((call.channels + schedule.channels - 1) // schedule.channels)

@@ -52,6 +52,9 @@ cdef void write_rows(
         + task.first_channel * call.out.channel + (plan.first + first) * call.out.row
     )
     cdef bint streams = schedule.streams and rows == call.y.bins
+    if schedule.streams_cells and task.channels == LANES:
+        stream_cells(call, work.cells, rows, out)
+        return
     unpack_cells(
         work.cells + task.lane, rows, call.x.bins, task.channels,
         <char *>work.stage if streams else out,
@@ -59,6 +62,20 @@ cdef void write_rows(
     )
     if streams:
         copy_streaming(<const char *>work.stage, out, task.channels * call.out.channel)
+
+
+cdef void stream_cells(
+    const Call *call, real *cells, Py_ssize_t rows, char *out
+) noexcept nogil:
+    cdef Py_ssize_t r, c
+    for r in range(rows):
+        for c in range(call.x.bins):
+            store_lanes(cells, with_one_nan_in_lanes(load_lanes(cells)))
+            copy_streaming(
+                <const char *>cells, out + r * call.out.row + c * call.out.col,
+                LANES * <Py_ssize_t>sizeof(real),
+            )
+            cells += LANES
 
 
 cdef inline void interpolate_line(

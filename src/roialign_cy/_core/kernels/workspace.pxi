@@ -34,6 +34,7 @@ cdef struct Schedule:
     Py_ssize_t bin_cells
     Py_ssize_t channel_cells
     Py_ssize_t strip        # columns that are packed together, so that a row has 64 strips at most
+    Py_ssize_t cells_read   # by all boxes together
     Py_ssize_t cost         # of the whole call, in cells of the working type computed with
     # What the largest box of the call needs in a workspace:
     Py_ssize_t ring_rows    # packed rows held at a time, and the cells of each
@@ -45,7 +46,8 @@ cdef struct Schedule:
     Py_ssize_t terms        # taps of a line
     Py_ssize_t x_lines      # lines along x of a box, where the largest point is sought
     Py_ssize_t points       # of a bin, where that is
-    bint streams            # the result goes past the caches
+    bint streams            # the result goes past the caches: the bins of a box at once
+    bint streams_cells      # or each for itself
 
 
 cdef struct Task:
@@ -91,9 +93,6 @@ cdef struct Workspace:
     real **gradient_row     # the same of the feature gradient
     Py_ssize_t *low         # of each row of the map, the columns that are read: low .. high
     Py_ssize_t *high
-    const real *grads       # of the bins at hand, in `cells` or in the array
-    Py_ssize_t grad_row
-    Py_ssize_t grad_col
     Py_ssize_t fetched      # rows of features before this one are packed
     # Feature gradients.
     real *gradient_ring     # rows of the gradient; on demand, one
