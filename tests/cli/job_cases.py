@@ -66,5 +66,7 @@ def load(path: Path) -> np.ndarray:
 def open_job(maps: Path, rois: Path, options: dict, memory_bytes: int, backend: str | None = None):
     """Open files as a job."""
     boxes = _jobs.read_boxes(rois)
+    options = {**options}
+    scales = (options.pop("spatial_scale"),)
     with _jobs.open_features(maps, options["layout"], None, 1 << 20) as features:
-        yield _jobs.Job(features, boxes, options, backend, memory_bytes)
+        yield _jobs.Job((features,), boxes, options, scales, None, backend, memory_bytes)

@@ -40,10 +40,10 @@ def interrupted(*arguments, after=1):
     with pytest.MonkeyPatch.context() as patch:
         call, count = _jobs.Job.call, iter(range(after + 2))
 
-        def stop(self, features, rois):
+        def stop(self, features, rois, *more):
             if len(rois) and next(count) == after:  # the call without boxes is a check
                 raise KeyboardInterrupt
-            return call(self, features, rois)
+            return call(self, features, rois, *more)
 
         patch.setattr(_jobs.Job, "call", stop)
         result = run("pool", *arguments)

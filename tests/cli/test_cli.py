@@ -15,6 +15,7 @@ from roialign_cy import _cli, demo
 pytest.importorskip("click", reason="the extra 'demo' is not installed")
 pytest.importorskip("rich", reason="the extra 'demo' is not installed")
 
+import click
 from click.testing import CliRunner
 
 from roialign_cy._cli.commands import roialign
@@ -138,6 +139,47 @@ def test_info_keeps_brackets(run, monkeypatch):
     assert hint in run("info").stdout
 
 
+def commands(group=roialign):
+    """All commands, of groups within groups, too."""
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from commands(command)
+        else:
+            yield command
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.name)
+def test_every_option_has_help(command):
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    assert not [option.name for option in options if not option.help]
+
+
+@pytest.mark.parametrize(
+    ("command", "new", "old"),
+    [
+        ("pool", "--num-threads", "--threads"),
+        ("compare", "--num-threads", "--threads"),
+        ("explain", "--spatial-scale", "--scale"),
+    ],
+)
+def test_old_names_are_taken_and_not_shown(run, command, new, old):
+    found = roialign.commands[command]
+    (option,) = (one for one in found.params if new in one.opts)
+    assert old in option.opts
+    shown = run(command, "--help").stdout
+    assert new in shown
+    assert f"{old} " not in shown.replace(new, "")
+
+
+def test_an_option_has_one_name_in_every_command():
+    names = {}
+    for command in commands():
+        for option in command.params:
+            if option.param_type_name == "option":
+                names.setdefault(option.name, set()).add(option.opts[0])
+    assert {name: found for name, found in names.items() if len(found) > 1} == {}
+
+
 def test_version(run):
     assert ra.__version__ in run("--version").stdout
 
@@ -209,9 +251,7 @@ def test_explain_of_the_worked_example(run, tmp_path):
 def test_explain_of_a_file(run):
     features = np.random.default_rng(0).random((2, 3, 8, 8))
     np.save("map.npy", features)
-    arguments = (
-        "explain map.npy --box 2 3 13 14 --image 1 --channel 2 --output-size 2 2 --scale 0.5"
-    )
+    arguments = "explain map.npy --box 2 3 13 14 --image 1 --channel 2 --output-size 2 --scale 0.5"
     arguments += (
         " --convention mmcv --mode max --sampling-ratio 1 --coordinates array --section 1 0"
     )

@@ -57,11 +57,11 @@ from roialign_cy._cli import main
 
 call, calls = _jobs.Job.call, iter(range(1000))
 
-def wait(self, features, rois):
+def wait(self, features, rois, *more):
     if len(rois) and next(calls) == 2:
         print("in the middle", flush=True)
         sys.stdin.readline()
-    return call(self, features, rois)
+    return call(self, features, rois, *more)
 
 _jobs.Job.call = wait
 main()
@@ -436,10 +436,10 @@ def doing(act, after):
     """Do something when so many steps are done."""
     call, count = _jobs.Job.call, iter(range(1000))
 
-    def wrapped(self, features, rois):
+    def wrapped(self, features, rois, *more):
         if len(rois) and next(count) == after:
             act()
-        return call(self, features, rois)
+        return call(self, features, rois, *more)
 
     return wrapped
 
@@ -472,10 +472,10 @@ from roialign_cy._cli import main
 job_module.CHECKPOINT_SHARE = 1e9
 call, calls = _jobs.Job.call, iter(range(1000))
 
-def cut(self, features, rois):
+def cut(self, features, rois, *more):
     if len(rois) and next(calls) == 2:
         os.truncate("maps.npy", 4096)
-    return call(self, features, rois)
+    return call(self, features, rois, *more)
 
 _jobs.Job.call = cut
 main()
@@ -517,10 +517,10 @@ def failing(error, after):
     """Have the call after so many steps fail."""
     call, count = _jobs.Job.call, iter(range(after + 2))
 
-    def fail(self, features, rois):
+    def fail(self, features, rois, *more):
         if len(rois) and next(count) == after:
             raise error
-        return call(self, features, rois)
+        return call(self, features, rois, *more)
 
     return fail
 

@@ -375,7 +375,7 @@ def test_csv_has_a_line_per_measurement(comparison):
 
 
 def test_command_writes_its_report(tmp_path, capsys):
-    arguments = ["--tiny", "--rounds", "1", "--threads", "1", "--backends", "reference"]
+    arguments = ["--tiny", "--rounds", "1", "--num-threads", "1", "--backends", "reference"]
     arguments += ["--workloads", "small-call,document-call", "--output", str(tmp_path)]
     assert cli.main(arguments) == 0
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -407,6 +407,7 @@ def test_command_fails_if_an_answer_is_wrong(monkeypatch, capsys):
         (["--workloads", "fpn-bocks"], "fpn-bocks"),
         (["--modes", "median"], "median"),
         (["--modes", "avg", "--workloads", "document-call"], "meant for avg"),
+        (["--num-threads", "0"], "positive"),
         (["--threads", "0"], "positive"),
         (["--rounds", "many"], "positive"),
         (["--backends", "referense"], "reference"),

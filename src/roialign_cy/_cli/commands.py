@@ -18,7 +18,7 @@ from .. import demo
 from .._config import config
 from .._explain.numbers import COORDINATES
 from .._jobs import read_npy, reason
-from ..conventions import MODES
+from . import parts
 from .jobs import compare, pool
 from .parts import BadFileError, make_console, make_table
 from .worked_example import WorkedNumber, document_map, worked_numbers
@@ -57,6 +57,7 @@ def compare_workloads(context: click.Context, arguments: tuple[str, ...]) -> Non
     help="Photograph to pool instead of the portrait that comes with Matplotlib.",
 )
 @click.option(
+    "-o",
     "--output",
     type=click.Path(path_type=Path),
     default="roi_align_demo.png",
@@ -97,19 +98,29 @@ def run_demo(image: Path | None, output: Path, no_picture: bool) -> None:
     type=float,
     nargs=4,
     metavar="X1 Y1 X2 Y2",
-    help="The box, y down, in units that --scale turns into cells.",
+    help="The box, y down, in units that --spatial-scale turns into cells.",
 )
-@click.option("--image", type=int, show_default="0")
-@click.option("--channel", default=0, show_default=True)
-@click.option("--output-size", type=int, nargs=2, metavar="ROWS COLS", default=(3, 3))
-@click.option("--scale", type=float, show_default="1.0", help="Cells per unit of the box.")
+@click.option("--image", type=int, show_default="0", help="Which of the maps the box is on.")
+@click.option("--channel", default=0, show_default=True, help="Which channel of it.")
+@parts.output_size("3x3")
 @click.option(
-    "--convention", type=click.Choice(list(ra.CONVENTIONS)), default="document", show_default=True
+    "--spatial-scale",
+    cls=parts.Renamed,
+    old_name="--scale",
+    type=parts.scale,
+    metavar="NUMBER",
+    show_default="1",
+    help="Cells of the map per unit of the box, such as 1/16.",
 )
-@click.option("--sampling-ratio", type=int, help="Points per section along each axis.")
-@click.option("--mode", type=click.Choice(MODES))
+@parts.convention
+@parts.sampling_ratio
+@parts.mode
 @click.option(
-    "--coordinates", type=click.Choice(COORDINATES), default="document", show_default=True
+    "--coordinates",
+    type=click.Choice(COORDINATES),
+    default="document",
+    show_default=True,
+    help="How positions are given: cells from the bottom left, y up, or indices of the array.",
 )
 @click.option(
     "--section",
@@ -126,7 +137,7 @@ def run_explain(
     image: int | None,
     section: tuple[int, int] | None,
     picture: Path | None,
-    scale: float | None,
+    spatial_scale: float | None,
     **options: Any,
 ) -> None:
     """Show where the values of one section come from.
@@ -136,14 +147,16 @@ def run_explain(
     """
     if (features is None) != (box is None):
         raise click.UsageError("FEATURES and --box are needed together")
-    if features is None and (image is not None or scale is not None):
-        raise click.UsageError("--image and --scale are of no use without FEATURES")
+    if features is None and (image is not None or spatial_scale is not None):
+        raise click.UsageError("--image and --spatial-scale are of no use without FEATURES")
     try:
         maps = document_map() if features is None else read_npy(features)
         if box is None:
-            rois, scale = ra.boxes.from_document([demo.BOX], demo.IMAGE_SIZE), 1 / demo.SUB_SAMPLING
+            rois = ra.boxes.from_document([demo.BOX], demo.IMAGE_SIZE)
+            spatial_scale = 1 / demo.SUB_SAMPLING
         else:
-            rois, scale = np.array([[image or 0, *box]]), 1.0 if scale is None else scale
+            rois = np.array([[image or 0, *box]])
+        scale = 1.0 if spatial_scale is None else spatial_scale
         explanation = ra.explain(maps, rois, spatial_scale=scale, **options)
         chosen = section or explanation.number(0, 0)
         table = explanation.table(chosen)

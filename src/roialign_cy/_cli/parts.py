@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from rich.table import Table
 
 import roialign_cy as ra
 
+from .._levels import LEVEL_RULES
 from .._spec import LAYOUTS
 from ..conventions import MODES
 
@@ -63,40 +64,97 @@ def scale(value: str) -> float:
         raise click.BadParameter(f"{value!r} is no number and no fraction such as 1/16") from None
 
 
-_JOB_OPTIONS = (
-    click.argument("features", type=click.Path(path_type=Path)),
-    click.argument("rois", type=click.Path(path_type=Path)),
-    click.option(
+class Renamed(click.Option):
+    """An option that goes by its old name, too, which is not shown."""
+
+    def __init__(self, names: Sequence[str], *, old_name: str, **options: Any) -> None:
+        super().__init__([*names, old_name], **options)
+        self.old_name = old_name
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Give the names and the help, as they are shown."""
+        record = super().get_help_record(ctx)
+        return record and (record[0].replace(f", {self.old_name}", ""), record[1])
+
+
+def output_size(default: str) -> Callable[[Command], Command]:
+    """Give the option."""
+    return click.option(
         "--output-size",
         type=pair,
         metavar="N|ROWSxCOLS",
-        default="7x7",
+        default=default,
         show_default=True,
         help="Sections per box.",
-    ),
-    click.option(
-        "--convention",
-        type=click.Choice(list(ra.CONVENTIONS)),
-        default="document",
-        show_default=True,
-        help="Whose RoI Align.",
-    ),
+    )
+
+
+convention = click.option(
+    "--convention",
+    type=click.Choice(list(ra.CONVENTIONS)),
+    default="document",
+    show_default=True,
+    help="Whose RoI Align.",
+)
+sampling_ratio = click.option(
+    "--sampling-ratio",
+    type=pair,
+    metavar="N|ROWSxCOLS",
+    show_default="the convention's",
+    help="Samples per section; 0 or -1 is the convention's own count.",
+)
+mode = click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    show_default="the convention's",
+    help="What becomes of a section's samples.",
+)
+
+_JOB_OPTIONS = (
+    click.argument("features", type=click.Path(path_type=Path), nargs=-1, required=True),
+    click.argument("rois", type=click.Path(path_type=Path)),
+    output_size("7x7"),
+    convention,
     click.option(
         "--spatial-scale",
+        "spatial_scales",
         type=scale,
         metavar="NUMBER",
-        default="1",
-        show_default=True,
-        help="Cells of the map per unit of the boxes, such as 1/16.",
+        multiple=True,
+        default=["1"],
+        show_default="1",
+        help="Cells of the map per unit of the boxes, such as 1/16; once for each of FEATURES.",
     ),
     click.option(
-        "--sampling-ratio",
-        type=pair,
-        metavar="N|ROWSxCOLS",
-        show_default="the convention's",
-        help="Samples per section; 0 or -1 is the convention's own count.",
+        "--level-rule",
+        type=click.Choice(LEVEL_RULES),
+        default="torchvision",
+        show_default=True,
+        help="By whose rule a box gets one of several FEATURES.",
     ),
-    click.option("--mode", type=click.Choice(MODES), show_default="the convention's"),
+    click.option(
+        "--canonical-size",
+        type=float,
+        default=224,
+        show_default=True,
+        help="Side of a square box that belongs to the canonical level.",
+    ),
+    click.option(
+        "--canonical-level",
+        type=float,
+        default=4,
+        show_default=True,
+        help="Level of such a box; level k has a cell for every 2^k units.",
+    ),
+    click.option(
+        "--levels",
+        "levels_path",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Instead of a rule: a .npy of integers, which of FEATURES each box is pooled from.",
+    ),
+    sampling_ratio,
+    mode,
     click.option(
         "--layout",
         type=click.Choice(LAYOUTS),
@@ -104,7 +162,13 @@ _JOB_OPTIONS = (
         show_default=True,
         help="Axes of the maps and of the result.",
     ),
-    click.option("--threads", "num_threads", type=click.IntRange(min=1), help="Threads at most."),
+    click.option(
+        "--num-threads",
+        cls=Renamed,
+        old_name="--threads",
+        type=click.IntRange(min=1),
+        help="Threads at most.",
+    ),
     click.option(
         "--array", "array_name", metavar="NAME", help="Which array of a .npz or a Zarr group."
     ),

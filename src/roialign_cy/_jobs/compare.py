@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,21 +36,16 @@ class Comparison:
     backend : str
     difference : float
         Largest one from the reference, as a part of the largest value; NaN if there is no result.
-    seconds : tuple of float
-        Of the calls that count; empty where the results do not agree.
+    samples : Samples or None
+        What was measured; None where the results do not agree.
     refusal : str
         Why there is no result, in one line.
     """
 
     backend: str
     difference: float = math.nan
-    seconds: tuple[float, ...] = ()
+    samples: timing.Samples | None = None
     refusal: str = ""
-
-    @property
-    def median(self) -> float:
-        """Median time of a call in seconds; NaN without one."""
-        return statistics.median(self.seconds) if self.seconds else math.nan
 
 
 def largest_step(job: Job) -> Step:
@@ -72,7 +66,7 @@ def compare(job: Job, step: Step, rounds: int) -> list[Comparison]:
     first = np.flatnonzero(rois[:, 0] == 0)  # of one image: the reference copies what it is given
     judged = first[np.linspace(0, len(first) - 1, boxes).astype(np.intp)]
     channels = (slice(None),) * (3 if spec.channels_last else 1) + (slice(JUDGED_CHANNELS),)
-    expected = job.call(features[:1][channels], rois[judged], JUDGE).astype(np.float64)
+    expected = job.call(features[:1][channels], rois[judged], step.file, JUDGE).astype(np.float64)
     scale = float(np.abs(expected).max()) or 1.0
 
     found = []
@@ -80,7 +74,7 @@ def compare(job: Job, step: Step, rounds: int) -> list[Comparison]:
         if name == JUDGE:
             continue
         try:
-            result = job.call(features, rois, name)[judged][channels]
+            result = job.call(features, rois, step.file, name)[judged][channels]
         except Exception as error:  # a plugin's fault must not hide what the others do
             found.append(Comparison(name, refusal=reason(error)))
         else:
@@ -88,10 +82,8 @@ def compare(job: Job, step: Step, rounds: int) -> list[Comparison]:
             difference[np.isnan(result) & np.isnan(expected)] = 0
             found.append(Comparison(name, float(difference.max()) / scale))
     agreeing = [one.backend for one in found if one.difference <= TOLERANCE[job.dtype.name]]
-    samples = timing.measure(
-        {name: PreparedCall(partial(job.call, features, rois, name)) for name in agreeing}, rounds
-    )
-    return [
-        replace(one, seconds=samples[one.backend].seconds) if one.backend in samples else one
-        for one in found
-    ]
+    calls = {
+        name: PreparedCall(partial(job.call, features, rois, step.file, name)) for name in agreeing
+    }
+    samples = timing.measure(calls, rounds)
+    return [replace(one, samples=samples.get(one.backend)) for one in found]

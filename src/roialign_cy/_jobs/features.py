@@ -57,6 +57,8 @@ class FeatureFile:
         The file, or the directory of the Zarr array alone.
     fingerprint : str
         Of the source, before it was read.
+    first_image : int
+        Which of the job's images its first is.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class FeatureFile:
     copies: bool
     source: Path
     fingerprint: str
+    first_image: int = 0
 
     def window(self, step: Step) -> NDArray[Any]:
         """Images and channels of a step, of which the rows that its boxes read are filled."""

@@ -20,7 +20,7 @@ import roialign_cy as ra
 
 from .._arrays import given_shape, nchw_shape
 from .._elements import pooled_dtype
-from .._spec import CallSpec, make_spec
+from .._spec import CallSpec, make_spec, with_scales
 from ..backends._registry import resolve
 from ._errors import FileError, cannot, may_pass
 from .features import FeatureFile
@@ -35,7 +35,7 @@ from .outputs import (
     settle,
     sync,
 )
-from .plan import Plan, Step
+from .plan import Plan, Step, Steps
 from .progress import FIRST_FACT, STEPS_FACT, Progress
 from .rois import BoxFile
 
@@ -52,10 +52,15 @@ class Job:
 
     Attributes
     ----------
-    features : FeatureFile
+    features : tuple of FeatureFile
+        The maps: of one file, of one for each level, or photographs.
     boxes : BoxFile
     options : mapping
-        The options of `roi_align` but ``backend`` and ``out``.
+        The options of `roi_align` but ``spatial_scale``, ``backend`` and ``out``.
+    spatial_scales : tuple of float
+        Of each level; one, if there are none.
+    levels : ndarray of int, or None
+        The level of each box; None if there are none.
     backend : str or None
     memory_bytes : int
         What a step may take.
@@ -66,62 +71,116 @@ class Job:
         If the options, a box or the backend are not what they should be.
     """
 
-    features: FeatureFile
+    features: tuple[FeatureFile, ...]
     boxes: BoxFile
     options: Mapping[str, Any]
+    spatial_scales: tuple[float, ...]
+    levels: NDArray[np.intp] | None
     backend: str | None
     memory_bytes: int
 
     def __post_init__(self) -> None:
-        self.boxes.check(self._maps_shape[0], self.spec)
+        first = self.features[0]
+        for other in self.features:
+            if self._nchw(other)[:2] != self._nchw(first)[:2] or other.dtype != first.dtype:
+                raise FileError(
+                    f"{str(other.path)!r} must have the images, channels and dtype of "
+                    f"{str(first.path)!r}: {first.shape} of {first.dtype}, got {other.shape} of "
+                    f"{other.dtype}"
+                )
+        last = self.features[-1]
+        self.boxes.check(last.first_image + self._nchw(last)[0], self.spec, self.levels)
         # Everything else that a call refuses, before anything is read or written.
         self.call(np.zeros((1, 1, 1, 1), self.dtype), self.boxes.rois[:0])
 
     @cached_property
     def spec(self) -> CallSpec:
         """The options with their convention filled in."""
-        return make_spec(**self.options)
+        return with_scales(make_spec(**self.options, spatial_scale=1.0), self.spatial_scales)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the result."""
-        return pooled_dtype(self.features.dtype).newbyteorder("=")
+        return pooled_dtype(self.features[0].dtype).newbyteorder("=")
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the result."""
-        shape = self.spec.output_shape(len(self.boxes.rois), self._maps_shape[1])
+        shape = self.spec.output_shape(len(self.boxes.rois), self._nchw(self.features[0])[1])
         return given_shape(shape, self.spec)
 
     @cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> Steps:
         """The steps."""
+        return Steps(self._plan_of, len(self.features))
+
+    def _plan_of(self, file: int) -> Plan:
+        maps, chosen = self.features[file], self._boxes_of(file)
         return Plan(
-            rois=self.boxes.rois,
-            shape=self._maps_shape,
+            rois=self.rois_of(file),
+            shape=self._nchw(maps),
             itemsize=self.dtype.itemsize,
-            spec=self.spec,
+            spec=self.spec.at_level(self._level_of(file)),
             budget_bytes=self.memory_bytes,
-            copies=self.features.copies,
+            copies=maps.copies,
+            file=file,
+            chosen=chosen,
         )
 
     @property
-    def paths(self) -> tuple[Path, Path]:
+    def paths(self) -> tuple[Path, ...]:
         """Where it is read from."""
-        return self.features.path, self.boxes.path
+        return *(file.path for file in self.features), self.boxes.path
+
+    def rois_of(self, file: int) -> NDArray[np.floating]:
+        """The boxes of a file, its images counted from 0."""
+        chosen = self._boxes_of(file)
+        if chosen is None:
+            return self.boxes.rois
+        rois = self.boxes.rois[chosen]
+        rois[:, 0] -= self.features[file].first_image
+        return rois
+
+    def _boxes_of(self, file: int) -> NDArray[np.intp] | None:
+        """Which boxes a file's are; None where all are."""
+        if len(self.features) == 1:
+            return None
+        order, ends = self._by_file
+        return order[ends[file] : ends[file + 1]]
+
+    @cached_property
+    def _by_file(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The boxes, file by file, and where there each file's begin."""
+        files = self.boxes.rois[:, 0].astype(np.intp) if self.levels is None else self.levels
+        order = np.argsort(files, kind="stable")
+        return order, np.searchsorted(files[order], np.arange(len(self.features) + 1))
+
+    def _level_of(self, file: int) -> int:
+        return 0 if self.levels is None else file
+
+    def scale_of(self, file: int) -> float:
+        """Cells of a file's maps for each unit of the boxes."""
+        return self.spatial_scales[self._level_of(file)]
 
     def arrays(self, step: Step) -> tuple[NDArray[Any], NDArray[np.floating]]:
         """The maps and the boxes of a step, as a call takes them."""
+        maps = self.features[step.file]
         rois = self.boxes.rois[step.boxes]
-        rois[:, 0] -= step.first_image
-        return self.features.window(step), rois
+        rois[:, 0] -= maps.first_image + step.first_image
+        return maps.window(step), rois
 
     def call(
-        self, features: NDArray[Any], rois: NDArray[Any], backend: str | None = None
+        self,
+        features: NDArray[Any],
+        rois: NDArray[Any],
+        file: int = 0,
+        backend: str | None = None,
     ) -> NDArray[Any]:
-        """Pool with the job's options, by the job's backend or another."""
-        backend = backend or self.backend
-        pooled: NDArray[Any] = ra.roi_align(features, rois, **self.options, backend=backend)
+        """Pool maps of a file with the job's options, by the job's backend or another."""
+        scale, backend = self.scale_of(file), backend or self.backend
+        pooled: NDArray[Any] = ra.roi_align(
+            features, rois, **self.options, spatial_scale=scale, backend=backend
+        )
         return pooled
 
     def facts(self) -> dict[str, Any]:
@@ -132,13 +191,14 @@ class Job:
         facts = {
             FIRST_FACT: ra.__version__,
             "features": [
-                str(self.features.path.resolve()),
-                self.features.array_name,
-                self.features.fingerprint,
+                [str(file.path.resolve()), file.array_name, file.fingerprint]
+                for file in self.features
             ],
-            "boxes": [rois.dtype.str, hashlib.sha256(rois.tobytes()).hexdigest()],
+            "boxes": [rois.dtype.str, _digest(rois)],
+            "levels": None if self.levels is None else [_digest(self.levels)],
             **options,
-            **{name: self.options[name] for name in ("spatial_scale", "layout")},
+            "spatial_scale": ", ".join(map(str, self.spatial_scales)),
+            "layout": self.options["layout"],
             "backend": resolve(self.backend, rois).name,
             "memory_bytes": self.memory_bytes,
             STEPS_FACT: len(self.plan),
@@ -146,9 +206,12 @@ class Job:
         plain: dict[str, Any] = json.loads(json.dumps(facts))
         return plain
 
-    @property
-    def _maps_shape(self) -> tuple[int, int, int, int]:
-        return nchw_shape(self.features.shape, self.spec)
+    def _nchw(self, file: FeatureFile) -> tuple[int, int, int, int]:
+        return nchw_shape(file.shape, self.spec)
+
+
+def _digest(array: NDArray[Any]) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
 
 
 def pool(
@@ -235,10 +298,11 @@ def _pool(
         if isinstance(error, OSError):
             error = cannot("write", places.output, error)
         elif not isinstance(error, FileError):
-            error = cannot("pool", job.features.path, error)
+            error = cannot("pool", job.boxes.path, error)
         raise FileError(f"{error}{'; --resume goes on' if keeps else ''}") from error
     try:
-        job.features.check_unchanged()
+        for file in job.features:
+            file.check_unchanged()
     except FileError as error:  # it may have been a mere change of permissions: nobody knows
         raise FileError(
             f"{error}: {str(places.partial)!r} is left, of which no result can be made"
@@ -340,7 +404,7 @@ def _run(
     checked, cost = time.monotonic(), 0.0
     for index in range(done, len(plan)):
         step = plan[index]
-        output.write(step.boxes, step.channels, job.call(*job.arrays(step)))
+        output.write(step.boxes, step.channels, job.call(*job.arrays(step), step.file))
         values += plan.cost(index)
         report(values, total)
         now = time.monotonic()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,6 +50,8 @@ class Step:
         The channels that they are pooled from.
     spans : tuple of Span
         The rows of the maps that they read, and those between.
+    file : int
+        Which of the job's files the maps are in.
     """
 
     boxes: NDArray[np.intp]
@@ -55,16 +59,17 @@ class Step:
     last_image: int
     channels: slice
     spans: tuple[Span, ...]
+    file: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a job: a sequence.
+    """The steps on the maps of one file: a sequence.
 
     Attributes
     ----------
     rois : ndarray of shape (K, 5)
-        All boxes, checked.
+        All boxes on these maps, checked.
     shape : (int, int, int, int)
         Of the maps: (N, C, H, W).
     itemsize : int
@@ -75,6 +80,10 @@ class Plan:
         ``layout="NHWC"``) is what it takes at least.
     copies : bool
         Whether a step copies what it reads.
+    file : int
+        Which of the job's files the maps are in.
+    chosen : ndarray of int, optional
+        Which of the job's boxes ``rois`` are, ascending; by default all of them.
     """
 
     rois: NDArray[np.floating]
@@ -83,6 +92,8 @@ class Plan:
     spec: CallSpec
     budget_bytes: int
     copies: bool
+    file: int = 0
+    chosen: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return (len(self._cuts) - 1) * len(self._channels)
@@ -93,12 +104,14 @@ class Plan:
         first, last = self._cuts[group : group + 2]
         channels = self._channels[block]
         spans = tuple(self._spans(first, last))
+        boxes = np.sort(self._order[first:last])
         return Step(
-            boxes=np.sort(self._order[first:last]),
+            boxes=boxes if self.chosen is None else self.chosen[boxes],
             first_image=spans[0].image,
             last_image=spans[-1].image + 1,
             channels=slice(channels.start, channels.stop),
             spans=spans,
+            file=self.file,
         )
 
     def cost(self, index: int) -> int:
@@ -193,6 +206,40 @@ class Plan:
                 joined, grown = None, self._read_bytes(box)
             last, read = joined or box, grown
         return [*cuts, len(self.rois)]
+
+
+class Steps:
+    """The steps of a job, on the maps of one file after the other: a sequence.
+
+    Parameters
+    ----------
+    plan_of : callable
+        Gives the plan of a file. It is asked again, since there can be a hundred thousand
+        photographs.
+    num_files : int
+    """
+
+    def __init__(self, plan_of: Callable[[int], Plan], num_files: int) -> None:
+        self._plan_of = lru_cache(maxsize=1)(plan_of)
+        self._ends = list(accumulate(len(plan_of(file)) for file in range(num_files)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Step:
+        plan, within = self._find(index)
+        return plan[within]
+
+    def cost(self, index: int) -> int:
+        """How many values a step computes."""
+        plan, within = self._find(index)
+        return plan.cost(within)
+
+    def _find(self, index: int) -> tuple[Plan, int]:
+        """The plan that a step is of, and its place there."""
+        file = bisect_right(self._ends, index)
+        plan = self._plan_of(file)
+        return plan, index - (self._ends[file] - len(plan))
 
 
 def _joined(span: Span | None, box: Span) -> Span | None:

@@ -47,14 +47,16 @@ class BoxFile:
     place: Callable[[int], str]
     num_images: int | None = None
 
-    def check(self, num_images: int, spec: CallSpec) -> None:
+    def check(
+        self, num_images: int, spec: CallSpec, levels: NDArray[np.intp] | None = None
+    ) -> None:
         """Raise FileError for the first box that cannot be pooled on so many maps."""
         if self.num_images not in (None, num_images):
             raise FileError(
                 f"{str(self.path)!r} lists {self.num_images} images, but there are "
                 f"{num_images} maps"
             )
-        fault = _arrays.find_fault(self.rois, num_images, spec)
+        fault = _arrays.find_fault(self.rois, num_images, spec, levels=levels)
         if fault is not None:
             row, text = fault
             raise FileError(f"{str(self.path)!r}, {self.place(row)}: {text}")

@@ -38,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, BackendUnavailableError) as error:
         parser.error(str(error))
     console = Console()
-    copies = CopyBandwidth(options.threads, TINY_COPY_BYTES if options.tiny else ARRAY_BYTES)
+    copies = CopyBandwidth(options.num_threads, TINY_COPY_BYTES if options.tiny else ARRAY_BYTES)
     try:
         comparison = compare(
             [workload.tiny() for workload in workloads] if options.tiny else workloads,
             backends,
-            options.threads,
+            options.num_threads,
             options.modes,
             options.rounds,
             copies,
@@ -120,11 +120,18 @@ def _parser() -> argparse.ArgumentParser:
         "slow reference",
     )
     parser.add_argument(
-        "--threads",
-        type=lambda text: tuple(dict.fromkeys(map(_count, text.split(",")))),
+        "--num-threads",
+        type=_counts,
         default=(1, 2),
         metavar="COUNTS",
         help="comma-separated thread counts (default 1,2)",
+    )
+    parser.add_argument(  # its old name
+        "--threads",
+        dest="num_threads",
+        type=_counts,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
     )
     parser.add_argument(
         "--modes",
@@ -169,6 +176,10 @@ def _names(known: Iterable[str], **groups: tuple[str, ...]) -> Callable[[str], t
         return tuple(dict.fromkeys(names))
 
     return parse
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(map(_count, text.split(","))))
 
 
 def _count(text: str) -> int:
