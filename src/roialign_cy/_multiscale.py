@@ -89,17 +89,17 @@ def multiscale_roi_align(
     array([3., 2.])
     """
     scales = make_scales(spatial_scales)
-    rule = _rule(levels, level_rule, canonical_size, canonical_level, scales)
+    rule = checked_rule(levels, level_rule, canonical_size, canonical_level, scales)
     spec = make_spec(output_size, convention, 1.0, sampling_ratio, mode, layout, num_threads)
     spec = with_scales(spec, scales)
-    given = _by_name(features, "features", scales)
+    given = by_name(features, "features", scales)
     chosen = resolve(backend, given["features[0]"], "features[0]")
     require_runnable(chosen, spec, "roi_align")
     maps = _maps(given, spec)
     if out is not None:
         _require_numpy(out, "out")
         _arrays.check_memory(out, rois=rois, levels=levels, **given)
-    _require_alike([array.shape[:2] for array in maps], "features")
+    require_alike([array.shape[:2] for array in maps], "features")
     for name, array in zip(given, maps, strict=True):
         _arrays.require_dtype(array, name, maps[0].dtype, "features[0]")
     boxes, places = _place(rois, len(maps[0]), spec, levels, rule)
@@ -182,7 +182,7 @@ def multiscale_roi_align_backward(
     """
     operations = make_wrt(wrt)
     scales = make_scales(spatial_scales)
-    rule = _rule(levels, level_rule, canonical_size, canonical_level, scales)
+    rule = checked_rule(levels, level_rule, canonical_size, canonical_level, scales)
     chosen = resolve(backend, grad_output, "grad_output")
     _require_numpy(grad_output, "grad_output")
     grad_output = _arrays.as_ndarray(grad_output, "grad_output")
@@ -195,7 +195,7 @@ def multiscale_roi_align_backward(
     for operation in operations:
         require_runnable(chosen, spec, operation)
     grads = _arrays.as_nchw(grad_output, spec)
-    given = {} if features is None else _by_name(features, "features", scales)
+    given = {} if features is None else by_name(features, "features", scales)
     maps = None if features is None else _maps(given, spec)
     shapes = _shapes(input_shapes, grads.dtype.itemsize, spec)
     boxes, places = _place(rois, shapes[0][0], spec, levels, rule)
@@ -226,7 +226,7 @@ def multiscale_roi_align_backward(
     return results[0] if isinstance(wrt, str) else tuple(results)
 
 
-def _rule(
+def checked_rule(
     levels: Any | None, name: str, size: float, level: float, scales: tuple[float, ...]
 ) -> LevelRule:
     """Check the rule of a call, which the caller's own levels replace."""
@@ -236,7 +236,7 @@ def _rule(
     return rule
 
 
-def _by_name(arrays: Any, name: str, scales: tuple[float, ...]) -> dict[str, Any]:
+def by_name(arrays: Any, name: str, scales: tuple[float, ...]) -> dict[str, Any]:
     """The arrays of a sequence, one for each map, by the names that error texts have for them."""
     if not isinstance(arrays, list | tuple):
         raise TypeError(
@@ -265,11 +265,11 @@ def _shapes(
     input_shapes: Any, itemsize: int, spec: CallSpec
 ) -> tuple[tuple[int, int, int, int], ...]:
     """Check the shapes of the maps; (N, C, H, W) of each come back."""
-    given = _by_name(input_shapes, "input_shapes", spec.spatial_scales)
+    given = by_name(input_shapes, "input_shapes", spec.spatial_scales)
     shapes = tuple(
         _arrays.nchw_shape(make_shape(shape, itemsize, name), spec) for name, shape in given.items()
     )
-    _require_alike([shape[:2] for shape in shapes], "input_shapes")
+    require_alike([shape[:2] for shape in shapes], "input_shapes")
     return shapes
 
 
@@ -279,7 +279,7 @@ def _targets(
     """What a gradient is to be written to, if that is given, as views NCHW."""
     if out is None:
         return None
-    outs = _by_name(out, "out", spec.spatial_scales) if of_maps else {"out": out}
+    outs = by_name(out, "out", spec.spatial_scales) if of_maps else {"out": out}
     for name, array in outs.items():
         _require_numpy(array, name)
         others = {other: outs[other] for other in outs if other != name}
@@ -292,7 +292,7 @@ def _require_numpy(array: Any, name: str) -> None:
         raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
 
 
-def _require_alike(sizes: list[tuple[int, ...]], name: str) -> None:
+def require_alike(sizes: list[tuple[int, ...]], name: str) -> None:
     """Raise unless all maps have the same images and channels."""
     for level, size in enumerate(sizes):
         if size != sizes[0]:

@@ -15,7 +15,7 @@ dask = pytest.importorskip("dask", reason="needs the extra 'dask'")
 da = pytest.importorskip("dask.array", reason="needs the extra 'dask'")
 
 import roialign_cy.dask as roialign_dask  # noqa: E402
-from roialign_cy.dask import roi_align  # noqa: E402
+from roialign_cy.dask import multiscale_roi_align, roi_align  # noqa: E402
 
 MMCV = {"output_size": (3, 2), "convention": "mmcv", "spatial_scale": 0.5}
 
@@ -221,6 +221,131 @@ def test_ratio_of_minus_one_is_that_of_zero():
     lazy = da.from_array(maps, (1, 10, 20, 24))
     one, other = (roi_align(lazy, boxes, **MMCV, sampling_ratio=ratio) for ratio in (-1, 0))
     np.testing.assert_array_equal(one.compute(), other.compute())
+
+
+# Several maps
+
+
+PYRAMID = {"output_size": (3, 2), "convention": "detectron2", "spatial_scales": (1 / 4, 1 / 8)}
+
+
+def pyramid(counts=(3, 0, 7, 1, 20)):
+    """Two levels, and boxes that are for either."""
+    rng = np.random.default_rng(1)
+    maps = [
+        rng.standard_normal((len(counts), 10, *size), np.float32) for size in ((40, 48), (20, 24))
+    ]
+    boxes = []
+    for count in counts:
+        corners = rng.uniform(-20, 150, (count, 2))
+        sizes = rng.choice([40, 200], (count, 1)) * rng.uniform(0.5, 1, (count, 2))
+        boxes.append(np.hstack([corners, corners + sizes]))
+    return maps, boxes
+
+
+@pytest.mark.parametrize("chunks", [((1, 10), (1, 10)), ((2, 3), (5, 10)), ((5, 4), (3, 6))])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_bits_of_several_maps_are_those_of_one_call(layout, chunks):
+    maps, boxes = pyramid()
+    assert set(ra.assign_levels(boxes, PYRAMID["spatial_scales"])) == {0, 1}
+    if layout == "NHWC":
+        maps = [array.transpose(0, 2, 3, 1) for array in maps]
+    lazy = [
+        da.from_array(array, (n, c, 7, 8) if layout == "NCHW" else (n, 7, 8, c))
+        for array, (n, c) in zip(maps, chunks, strict=True)
+    ]
+    expected = ra.multiscale_roi_align(maps, boxes, **PYRAMID, layout=layout)
+    pooled = multiscale_roi_align(lazy, boxes, **PYRAMID, layout=layout)
+    assert (pooled.shape, pooled.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_array_equal(pooled.compute(), expected, strict=True)
+    later = multiscale_roi_align(lazy, [dask.delayed(e) for e in boxes], **PYRAMID, layout=layout)
+    np.testing.assert_array_equal(later.compute(), expected, strict=True)
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_levels_of_the_callers_own(is_lazy):
+    maps, boxes = pyramid()
+    lazy = [da.from_array(array, (2, 5, -1, -1)) for array in maps]
+    levels = np.arange(31) % 2
+    scales = {"spatial_scales": (0.3, 0.2)}
+    rows = boxes if not is_lazy else [da.from_array(entry) for entry in boxes]
+    pooled = multiscale_roi_align(lazy, rows, **PYRAMID | scales, levels=levels)
+    expected = ra.multiscale_roi_align(maps, boxes, **PYRAMID | scales, levels=levels)
+    np.testing.assert_array_equal(pooled.compute(), expected)
+
+
+def test_levels_of_rows_in_any_order():
+    maps, boxes = pyramid()
+    rng = np.random.default_rng(2)
+    rows = np.vstack([np.insert(entry, 0, image, axis=1) for image, entry in enumerate(boxes)])
+    rng.shuffle(rows)
+    levels = rng.integers(0, 2, len(rows))
+    lazy = [da.from_array(array, (2, 10, -1, -1)) for array in maps]
+    for given in (None, levels):
+        pooled = multiscale_roi_align(lazy, rows, **PYRAMID, levels=given)
+        expected = ra.multiscale_roi_align(maps, rows, **PYRAMID, levels=given)
+        np.testing.assert_array_equal(pooled.compute(), expected)
+
+
+def test_the_rule_is_the_calls():
+    maps, boxes = pyramid()
+    lazy = [da.from_array(array) for array in maps]
+    rule = {"level_rule": "mmdet", "canonical_size": 300}
+    pooled = multiscale_roi_align(lazy, boxes, **PYRAMID, **rule)
+    expected = ra.multiscale_roi_align(maps, boxes, **PYRAMID, **rule)
+    np.testing.assert_array_equal(pooled.compute(), expected)
+    assert not np.array_equal(expected, ra.multiscale_roi_align(maps, boxes, **PYRAMID))
+
+
+def test_one_map_is_a_pyramid_too():
+    maps, boxes = pyramid()
+    options = PYRAMID | {"spatial_scales": (1 / 4,)}
+    pooled = multiscale_roi_align([da.from_array(maps[0])], boxes, **options)
+    expected = ra.multiscale_roi_align(maps[:1], boxes, **options)
+    np.testing.assert_array_equal(pooled.compute(), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"features": None}, TypeError, "features must be a list with an array for each map"),
+        ({"features": []}, ValueError, "features must have an entry for each of the 2"),
+        ({"coarse": np.zeros((5, 10, 20, 24))}, TypeError, r"features\[1\] must be a Dask array"),
+        (
+            {"coarse": da.zeros((5, 9, 20, 24), dtype="f4")},
+            ValueError,
+            r"features\[1\] must have the",
+        ),
+        (
+            {"coarse": da.zeros((4, 10, 20, 24), dtype="f4")},
+            ValueError,
+            r"features\[1\] must have th",
+        ),
+        ({"coarse": da.zeros((5, 10, 20, 24))}, TypeError, r"features\[1\] must have the dtype of"),
+        ({"spatial_scales": (0.3, 0.2)}, ValueError, "spatial_scales must be powers of two"),
+        ({"levels": [0, 1]}, ValueError, "levels must have an entry per box"),
+        ({"levels": np.full(31, 2)}, ValueError, r"levels\[0\] must be the index of a map"),
+        ({"canonical_size": -1}, ValueError, "canonical_size must be > 0"),
+    ],
+)
+def test_bad_arguments_of_several_maps(change, error, text):
+    maps, boxes = pyramid()
+    fine, coarse = map(da.from_array, maps)
+    arguments = {"features": [fine, change.pop("coarse", coarse)]} | PYRAMID | change
+    with pytest.raises(error, match=f"^{text}"):
+        multiscale_roi_align(arguments.pop("features"), boxes, **arguments)
+
+
+def test_block_of_a_level_of_another_shape_is_refused():
+    maps, boxes = pyramid((1, 2))
+    wrong = blocks((1, 10, 19, 24), told=(1, 10, 20, 24))
+    pooled = multiscale_roi_align(
+        [da.from_array(maps[0], (1, 10, -1, -1)), wrong], boxes, **PYRAMID
+    )
+    with pytest.raises(
+        ValueError, match=r"^features\[1\] must have blocks of .* \(1, 10, 20, 24\)"
+    ):
+        pooled.compute()
 
 
 # Blocks that are not what Dask was told
