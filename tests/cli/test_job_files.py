@@ -252,11 +252,14 @@ def written(name, content=b"nonsense"):
     return write
 
 
-def sixteen_bits():
-    from PIL import Image
+def image_of_dtype(dtype):
+    def write():
+        from PIL import Image
 
-    Image.fromarray(np.full((8, 9), 60_000, np.uint16)).save("m.png")
-    return "m.png"
+        Image.fromarray(np.full((8, 9), 60_000, dtype)).save("m.tif")
+        return "m.tif"
+
+    return write
 
 
 def sixteen_bits_a_colour():
@@ -466,8 +469,9 @@ def test_zarr_runs_no_code(run):
         (less_than_its_header_says, ["'m.npz': it is truncated: 64 of 256 bytes"]),
         (more_than_the_disk_has, ["cannot unpack into", "'m.npz'"]),
         (written("m.png"), ["cannot read 'm.png'"]),
-        (sixteen_bits, ["'m.png': its values (I;16) are not of 8 bits"]),
-        (sixteen_bits_a_colour, ["'m.png': its values are of 16 bits"]),
+        (image_of_dtype(np.int32), ["'m.tif': its values (I) are not of 8 or 16 bits"]),
+        (image_of_dtype(np.float32), ["'m.tif': its values (F) are not of 8 or 16 bits"]),
+        (sixteen_bits_a_colour, ["'m.png': its colours are of 16 bits"]),
         (two_frames, ["'m.tif': it has 2 frames"]),
         (pipe, ["'m.npy' is no file"]),
         (written("m.bin"), ["'m.bin' must be a directory of Zarr or end in one of .npy, .npz"]),

@@ -17,7 +17,7 @@ import roialign_cy as ra
 from .. import _jobs
 from .._jobs import MIB
 from .._levels import check_levels, make_rule, require_pyramid
-from .._spec import make_scales
+from .._spec import make_scale, make_scales
 from ..bench.contenders import register_object
 from ..bench.timing import Samples
 from .parts import BadFileError, job_options, make_console, make_table
@@ -50,11 +50,13 @@ def pool(
 
     FEATURES is a .npy file (memory-mapped), a .npz file or a Zarr array of (N, C, H, W), of floats
     or of integers of at most 16 bits, or an image, which is one map of its grey values or its
-    colours. What is pooled from integers is float32.
+    colours. What is pooled from integers is float32. Or it is a folder of images of any size, which
+    ROIS names.
 
     ROIS has the boxes, y down, in units that --spatial-scale turns into cells: a .csv file of the
     columns image,x1,y1,x2,y2 (under a header that names them there may be others), a .npy file
-    of shape (K, 5), or COCO's .json, whose images are counted in the order it lists them.
+    of shape (K, 5), or COCO's .json, whose images are counted in the order it lists them. Of a
+    folder, the .csv has a column file_name in the place of image; COCO's has its own.
 
     Several FEATURES are the levels of a pyramid, from fine to coarse, with a --spatial-scale each:
     a box is pooled from the one that suits its size.
@@ -179,13 +181,15 @@ def _job(
     **options: Any,
 ) -> Iterator[_jobs.Job]:
     rule = make_rule(level_rule, canonical_size, canonical_level)
-    scales = make_scales(spatial_scales)
+    is_one = len(spatial_scales) == 1
+    scales = (make_scale(spatial_scales[0]),) if is_one else make_scales(spatial_scales)
     if len(scales) != len(features):
         raise click.UsageError(
             f"--spatial-scale must be given once for each of {len(features)} FEATURES, "
             f"got {len(scales)}"
         )
-    boxes = _jobs.read_boxes(rois)
+    is_folder = len(features) == 1 and _jobs.is_folder(features[0])
+    boxes = _jobs.read_boxes(rois, by_name=is_folder)
     if levels_path is not None:
         given = _jobs.read_npy(levels_path)
         levels = check_levels(given, len(boxes.rois), len(features))
@@ -196,12 +200,17 @@ def _job(
         levels = None
     memory_bytes = memory_mib * MIB
     with ExitStack() as stack:
-        maps = tuple(
-            stack.enter_context(
-                _jobs.open_features(path, options["layout"], array_name, memory_bytes)
+        if is_folder:
+            maps = _jobs.open_photographs(
+                features[0], boxes.file_names, options["layout"], memory_bytes
             )
-            for path in features
-        )
+        else:
+            maps = tuple(
+                stack.enter_context(
+                    _jobs.open_features(path, options["layout"], array_name, memory_bytes)
+                )
+                for path in features
+            )
         yield _jobs.Job(maps, boxes, options, scales, levels, backend, memory_bytes)
 
 

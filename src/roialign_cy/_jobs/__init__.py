@@ -2,7 +2,7 @@
 
 from ._errors import MIB, FileError, reason
 from .compare import Comparison, compare, largest_step
-from .features import open_features
+from .features import is_folder, open_features, open_photographs
 from .images import open_image
 from .job import Job, pool
 from .npy import read_npy
@@ -14,9 +14,11 @@ __all__ = [
     "FileError",
     "Job",
     "compare",
+    "is_folder",
     "largest_step",
     "open_features",
     "open_image",
+    "open_photographs",
     "pool",
     "read_boxes",
     "read_npy",

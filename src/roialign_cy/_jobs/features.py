@@ -8,9 +8,10 @@ import mmap
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -21,9 +22,9 @@ from .. import _arrays
 from .._rois import is_plain
 from ._errors import FileError, TooLargeError, cannot, check_file, check_size, reason
 from .images import SUFFIXES as IMAGE_SUFFIXES
-from .images import load_pixels
+from .images import describe, load_pixels
 from .npy import HEADER_BYTES, map_array, parse_header
-from .outputs import reserve
+from .outputs import is_zarr, reserve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class FeatureFile:
     shape : (int, int, int, int)
         In the job's layout.
     dtype : dtype
-        As it lies in the file; float32 for an image.
+        As it lies in the file.
     layout : {"NCHW", "NHWC"}
     renew : callable
         Gives the array. A memory map is a new one each time: the pages that an old one has read
@@ -109,21 +110,6 @@ class FeatureFile:
         return (images, channels, rows) if self.layout == "NCHW" else (images, rows, ..., channels)
 
 
-class _Pixels:
-    """Values of 8 bits, of which those that are read become float32."""
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self._pixels = pixels
-        self.shape = pixels.shape
-        self.ndim = pixels.ndim
-
-    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = self._pixels[index].astype(self.dtype)
-        return values
-
-
 @contextmanager
 def open_features(
     path: Path, layout: str, array_name: str | None, most_bytes: int
@@ -147,7 +133,7 @@ def open_features(
         If it is no such file, or no maps are in it.
     """
     with ExitStack() as stack:
-        try:
+        with _errors_of(path):
             if path.is_dir() or path.suffix.lower() == ".zarr":
                 renew, source = _open_zarr(path, array_name, most_bytes)
                 fingerprint = _fingerprint(source)
@@ -155,18 +141,7 @@ def open_features(
                 source, fingerprint = path, _fingerprint(path)
                 renew = _open_file(path, layout, array_name, most_bytes, stack)
             array = renew()
-        except (FileError, ImportError):
-            raise
-        except TooLargeError as error:
-            raise FileError(f"{str(path)!r}: {error}: --memory allows more") from error
-        except (TypeError, ValueError) as error:
-            raise FileError(f"{str(path)!r}: {reason(error)}") from error
-        except Exception as error:  # whatever zipfile, Pillow, Zarr and those below them raise
-            raise cannot("read", path, error) from error
-        try:
             _arrays.check_features(array, layout, is_numpy=True)
-        except (TypeError, ValueError) as error:
-            raise FileError(f"{str(path)!r}: {reason(error)}") from error
         yield FeatureFile(
             path=path,
             array_name=array_name,
@@ -178,6 +153,21 @@ def open_features(
             source=source,
             fingerprint=fingerprint,
         )
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Say of which file it is that an error tells."""
+    try:
+        yield
+    except (FileError, ImportError):
+        raise
+    except TooLargeError as error:
+        raise FileError(f"{str(path)!r}: {error}: --memory allows more") from error
+    except (TypeError, ValueError) as error:
+        raise FileError(f"{str(path)!r}: {reason(error)}") from error
+    except Exception as error:  # whatever zipfile, Pillow, Zarr and those below them raise
+        raise cannot("read", path, error) from error
 
 
 def _open_file(
@@ -193,11 +183,64 @@ def _open_file(
     if suffix == ".npy":
         return _map_maps(stack.enter_context(path.open("rb")))
     if suffix in IMAGE_SUFFIXES:
-        maps = load_pixels(path, most_bytes)[np.newaxis]
-        pixels = _Pixels(maps if layout == "NHWC" else np.moveaxis(maps, -1, 1))
+        pixels = _load_map(path, layout, most_bytes)
         return lambda: pixels
     known = ", ".join((".npy", ".npz", ".zarr", *IMAGE_SUFFIXES))
     raise FileError(f"{str(path)!r} must be a directory of Zarr or end in one of {known}")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a directory is one of photographs, and not Zarr's."""
+    return path.is_dir() and path.suffix.lower() != ".zarr" and not is_zarr(path)
+
+
+def open_photographs(
+    folder: Path, names: Sequence[str], layout: str, most_bytes: int
+) -> tuple[FeatureFile, ...]:
+    """Open images, each a map of its own size, of which one at a time is decoded.
+
+    Grey ones among others in colours have three equal channels.
+
+    Raises
+    ------
+    FileError
+        If a name leads out of the folder, or to no image.
+    """
+    if not names:
+        raise FileError(f"there are no boxes on images in {str(folder)!r}")
+    load = lru_cache(maxsize=1)(_load_map)
+    kinds = []
+    for name in names:
+        path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise FileError(f"{name!r} is no name of a file in {str(folder)!r}")
+        with _errors_of(path):
+            kinds.append((path, *describe(path, most_bytes), _fingerprint(path)))
+    channels = max(shape[2] for _, shape, *_ in kinds)
+    return tuple(
+        FeatureFile(
+            path=path,
+            array_name=None,
+            shape=(1, channels, h, w) if layout == "NCHW" else (1, h, w, channels),
+            dtype=dtype,
+            layout=layout,
+            renew=partial(load, path, layout, most_bytes, channels),
+            copies=False,
+            source=path,
+            fingerprint=fingerprint,
+            first_image=index,
+        )
+        for index, (path, (h, w, _), dtype, fingerprint) in enumerate(kinds)
+    )
+
+
+def _load_map(
+    path: Path, layout: str, most_bytes: int, channels: int | None = None
+) -> NDArray[np.unsignedinteger]:
+    pixels = load_pixels(path, most_bytes)
+    height, width, own = pixels.shape
+    maps = np.broadcast_to(pixels, (1, height, width, channels or own))
+    return maps if layout == "NHWC" else np.moveaxis(maps, -1, 1)
 
 
 def _map_maps(file: IO[bytes]) -> Callable[[], NDArray[Any]]:

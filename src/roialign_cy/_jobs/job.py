@@ -188,12 +188,12 @@ class Job:
         rois = self.boxes.rois
         options = asdict(self.spec)
         del options["num_threads"], options["spatial_scales"], options["channels_last"]
+        files = [
+            [str(file.path.resolve()), file.array_name, file.fingerprint] for file in self.features
+        ]
         facts = {
             FIRST_FACT: ra.__version__,
-            "features": [
-                [str(file.path.resolve()), file.array_name, file.fingerprint]
-                for file in self.features
-            ],
+            "features": [hashlib.sha256(json.dumps(files).encode()).hexdigest()],
             "boxes": [rois.dtype.str, _digest(rois)],
             "levels": None if self.levels is None else [_digest(self.levels)],
             **options,

@@ -7,7 +7,7 @@ import json
 import warnings
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .._spec import CallSpec
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2")
-_COCO_NAMES = {"images", "annotations", "id", "image_id", "bbox"}
+FILE_NAME = "file_name"
+_COCO_NAMES = {"images", "annotations", "id", "image_id", "bbox", "file_name"}
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,15 @@ class BoxFile:
         Where box k stands: ``"line 7"``.
     num_images : int or None
         How many images the file says there are.
+    file_names : tuple of str
+        Those of the images, if the boxes were read by them.
     """
 
     path: Path
     rois: NDArray[np.floating]
     place: Callable[[int], str]
     num_images: int | None = None
+    file_names: tuple[str, ...] = ()
 
     def check(
         self, num_images: int, spec: CallSpec, levels: NDArray[np.intp] | None = None
@@ -62,8 +66,10 @@ class BoxFile:
             raise FileError(f"{str(self.path)!r}, {self.place(row)}: {text}")
 
 
-def read_boxes(path: Path) -> BoxFile:
+def read_boxes(path: Path, *, by_name: bool = False) -> BoxFile:
     """Read boxes from ``.csv``, ``.npy`` or COCO's ``.json``.
+
+    ``by_name`` takes images by the names of their files, and counts those that have boxes.
 
     Raises
     ------
@@ -71,6 +77,8 @@ def read_boxes(path: Path) -> BoxFile:
         If it is no such file, or a row of it is no box.
     """
     readers = {".csv": _read_csv, ".npy": _read_npy, ".json": _read_coco}
+    if by_name:
+        readers = {".csv": _read_named_csv, ".json": _read_named_coco}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise FileError(f"{str(path)!r} must end in one of {', '.join(readers)}")
@@ -90,17 +98,39 @@ def _read_npy(path: Path) -> BoxFile:
     return BoxFile(path, rois, lambda row: f"row {row}")
 
 
-def _read_csv(path: Path) -> BoxFile:
-    """Read rows of five numbers, or of more under a header that names these five."""
+def _read_named_csv(path: Path) -> BoxFile:
+    return _read_csv(path, (FILE_NAME, *COLUMNS[1:]))
+
+
+def _read_named_coco(path: Path) -> BoxFile:
+    found = _read_coco(path)
+    used, images = np.unique(found.rois[:, 0].astype(np.intp), return_inverse=True)
+    found.rois[:, 0] = images
+    names = found.file_names
+    missing = [index for index in used if not names[index]]
+    if missing:
+        raise FileError(f"{str(path)!r}, images[{missing[0]}]: it must have a 'file_name'")
+    file_names = tuple(names[index] for index in used)
+    return replace(found, file_names=file_names, num_images=len(file_names))
+
+
+def _read_csv(path: Path, columns: tuple[str, ...] = COLUMNS) -> BoxFile:
+    """Read rows of five numbers, or of more under a header that names these five.
+
+    Of images by the names of their files, the first is a text, and there has to be a header.
+    """
+    by_name = columns[0] == FILE_NAME
     line, first = next(_rows(path), (0, []))
     if not first:
         raise FileError(f"{str(path)!r}: it is empty; where there are no boxes, a header is needed")
-    has_header = not _is_number(first[0])
-    picked, width = tuple(range(len(COLUMNS))), len(COLUMNS)
+    has_header = by_name or not _is_number(first[0])
+    picked, width = tuple(range(len(columns))), len(columns)
     if has_header:
-        picked, width = _columns(first, f"{str(path)!r}, line {line}"), len(first)
+        picked, width = _columns(first, columns, f"{str(path)!r}, line {line}"), len(first)
+    numbers = picked[1:] if by_name else picked
     # Of other columns a letter is kept: that they are there is checked.
-    dtype = [(str(index), "f8" if index in picked else "U1") for index in range(width)]
+    kinds = dict.fromkeys(numbers, "f8") | ({picked[0]: "O"} if by_name else {})
+    dtype = [(str(index), kinds.get(index, "U1")) for index in range(width)]
     with path.open(encoding="utf-8-sig") as file, warnings.catch_warnings(action="ignore"):
         lines = (text for text in file if text.strip())  # NumPy warns where there are none
         try:
@@ -115,15 +145,20 @@ def _read_csv(path: Path) -> BoxFile:
             )
         except ValueError as error:
             for line, cells in islice(_rows(path), has_header, None):
-                _check_cells(cells, picked, width, f"{str(path)!r}, line {line}")
+                _check_cells(cells, numbers, width, f"{str(path)!r}, line {line}")
             raise FileError(f"{str(path)!r}: {reason(error)}") from error
-    rois = np.stack([table[str(index)] for index in picked], axis=1)
+    names: dict[str, int] = {}
+    if by_name:
+        for name in table[str(picked[0])]:
+            names.setdefault(name, len(names))
+        table[str(picked[0])] = [names[name] for name in table[str(picked[0])]]
+    rois = np.stack([table[str(index)].astype(np.float64) for index in picked], axis=1)
 
     def place(row: int) -> str:
         # Looked for only now: a million numbers of lines take longer than the boxes.
         return f"line {next(islice(_rows(path), row + has_header, None))[0]}"
 
-    return BoxFile(path, rois, place)
+    return BoxFile(path, rois, place, len(names) if by_name else None, tuple(names))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -142,20 +177,20 @@ def _check_cells(cells: list[str], picked: tuple[int, ...], width: int, where: s
         raise FileError(f"{where}: a box must be of numbers, got {','.join(cells)[:80]!r}")
 
 
-def _columns(header: list[str], where: str) -> tuple[int, ...]:
+def _columns(header: list[str], columns: tuple[str, ...], where: str) -> tuple[int, ...]:
     names = [name.strip().lower() for name in header]
-    missing = [column for column in COLUMNS if column not in names]
+    missing = [column for column in columns if column not in names]
     if missing and any(mark in cell for cell in header for mark in ";\t"):
         raise FileError(f"{where}: columns must be separated by commas")
     if missing:
         raise FileError(
-            f"{where}: the columns must be {','.join(COLUMNS)}: {','.join(missing)} missing "
+            f"{where}: the columns must be {','.join(columns)}: {','.join(missing)} missing "
             f"in {','.join(header)!r}"
         )
-    repeated = [column for column in COLUMNS if names.count(column) > 1]
+    repeated = [column for column in columns if names.count(column) > 1]
     if repeated:
         raise FileError(f"{where}: there is more than one column {','.join(repeated)}")
-    return tuple(names.index(column) for column in COLUMNS)
+    return tuple(names.index(column) for column in columns)
 
 
 def _is_number(text: str) -> bool:
@@ -202,7 +237,9 @@ def _read_coco(path: Path) -> BoxFile:
         images.append(indices[image_id])
     rows = np.array(corners_and_sizes, np.float64).reshape(-1, 4)
     rois = boxes.from_xywh(rows, images=np.array(images))
-    return BoxFile(path, rois, lambda row: f"annotations[{row}]", len(indices))
+    names = (image.get("file_name") for image in listed)
+    file_names = tuple(name if isinstance(name, str) else "" for name in names)
+    return BoxFile(path, rois, lambda row: f"annotations[{row}]", len(indices), file_names)
 
 
 def _as_id(value: Any) -> int | str | float:
