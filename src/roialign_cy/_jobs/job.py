@@ -298,7 +298,8 @@ def _pool(
         if isinstance(error, OSError):
             error = cannot("write", places.output, error)
         elif not isinstance(error, FileError):
-            error = cannot("pool", job.boxes.path, error)
+            is_one = len(job.features) == 1
+            error = cannot("pool", job.features[0].path if is_one else job.boxes.path, error)
         raise FileError(f"{error}{'; --resume goes on' if keeps else ''}") from error
     try:
         for file in job.features:

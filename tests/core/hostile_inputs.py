@@ -24,8 +24,6 @@ class Call:
     ----------
     features, rois, output_size, sampling_ratio
         As for `roialign_cy.roi_align`, but not checked.
-    undefined : tuple of int
-        Boxes that RoI Align gives no meaning to: no answer to them is right.
     expected : ndarray, optional
         The answer, where that of the oracle would take too long.
     """
@@ -34,7 +32,6 @@ class Call:
     rois: Array
     output_size: tuple[int, int] = (2, 2)
     sampling_ratio: int = 0
-    undefined: tuple[int, ...] = ()
     expected: Array | None = None
 
 
@@ -45,7 +42,7 @@ class Input:
     name: str
     make: Callable[[], Call]
     state: str = "plain"
-    """Of the process: "plain", or a name in `states.STATES`."""
+    """Of the process: a name in `hostile_child.STATES`."""
 
 
 def noise(*shape: int, seed: int = 0) -> Array:
@@ -56,24 +53,19 @@ def noise(*shape: int, seed: int = 0) -> Array:
 MAPS = partial(noise, 2, 4, 16, 16)
 
 
-def _box(*box: float, undefined: bool = False, **options: Any) -> Call:
+def _box(*box: float, **options: Any) -> Call:
     """One box between sound ones."""
     first, last = NEIGHBOURS
-    rois = np.array([first, box, last], np.float32)
-    return Call(MAPS(), rois, undefined=(1,) if undefined else (), **options)
+    return Call(MAPS(), np.array([first, box, last], np.float32), **options)
 
 
-_undefined = partial(partial, _box, undefined=True)
-
-
-def _sound(features: Array, *, undefined: bool = False, **options: Any) -> Call:
-    """Sound boxes; the rest of the call may be undefined."""
-    rows = (0, 1) if undefined else ()
-    return Call(features, np.array(NEIGHBOURS, np.float32), undefined=rows, **options)
+def _sound(features: Array, **options: Any) -> Call:
+    """Sound boxes, on maps or with options that may not be."""
+    return Call(features, np.array(NEIGHBOURS, np.float32), **options)
 
 
 def _option(**options: Any) -> Callable[[], Call]:
-    return lambda: _sound(MAPS(), undefined=True, **options)
+    return lambda: _sound(MAPS(), **options)
 
 
 def _read_only() -> Array:
@@ -140,23 +132,23 @@ def _parallel() -> Call:
 def _large_result() -> Call:
     """Make a call whose result takes 256 MiB."""
     rois = np.array(NEIGHBOURS, np.float32)
-    return Call(noise(2, 512, 16, 16), rois, (256, 256), 1, undefined=(0, 1))
+    return Call(noise(2, 512, 16, 16), rois, (256, 256), 1)
 
 
 INPUTS = (
-    Input("one coordinate NaN", _undefined(0, NAN, 1, 9, 9)),
-    Input("all coordinates NaN", _undefined(0, NAN, NAN, NAN, NAN, sampling_ratio=2)),
-    Input("one coordinate infinite, adaptive", _undefined(0, 1, 1, INF, 9)),
-    Input("one coordinate infinite, 2 samples", _undefined(0, 1, -INF, 9, 9, sampling_ratio=2)),
-    Input("extent beyond float32", _undefined(0, -3e38, -3e38, 3e38, 3e38, sampling_ratio=2)),
+    Input("one coordinate NaN", partial(_box, 0, NAN, 1, 9, 9)),
+    Input("all coordinates NaN", partial(_box, 0, NAN, NAN, NAN, NAN, sampling_ratio=2)),
+    Input("one coordinate infinite, adaptive", partial(_box, 0, 1, 1, INF, 9)),
+    Input("one coordinate infinite, 2 samples", partial(_box, 0, 1, -INF, 9, 9, sampling_ratio=2)),
+    Input("extent beyond float32", partial(_box, 0, -3e38, -3e38, 3e38, 3e38, sampling_ratio=2)),
     Input("box of 100,000 cells, adaptive", partial(_box, 0, -5e4, -5e4, 5e4, 5e4)),
     Input("box of 1e9 cells, adaptive", partial(_box, 0, -5e8, -5e8, 5e8, 5e8)),
     Input("box 1e9 cells outside", partial(_box, 0, 1e9, 1e9, 1e9 + 640, 1e9 + 640)),
-    Input("batch index too large by 1", _undefined(2, 1, 1, 9, 9)),
-    Input("batch index 1,000,000", _undefined(1e6, 1, 1, 9, 9)),
-    Input("batch index -1", _undefined(-1, 1, 1, 9, 9)),
-    Input("batch index 0.5", _undefined(0.5, 1, 1, 9, 9)),
-    Input("batch index NaN", _undefined(NAN, 1, 1, 9, 9)),
+    Input("batch index too large by 1", partial(_box, 2, 1, 1, 9, 9)),
+    Input("batch index 1,000,000", partial(_box, 1e6, 1, 1, 9, 9)),
+    Input("batch index -1", partial(_box, -1, 1, 1, 9, 9)),
+    Input("batch index 0.5", partial(_box, 0.5, 1, 1, 9, 9)),
+    Input("batch index NaN", partial(_box, NAN, 1, 1, 9, 9)),
     Input("reversed along x, adaptive", partial(_box, 0, 9, 1, 1, 9)),
     Input("reversed along both, 2 samples", partial(_box, 0, 9, 9, 1, 1, sampling_ratio=2)),
     Input("box of no size, adaptive", partial(_box, 0, 5, 5, 5, 5)),

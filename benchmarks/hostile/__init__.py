@@ -1,1 +1,0 @@
-"""What hostile inputs do to each implementation: ``python -m benchmarks.hostile``."""
