@@ -14,7 +14,7 @@ from PIL import Image
 import roialign_cy as ra
 from roialign_cy._jobs import images
 
-from .job_commands import assert_refused, interrupted, pool, run
+from .job_commands import assert_refused, interrupted, names, pool, run
 
 SIZES = {"a.png": (30, 40), "b.bmp": (64, 21), "sub/c d,e.tif": (17, 90)}
 BOXES = [
@@ -171,6 +171,10 @@ def test_what_is_wrong_is_said(photographs):
         assert_refused(run("pool", *(arguments or OPTIONS)), text)
         assert not list(Path().glob("out*"))
 
+    for option in ("--array", "--levels"):
+        result = run("pool", *OPTIONS, option, "x")
+        assert (result.exit_code, names()) == (2, {"photos", "boxes.csv"})
+        assert "are of no use with a folder of images" in result.stderr
     save_boxes([("z.png", 0, 0, 5, 5)])
     refused("cannot read 'photos/z.png'")
     save_boxes([])

@@ -189,6 +189,8 @@ def _job(
             f"got {len(scales)}"
         )
     is_folder = len(features) == 1 and _jobs.is_folder(features[0])
+    if is_folder and not (array_name is None and levels_path is None):
+        raise click.UsageError("--array and --levels are of no use with a folder of images")
     boxes = _jobs.read_boxes(rois, by_name=is_folder)
     if levels_path is not None:
         given = _jobs.read_npy(levels_path)
