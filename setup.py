@@ -128,7 +128,7 @@ def depends_on(source: Path) -> list[str]:
     """What a module is rebuilt for; the sdist takes its files from here too."""
     included = TREE.all_dependencies(str(source))
     own = [path for path in included if Path(path).is_relative_to(CORE)]  # not Cython's
-    return sorted([*own, *map(str, source.parent.glob("*.h"))])
+    return sorted([*own, *map(str, source.parent.glob("*.h")), "setup.py"])
 
 
 class BuildExt(build_ext):
@@ -148,7 +148,7 @@ class BuildExt(build_ext):
         return [
             ext
             for ext in self.extensions
-            if self.force or newer_group([*ext.depends, __file__], self.get_ext_fullpath(ext.name))
+            if self.force or newer_group(ext.depends, self.get_ext_fullpath(ext.name))
         ]
 
     def build_extensions(self) -> None:
