@@ -135,7 +135,12 @@ class BuildExt(build_ext):
     """Builds what is out of date alone, and translates kernels to C once for all variants."""
 
     def finalize_options(self) -> None:
-        """Keep what an editable install compiles, which builds in folders that it throws away."""
+        """Compile on every core, and keep what an editable install compiles.
+
+        That forgets the options of commands, and builds in folders that it throws away.
+        """
+        if self.parallel is None:
+            self.parallel = os.cpu_count() or 1
         if self.editable_mode:
             self.build_lib, self.build_temp = f"{BUILD_BASE}/lib", f"{BUILD_BASE}/temp"
         super().finalize_options()
@@ -233,8 +238,5 @@ BUILD_BASE = f"build/{zlib.crc32(CHOICES.encode()):08x}"
 setup(
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildExt},
-    options={
-        "build": {"build_base": BUILD_BASE},
-        "build_ext": {"parallel": os.cpu_count() or 1},
-    },
+    options={"build": {"build_base": BUILD_BASE}},
 )

@@ -96,3 +96,12 @@ def test_other_choices_are_another_build(base, configured):
     other = configured[1]("base:float32")
     assert other.build_temp != base.build_temp
     assert len(outdated(other)) == len(other.extensions)
+
+
+def test_editable_install_keeps_what_it_compiled(base):
+    base.distribution.reinitialize_command("build", reinit_subcommands=True)  # as it does
+    command = base.distribution.get_command_obj("build_ext")
+    command.editable_mode = True
+    command.ensure_finalized()
+    assert Path(command.build_temp).parts[0] == Path(command.build_lib).parts[0] == "build"
+    assert command.parallel == os.cpu_count()
