@@ -1,13 +1,13 @@
 """Right and wrong calls for type checkers: a wrong one that passes is an ignore without use."""
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
-from typing import Any, assert_type
+from typing import Any, Unpack, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
 
 import roialign_cy as ra
-from roialign_cy.typing import Layout, Mode, Wrt
+from roialign_cy.typing import Boxes, Layout, Mode, Options, Wrt
 
 Floats = NDArray[np.floating]
 Singles = NDArray[np.float32]
@@ -38,8 +38,12 @@ def one_map(maps: Singles, photos: NDArray[np.uint8], rois: Floats, any_array: A
     ra.Convention(border=None)  # type: ignore[arg-type]
 
 
-def names_of_own_functions(maps: Singles, rois: Floats, mode: Mode, layout: Layout) -> None:
+def own_names(maps: Singles, rois: Boxes, mode: Mode, layout: Layout) -> None:
     assert_type(ra.roi_align(maps, rois, 7, mode=mode, layout=layout), Singles)
+
+
+def own_options(maps: Singles, rois: Boxes, **options: Unpack[Options]) -> None:
+    assert_type(ra.roi_align(maps, rois, 7, spatial_scale=1 / 16, **options), Singles)
 
 
 def gradients(grads: Singles, photos: NDArray[np.uint8], rois: Floats, wrt: Wrt) -> None:
