@@ -6,11 +6,14 @@ import re
 import sys
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy
+from Cython import __version__ as cython_version
 from Cython.Build import cythonize
+from Cython.Build.Dependencies import create_dependency_tree
 from setuptools import Extension, setup
 
 # Its errors too: those of setuptools.errors are classes of another import, which nothing raises.
@@ -18,13 +21,12 @@ from setuptools._distutils.ccompiler import new_compiler
 from setuptools._distutils.errors import CompileError, LinkError
 from setuptools._distutils.sysconfig import customize_compiler
 from setuptools.command.build_ext import build_ext
-from setuptools.modified import newer
+from setuptools.modified import newer, newer_group
 
 CORE = Path("src/roialign_cy/_core")
 KERNELS = "roialign_cy._core.kernels."
 OWN_INLINE = re.compile(r"^static CYTHON_INLINE(?=.*\b__pyx_f_)", re.MULTILINE)
-# What a change of rebuilds all; the sdist takes its files from here too.
-DEPENDS = sorted(str(path) for ending in ("pxd", "pxi", "h") for path in CORE.rglob(f"*.{ending}"))
+TREE = create_dependency_tree(quiet=True)
 
 COMPILER = new_compiler()
 customize_compiler(COMPILER)
@@ -122,18 +124,50 @@ def chosen(names: str, known: Iterable[str]) -> list[str]:
     return [name for name in known if name in wanted]
 
 
+def depends_on(source: Path) -> list[str]:
+    """What a module is rebuilt for; the sdist takes its files from here too."""
+    included = TREE.all_dependencies(str(source))
+    own = [path for path in included if Path(path).is_relative_to(CORE)]  # not Cython's
+    return sorted([*own, *map(str, source.parent.glob("*.h")), "setup.py"])
+
+
 class BuildExt(build_ext):
-    """Translates the kernels of a working type to C once, however many variants compile it."""
+    """Builds what is out of date alone, and translates kernels to C once for all variants."""
+
+    def finalize_options(self) -> None:
+        """Compile on every core, and keep what an editable install compiles.
+
+        That forgets the options of commands, and builds in folders that it throws away.
+        """
+        if self.parallel is None:
+            self.parallel = os.cpu_count() or 1
+        if self.editable_mode:
+            self.build_lib, self.build_temp = f"{BUILD_BASE}/lib", f"{BUILD_BASE}/temp"
+        super().finalize_options()
+
+    def outdated(self) -> list[Extension]:
+        """Modules that are missing or older than what they are made of.
+
+        Cython's own files do not count: pip installs them anew for every build.
+        """
+        return [
+            ext
+            for ext in self.extensions
+            if self.force or newer_group(ext.depends, self.get_ext_fullpath(ext.name))
+        ]
 
     def build_extensions(self) -> None:
-        """Build all modules."""
-        for ext in self.extensions:
-            if ext.define_macros:  # whose change shows in no file: what is there counts as old
-                Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
+        """Build the modules that are out of date."""
+        all_of_them, self.extensions = self.extensions, self.outdated()
+        self._translate_kernels()
+        super().build_extensions()
+        self.extensions = all_of_them
+
+    def _translate_kernels(self) -> None:
         kernels = [ext for ext in self.extensions if ext.name.startswith(KERNELS)]
         sources = dict.fromkeys(ext.sources[0] for ext in kernels)
         translated = cythonize(
-            [Extension(KERNELS + Path(pyx).stem, [pyx], depends=DEPENDS) for pyx in sources],
+            [Extension(KERNELS + Path(pyx).stem, [pyx]) for pyx in sources],
             build_dir=self.build_temp,
             force=self.force,
             quiet=not self.verbose,
@@ -143,7 +177,6 @@ class BuildExt(build_ext):
         paths = dict(zip(sources, (Path(shared.sources[0]) for shared in translated), strict=True))
         for ext in kernels:
             ext.sources = [renamed(paths[ext.sources[0]], ext.name.removeprefix(KERNELS))]
-        super().build_extensions()
 
 
 def renamed(path: Path, name: str) -> str:
@@ -172,7 +205,7 @@ def extensions() -> list[Extension]:
         made = Extension(
             name,
             [str(CORE / source)],
-            depends=DEPENDS,
+            depends=depends_on(CORE / source),
             extra_compile_args=[*(DEBUG if IS_DEBUG else OPTIMISED), *compile_openmp, *level],
             extra_link_args=[*link_openmp, *(SANITIZERS if IS_DEBUG else [])],
         )
@@ -199,10 +232,11 @@ def extensions() -> list[Extension]:
     return [*modules.values(), *kernels]
 
 
-# Cython goes by timestamps and would take a debug build's C for a release build's.
-BUILD_EXT = {"parallel": os.cpu_count() or 1, "force": IS_DEBUG}
+# What no file shows is in the name of the folder: another choice is another build.
+CHOICES = repr((COMPILER.compiler_so, OPTIMISED, DEBUG_WITH, BUILD, cython_version, sys.version))
+BUILD_BASE = f"build/{zlib.crc32(CHOICES.encode()):08x}"
 setup(
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildExt},
-    options={"build_ext": BUILD_EXT},
+    options={"build": {"build_base": BUILD_BASE}},
 )

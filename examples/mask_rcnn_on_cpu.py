@@ -5,7 +5,7 @@ replaces took, and the whole: the pooling with its gradient, the projection of m
 targets in training), the pasting of masks into the image. Both ways in turn; about two minutes on
 two CPUs with nothing else to do, and it says so if they had. The weights are random and the objects
 drawn by hand: what is compared does not depend on what is detected. Needs
-``pip install ".[torch]" torchvision scikit-image``.
+``pip install "roialign_cy[torch]" torchvision scikit-image``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import numpy as np
 
@@ -12,18 +12,54 @@ from ._spec import CallSpec, make_shape, make_spec, make_wrt, require_gradient
 from .backends import Backend, BackendUnavailableError
 from .backends._registry import require_kind, resolve
 from .conventions import Convention
+from .typing import Array, Boxes, ConventionName, Layout, Mode, Options, RunOptions, Shape, Wrt
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FloatT = TypeVar("FloatT", bound=np.floating)
 
 
+@overload
+def roi_align(
+    features: NDArray[FloatT],
+    rois: Boxes,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = ...,
+    out: NDArray[FloatT] | None = ...,
+    **options: Unpack[Options],
+) -> NDArray[FloatT]: ...
+@overload
+def roi_align(
+    features: NDArray[np.integer | np.bool],
+    rois: Boxes,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = ...,
+    out: NDArray[np.float32] | None = ...,
+    **options: Unpack[Options],
+) -> NDArray[np.float32]: ...
+@overload
+def roi_align(
+    features: Array,
+    rois: Boxes | Array,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = ...,
+    out: Array | None = ...,
+    **options: Unpack[Options],
+) -> Any: ...
 def roi_align(
     features: Any,
     rois: Any,
     output_size: int | tuple[int, int],
     *,
-    convention: str | Convention = "document",
+    convention: ConventionName | Convention = "document",
     spatial_scale: float = 1.0,
     sampling_ratio: int | tuple[int, int] | None = None,
-    mode: str | None = None,
-    layout: str = "NCHW",
+    mode: Mode | None = None,
+    layout: Layout = "NCHW",
     backend: str | None = None,
     num_threads: int | None = None,
     out: Any | None = None,
@@ -134,13 +170,43 @@ def roi_align(
     return _arrays.as_given(result, spec) if out is None else out
 
 
+@overload
+def roi_pool(
+    features: NDArray[FloatT],
+    rois: Boxes,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = ...,
+    out: NDArray[FloatT] | None = ...,
+    **options: Unpack[RunOptions],
+) -> NDArray[FloatT]: ...
+@overload
+def roi_pool(
+    features: NDArray[np.integer | np.bool],
+    rois: Boxes,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = ...,
+    out: NDArray[np.float32] | None = ...,
+    **options: Unpack[RunOptions],
+) -> NDArray[np.float32]: ...
+@overload
+def roi_pool(
+    features: Array,
+    rois: Boxes | Array,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = ...,
+    out: Array | None = ...,
+    **options: Unpack[RunOptions],
+) -> Any: ...
 def roi_pool(
     features: Any,
     rois: Any,
     output_size: int | tuple[int, int],
     *,
     spatial_scale: float = 1.0,
-    layout: str = "NCHW",
+    layout: Layout = "NCHW",
     backend: str | None = None,
     num_threads: int | None = None,
     out: Any | None = None,
@@ -202,18 +268,66 @@ def roi_pool(
     )
 
 
+@overload
+def roi_align_backward(
+    grad_output: NDArray[FloatT],
+    rois: Boxes,
+    input_shape: Shape,
+    *,
+    features: Array | None = ...,
+    wrt: Literal["features"] = ...,
+    spatial_scale: float = ...,
+    out: NDArray[FloatT] | None = ...,
+    **options: Unpack[Options],
+) -> NDArray[FloatT]: ...
+@overload
+def roi_align_backward(
+    grad_output: NDArray[np.floating],
+    rois: Boxes,
+    input_shape: Shape,
+    *,
+    features: Array | None = ...,
+    wrt: Literal["rois"],
+    spatial_scale: float = ...,
+    out: NDArray[np.floating] | None = ...,
+    **options: Unpack[Options],
+) -> NDArray[np.floating]: ...
+@overload
+def roi_align_backward(
+    grad_output: NDArray[np.floating],
+    rois: Boxes,
+    input_shape: Shape,
+    *,
+    features: Array | None = ...,
+    wrt: tuple[Wrt, Wrt],
+    spatial_scale: float = ...,
+    out: None = ...,
+    **options: Unpack[Options],
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]: ...
+@overload
+def roi_align_backward(
+    grad_output: Array,
+    rois: Boxes | Array,
+    input_shape: Shape,
+    *,
+    features: Array | None = ...,
+    wrt: Wrt | tuple[Wrt, ...] = ...,
+    spatial_scale: float = ...,
+    out: Array | None = ...,
+    **options: Unpack[Options],
+) -> Any: ...
 def roi_align_backward(
     grad_output: Any,
     rois: Any,
-    input_shape: tuple[int, int, int, int],
+    input_shape: Shape,
     *,
     features: Any | None = None,
-    wrt: str | tuple[str, ...] = "features",
-    convention: str | Convention = "document",
+    wrt: Wrt | tuple[Wrt, ...] = "features",
+    convention: ConventionName | Convention = "document",
     spatial_scale: float = 1.0,
     sampling_ratio: int | tuple[int, int] | None = None,
-    mode: str | None = None,
-    layout: str = "NCHW",
+    mode: Mode | None = None,
+    layout: Layout = "NCHW",
     backend: str | None = None,
     num_threads: int | None = None,
     out: Any | None = None,
@@ -320,7 +434,7 @@ def roi_align_backward(
     return results[0] if isinstance(wrt, str) else tuple(results)
 
 
-def sections_of(grad_output: Any, layout: str) -> tuple[int, int]:
+def sections_of(grad_output: Any, layout: Layout) -> tuple[int, int]:
     """Output size of the call whose gradient this is."""
     rows, cols = grad_output.shape[1:3] if layout == "NHWC" else grad_output.shape[2:]
     if rows == 0 or cols == 0:

@@ -17,6 +17,8 @@ from ._spec import LAYOUTS, make_scale, make_shape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .typing import Boxes, Layout, Shape
+
 NEARLY_ALL = 0.95
 """Share of the boxes that must look like another form before a hint says so."""
 
@@ -86,11 +88,11 @@ class BoxCheck:
 
 
 def check(
-    rois: Any,
-    shape: tuple[int, int, int, int],
+    rois: Boxes,
+    shape: Shape,
     spatial_scale: float = 1.0,
     *,
-    layout: str = "NCHW",
+    layout: Layout = "NCHW",
 ) -> BoxCheck:
     """Look for what is probably a mistake in boxes, and say what it probably is.
 
@@ -200,7 +202,7 @@ def _is_inside(near: Any, far: Any, side: int) -> Any:
 
 
 def _hints(
-    found: BoxCheck, size: tuple[int, int], scale: float, larger: float, layout: str
+    found: BoxCheck, size: tuple[int, int], scale: float, larger: float, layout: Layout
 ) -> Iterator[str]:
     finite = found.total - found.not_finite
     nearly_all = max(NEARLY_ALL * finite, 1)

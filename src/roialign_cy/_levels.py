@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -12,13 +12,14 @@ from ._choices import require_choice
 from ._rois import is_list_per_image, normalise_rois, require_bare
 from ._spec import make_scales
 from .conventions import finite_number
+from .typing import Boxes, LevelRuleName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-LEVEL_RULES = ("torchvision", "detectron2", "mmdet")
+LEVEL_RULES: tuple[LevelRuleName, ...] = get_args(LevelRuleName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class LevelRule:
         Level ``k`` has a cell for every ``2 ** k`` input units.
     """
 
-    name: str
+    name: LevelRuleName
     canonical_size: float
     canonical_level: float
 
@@ -89,7 +90,9 @@ def _log2(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return logarithms
 
 
-def make_rule(level_rule: str, canonical_size: float, canonical_level: float) -> LevelRule:
+def make_rule(
+    level_rule: LevelRuleName, canonical_size: float, canonical_level: float
+) -> LevelRule:
     """Check what a rule is made of."""
     require_choice("level_rule", level_rule, LEVEL_RULES)
     size = finite_number("canonical_size", canonical_size)
@@ -142,10 +145,10 @@ def check_levels(levels: Any, num_boxes: int, num_maps: int) -> NDArray[np.intp]
 
 
 def assign_levels(
-    rois: Any,
+    rois: Boxes,
     spatial_scales: Sequence[float],
     *,
-    level_rule: str = "torchvision",
+    level_rule: LevelRuleName = "torchvision",
     canonical_size: float = 224,
     canonical_level: float = 4,
 ) -> NDArray[np.intp]:

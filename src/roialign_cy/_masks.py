@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 
@@ -12,24 +12,75 @@ from ._choices import require_choice
 from ._core import paste, threads
 from ._rois import numeric, require_bare
 from .conventions import finite_number, int_pair
+from .typing import MaskFormat, PasteConvention
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-PADDING = {"detectron2": 0, "torchvision": 1}
+    from ._api import FloatT
+
+PADDING: dict[PasteConvention, int] = {"detectron2": 0, "torchvision": 1}
 """Conventions of pasting, and the cells of zeros that each puts around a mask."""
 
-FORMATS = ("dense", "crops", "rle")
+FORMATS: tuple[MaskFormat, ...] = get_args(MaskFormat)
 
 
+@overload
 def paste_masks(
-    masks: NDArray[Any],
-    boxes: Any,
+    masks: NDArray[np.floating],
+    boxes: ArrayLike,
+    image_size: tuple[int, int],
+    *,
+    threshold: float = ...,
+    convention: PasteConvention = ...,
+    format: Literal["dense"] = ...,
+    out: NDArray[np.bool] | None = ...,
+    num_threads: int | None = ...,
+) -> NDArray[np.bool]: ...
+@overload
+def paste_masks(
+    masks: NDArray[FloatT],
+    boxes: ArrayLike,
+    image_size: tuple[int, int],
+    *,
+    threshold: None,
+    convention: PasteConvention = ...,
+    format: Literal["dense"] = ...,
+    out: NDArray[FloatT] | None = ...,
+    num_threads: int | None = ...,
+) -> NDArray[FloatT]: ...
+@overload
+def paste_masks(
+    masks: NDArray[np.floating],
+    boxes: ArrayLike,
+    image_size: tuple[int, int],
+    *,
+    threshold: float | None = ...,
+    convention: PasteConvention = ...,
+    format: Literal["crops"],
+    out: None = ...,
+    num_threads: int | None = ...,
+) -> list[tuple[NDArray[Any], tuple[int, int]]]: ...
+@overload
+def paste_masks(
+    masks: NDArray[np.floating],
+    boxes: ArrayLike,
+    image_size: tuple[int, int],
+    *,
+    threshold: float = ...,
+    convention: PasteConvention = ...,
+    format: Literal["rle"],
+    out: None = ...,
+    num_threads: int | None = ...,
+) -> list[dict[str, Any]]: ...
+def paste_masks(
+    masks: NDArray[np.floating],
+    boxes: ArrayLike,
     image_size: tuple[int, int],
     *,
     threshold: float | None = 0.5,
-    convention: str = "detectron2",
-    format: str = "dense",
+    convention: PasteConvention = "detectron2",
+    format: MaskFormat = "dense",
     out: NDArray[Any] | None = None,
     num_threads: int | None = None,
 ) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 
@@ -22,27 +22,49 @@ from ._spec import (
     with_scales,
 )
 from .backends._registry import resolve
+from .typing import Boxes, ConventionName, Layout, LevelOptions, LevelRuleName, Mode, Shape, Wrt
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
+    from ._api import FloatT
     from .conventions import Convention
 
 
+@overload
 def multiscale_roi_align(
-    features: Sequence[Any],
-    rois: Any,
+    features: Sequence[NDArray[FloatT]],
+    rois: Boxes,
     output_size: int | tuple[int, int],
     *,
     spatial_scales: Sequence[float],
-    levels: Any | None = None,
-    level_rule: str = "torchvision",
+    out: NDArray[FloatT] | None = ...,
+    **options: Unpack[LevelOptions],
+) -> NDArray[FloatT]: ...
+@overload
+def multiscale_roi_align(
+    features: Sequence[NDArray[np.integer | np.bool]],
+    rois: Boxes,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scales: Sequence[float],
+    out: NDArray[np.float32] | None = ...,
+    **options: Unpack[LevelOptions],
+) -> NDArray[np.float32]: ...
+def multiscale_roi_align(
+    features: Sequence[NDArray[Any]],
+    rois: Boxes,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scales: Sequence[float],
+    levels: ArrayLike | None = None,
+    level_rule: LevelRuleName = "torchvision",
     canonical_size: float = 224,
     canonical_level: float = 4,
-    convention: str | Convention = "document",
+    convention: ConventionName | Convention = "document",
     sampling_ratio: int | tuple[int, int] | None = None,
-    mode: str | None = None,
-    layout: str = "NCHW",
+    mode: Mode | None = None,
+    layout: Layout = "NCHW",
     backend: str | None = None,
     num_threads: int | None = None,
     out: Any | None = None,
@@ -113,22 +135,70 @@ def multiscale_roi_align(
     return out
 
 
+@overload
 def multiscale_roi_align_backward(
-    grad_output: Any,
-    rois: Any,
-    input_shapes: Sequence[tuple[int, int, int, int]],
+    grad_output: NDArray[FloatT],
+    rois: Boxes,
+    input_shapes: Sequence[Shape],
     *,
-    features: Sequence[Any] | None = None,
-    wrt: str | tuple[str, ...] = "features",
+    features: Sequence[NDArray[Any]] | None = ...,
+    wrt: Literal["features"] = ...,
     spatial_scales: Sequence[float],
-    levels: Any | None = None,
-    level_rule: str = "torchvision",
+    out: Sequence[NDArray[FloatT]] | None = ...,
+    **options: Unpack[LevelOptions],
+) -> list[NDArray[FloatT]]: ...
+@overload
+def multiscale_roi_align_backward(
+    grad_output: NDArray[np.floating],
+    rois: Boxes,
+    input_shapes: Sequence[Shape],
+    *,
+    features: Sequence[NDArray[Any]] | None = ...,
+    wrt: Literal["rois"],
+    spatial_scales: Sequence[float],
+    out: NDArray[np.floating] | None = ...,
+    **options: Unpack[LevelOptions],
+) -> NDArray[np.floating]: ...
+@overload
+def multiscale_roi_align_backward(
+    grad_output: NDArray[np.floating],
+    rois: Boxes,
+    input_shapes: Sequence[Shape],
+    *,
+    features: Sequence[NDArray[Any]] | None = ...,
+    wrt: tuple[Literal["features"], Literal["rois"]],
+    spatial_scales: Sequence[float],
+    out: None = ...,
+    **options: Unpack[LevelOptions],
+) -> tuple[list[NDArray[np.floating]], NDArray[np.floating]]: ...
+@overload
+def multiscale_roi_align_backward(
+    grad_output: NDArray[np.floating],
+    rois: Boxes,
+    input_shapes: Sequence[Shape],
+    *,
+    features: Sequence[NDArray[Any]] | None = ...,
+    wrt: tuple[Literal["rois"], Literal["features"]],
+    spatial_scales: Sequence[float],
+    out: None = ...,
+    **options: Unpack[LevelOptions],
+) -> tuple[NDArray[np.floating], list[NDArray[np.floating]]]: ...
+def multiscale_roi_align_backward(
+    grad_output: NDArray[Any],
+    rois: Boxes,
+    input_shapes: Sequence[Shape],
+    *,
+    features: Sequence[NDArray[Any]] | None = None,
+    wrt: Wrt | tuple[Wrt, ...] = "features",
+    spatial_scales: Sequence[float],
+    levels: ArrayLike | None = None,
+    level_rule: LevelRuleName = "torchvision",
     canonical_size: float = 224,
     canonical_level: float = 4,
-    convention: str | Convention = "document",
+    convention: ConventionName | Convention = "document",
     sampling_ratio: int | tuple[int, int] | None = None,
-    mode: str | None = None,
-    layout: str = "NCHW",
+    mode: Mode | None = None,
+    layout: Layout = "NCHW",
     backend: str | None = None,
     num_threads: int | None = None,
     out: Any | None = None,
@@ -227,7 +297,7 @@ def multiscale_roi_align_backward(
 
 
 def checked_rule(
-    levels: Any | None, name: str, size: float, level: float, scales: tuple[float, ...]
+    levels: Any | None, name: LevelRuleName, size: float, level: float, scales: tuple[float, ...]
 ) -> LevelRule:
     """Check the rule of a call, which the caller's own levels replace."""
     rule = make_rule(name, size, level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import Enum
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def normalise_rois(rois: Any, num_images: int, name: str = "rois") -> NDArray[np
     return np.array(array, order="C")
 
 
-def is_list_per_image(rois: Any) -> bool:
+def is_list_per_image(rois: Any) -> TypeGuard[Sequence[ArrayLike]]:
     """Whether it is a list or tuple whose elements are 2-D (or all empty): an entry per image.
 
     Any other is rows of numbers.

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import get_args
 
 from ._choices import require_choice
 from ._core.threads import check_num_threads
@@ -21,9 +22,10 @@ from .conventions import (
     int_pair,
     ratio_pair,
 )
+from .typing import Border, ConventionName, Layout, Mode, Sampling, Wrt
 
-LAYOUTS = ("NCHW", "NHWC")
-WRT = {"features": "feature_gradient", "rois": "box_gradient"}
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+WRT: dict[Wrt, str] = {"features": "feature_gradient", "rois": "box_gradient"}
 """What there are gradients with respect to -> the operation that computes one."""
 
 
@@ -62,10 +64,10 @@ class CallSpec:
     spatial_scales: tuple[float, ...]
     pixel_offset: float
     min_size: float | None
-    sampling: str
-    border: str
+    sampling: Sampling
+    border: Border
     sampling_ratio: tuple[int, int]
-    mode: str
+    mode: Mode
     channels_last: bool
     num_threads: int | None
 
@@ -88,7 +90,7 @@ def with_scales(spec: CallSpec, spatial_scales: tuple[float, ...]) -> CallSpec:
     return replace(spec, spatial_scales=spatial_scales)
 
 
-def make_wrt(wrt: str | tuple[str, ...]) -> tuple[str, ...]:
+def make_wrt(wrt: Wrt | tuple[Wrt, ...]) -> tuple[str, ...]:
     """Check what gradients are asked for; the operations that compute them come back."""
     names = (wrt,) if isinstance(wrt, str) else wrt
     if not isinstance(names, tuple):
@@ -143,11 +145,11 @@ def require_gradient(spec: CallSpec, operations: tuple[str, ...]) -> None:
 
 def make_spec(
     output_size: int | tuple[int, int],
-    convention: str | Convention,
+    convention: ConventionName | Convention,
     spatial_scale: float,
     sampling_ratio: int | tuple[int, int] | None,
-    mode: str | None,
-    layout: str,
+    mode: Mode | None,
+    layout: Layout,
     num_threads: int | None,
 ) -> CallSpec:
     """Check the options of a call and fill in what its convention leaves open."""
@@ -166,11 +168,11 @@ def make_spec(
 
 def _build_spec(
     output_size: int | tuple[int, int],
-    convention: str | Convention,
+    convention: ConventionName | Convention,
     spatial_scale: float,
     sampling_ratio: int | tuple[int, int] | None,
-    mode: str | None,
-    layout: str,
+    mode: Mode | None,
+    layout: Layout,
     num_threads: int | None,
 ) -> CallSpec:
     chosen = find_convention(convention)
@@ -211,7 +213,7 @@ def _build_spec(
 _cached_spec = lru_cache(maxsize=256, typed=True)(_build_spec)
 
 
-def _mode(mode: str | None, convention: Convention) -> str:
+def _mode(mode: Mode | None, convention: Convention) -> Mode:
     if mode is None:
         mode = convention.mode
     require_choice("mode", mode, MODES)

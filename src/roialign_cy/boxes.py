@@ -358,7 +358,7 @@ def _convert(
         if images is not None or counts is not None:
             name = "counts" if images is None else "images"
             raise ValueError(f"{name} must be left out where boxes are a list with one per image")
-        rows = join(boxes, "boxes")  # type: ignore[arg-type]
+        rows = join(boxes, "boxes")
         rows[:, 1:] = _corners(corners, rows[:, 1:])
         return rows
     converted = _corners(corners, columns(boxes, "boxes"))

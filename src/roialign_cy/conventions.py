@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
+from typing import get_args
 
 from ._choices import require_choice
+from .typing import Border, ConventionName, MaxRule, Mode, Sampling
 
-SAMPLINGS = ("centered", "interior", "cells", "integral")
-BORDERS = ("clamp", "zero")
-MODES = ("avg", "max", "max_weighted")
-MAX_RULES = ("max", "max_weighted")
-MODE_OF_SAMPLING = MappingProxyType({"cells": "max", "integral": "avg"})
+SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
+BORDERS: tuple[Border, ...] = get_args(Border)
+MODES: tuple[Mode, ...] = get_args(Mode)
+MAX_RULES: tuple[MaxRule, ...] = get_args(MaxRule)
+MODE_OF_SAMPLING: MappingProxyType[Sampling, Mode] = MappingProxyType(
+    {"cells": "max", "integral": "avg"}
+)
 """Samplings that have no samples to count and one mode each."""
 
 
@@ -60,11 +64,11 @@ class Convention:
 
     pixel_offset: float = 0.5
     min_size: float | None = None
-    sampling: str = "centered"
+    sampling: Sampling = "centered"
     sampling_ratio: int | tuple[int, int] = 0
-    mode: str = "avg"
-    max_rule: str = "max"
-    border: str = "clamp"
+    mode: Mode = "avg"
+    max_rule: MaxRule = "max"
+    border: Border = "clamp"
 
     def __post_init__(self) -> None:
         require_choice("sampling", self.sampling, SAMPLINGS)
@@ -81,6 +85,23 @@ class Convention:
             normalise(self, "min_size", size)
         normalise(self, "sampling_ratio", ratio_pair(self.sampling_ratio))
         self._refuse_contradictions()
+
+    def __repr__(self) -> str:
+        """As it could be written: with what is not the default."""
+        default = Convention()
+        given = (
+            f"{field.name}={value!r}"
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != getattr(default, field.name)
+        )
+        return f"Convention({', '.join(given)})"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><th>{field.name}</th><td>{getattr(self, field.name)!r}</td></tr>"
+            for field in fields(self)
+        )
+        return f"<table>{''.join(rows)}</table>"
 
     def _refuse_contradictions(self) -> None:
         if self.sampling not in MODE_OF_SAMPLING:
@@ -104,7 +125,9 @@ class Convention:
                 )
 
 
-def find_convention(convention: str | Convention, name: str = "convention") -> Convention:
+def find_convention(
+    convention: ConventionName | Convention, name: str = "convention"
+) -> Convention:
     """The convention of that name, or ``convention`` itself; ``name`` is the argument's."""
     if isinstance(convention, Convention):
         return convention
@@ -153,7 +176,7 @@ def finite_number(name: str, value: float) -> float:
     return float(value)
 
 
-CONVENTIONS: MappingProxyType[str, Convention] = MappingProxyType(
+CONVENTIONS: MappingProxyType[ConventionName, Convention] = MappingProxyType(
     {
         "document": Convention(sampling="interior", mode="max"),
         "torchvision": Convention(pixel_offset=0.0, min_size=1.0),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from ._spec import CallSpec
     from .conventions import Convention
+    from .typing import ConventionName, Layout, Mode
 
 __all__ = ["multiscale_roi_align", "roi_align"]
 
@@ -48,11 +49,11 @@ def roi_align(
     rois_per_image: Sequence[Any],
     output_size: int | tuple[int, int],
     *,
-    convention: str | Convention = "document",
+    convention: ConventionName | Convention = "document",
     spatial_scale: float = 1.0,
     sampling_ratio: int | tuple[int, int] | None = None,
-    mode: str | None = None,
-    layout: str = "NCHW",
+    mode: Mode | None = None,
+    layout: Layout = "NCHW",
     backend: str | None = None,
     num_threads: int | None = None,
 ) -> da.Array:

@@ -149,7 +149,11 @@ cdef void free_block(void *ctx, void *data, size_t size) noexcept nogil:
     if data == NULL:
         return
     capacity = header_of(data).capacity
-    if not LEAST_BYTES <= capacity <= limit or not PyThread_acquire_lock(lock, NOWAIT_LOCK):
+    if capacity < LEAST_BYTES or not PyThread_acquire_lock(lock, NOWAIT_LOCK):
+        give_back(data)
+        return
+    if capacity > limit:
+        PyThread_release_lock(lock)
         give_back(data)
         return
     shrink(limit - capacity)

@@ -184,6 +184,7 @@ cdef char add_points(
     cdef double total = 0.0
     cdef Sample sample, previous
     cdef bint is_pending = False
+    memset(&previous, 0, sizeof(Sample))  # for compilers that do not see that it is set when read
     inside_samples(span, bin, request.size, g, &begin, &end)
     for j in range(begin, end):
         sample = locate(ascending_position(span, bin, j, g), request, g)

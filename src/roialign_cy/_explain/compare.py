@@ -16,24 +16,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from ..typing import Boxes, ConventionName, Coordinates, Layout, Mode
     from .drawing import Box
 
 _TYPE_SIZE = 8.5
 
 
 def compare_conventions(
-    features: Any,
-    rois: Any,
+    features: NDArray[Any],
+    rois: Boxes,
     output_size: int | tuple[int, int],
     *,
-    conventions: tuple[str | Convention, ...] = ("document", "torchvision", "detectron2"),
+    conventions: tuple[ConventionName | Convention, ...] = (
+        "document",
+        "torchvision",
+        "detectron2",
+    ),
     roi: int = 0,
     channel: int = 0,
-    coordinates: str = "document",
+    coordinates: Coordinates = "document",
     spatial_scale: float = 1.0,
     sampling_ratio: int | tuple[int, int] | None = None,
-    mode: str | None = None,
-    layout: str = "NCHW",
+    mode: Mode | None = None,
+    layout: Layout = "NCHW",
     figure: Figure | None = None,
 ) -> Figure:
     """Draw what one box reads and gives under several conventions, and under RoI Pooling.
@@ -134,15 +139,15 @@ def compare_conventions(
     return figure
 
 
-def _title(convention: str | Convention, it: Explanation) -> str:
-    name = convention
+def _title(convention: ConventionName | Convention, it: Explanation) -> str:
+    name: str | Convention = convention
     if isinstance(convention, Convention):  # of one without a name, what differs most
         names = (name for name, known in CONVENTIONS.items() if known == convention)
         name = next(names, f"offset {convention.pixel_offset:g}, {convention.sampling}")
     return f"{name}: {it.spec.mode} of {it.reads}"
 
 
-def _is_settled(convention: str | Convention) -> bool:
+def _is_settled(convention: ConventionName | Convention) -> bool:
     """Whether a convention has one mode, and nothing to count."""
     return find_convention(convention).sampling in MODE_OF_SAMPLING
 

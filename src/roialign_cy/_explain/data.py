@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from .._spec import CallSpec
 from ..conventions import MODE_OF_SAMPLING
+from ..typing import Coordinates
 
 
 @dataclass(frozen=True, eq=False)
 class ExplanationData:
     """What was read and what came out; `Explanation` says what the attributes are."""
 
-    coordinates: str
+    coordinates: Coordinates
     image: int
     channel: int
     box: tuple[float, float, float, float]

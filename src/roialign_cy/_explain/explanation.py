@@ -64,6 +64,16 @@ class Explanation(ExplanationData):
         The call, its convention filled in.
     """
 
+    def __repr__(self) -> str:
+        from .text import summary
+
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        from .text import html
+
+        return html(self)
+
     def formula(
         self, section: tuple[int, int], point: tuple[int, int] | None = None, digits: int = 4
     ) -> str:

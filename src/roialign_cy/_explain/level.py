@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from .numbers import position
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..typing import Boxes, LevelRuleName
+
 FORMULAS = {
     "torchvision": "{level:g} + log2(√A / {size:g}) + 1e-6",
     "detectron2": "{level:g} + log2(√A / {size:g} + 1e-8)",
@@ -22,11 +24,11 @@ FORMULAS = {
 
 
 def explain_level(
-    rois: Any,
+    rois: Boxes,
     spatial_scales: Sequence[float],
     *,
     roi: int = 0,
-    level_rule: str = "torchvision",
+    level_rule: LevelRuleName = "torchvision",
     canonical_size: float = 224,
     canonical_level: float = 4,
 ) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,30 +15,32 @@ from .._choices import require_choice
 from .._spec import CallSpec, make_spec
 from ..backends import reference
 from ..backends._registry import resolve
+from ..typing import Coordinates
 from .explanation import Explanation
 
 if TYPE_CHECKING:
     from ..conventions import Convention
+    from ..typing import Boxes, ConventionName, Layout, Mode
 
-COORDINATES = ("document", "array")
+COORDINATES: tuple[Coordinates, ...] = get_args(Coordinates)
 
 MOST_POINTS = 10_000
 """Most points of a box that are listed, within a second: each becomes a dozen numbers."""
 
 
 def explain(
-    features: Any,
-    rois: Any,
+    features: NDArray[Any],
+    rois: Boxes,
     output_size: int | tuple[int, int],
     *,
     roi: int = 0,
     channel: int = 0,
-    coordinates: str = "document",
-    convention: str | Convention = "document",
+    coordinates: Coordinates = "document",
+    convention: ConventionName | Convention = "document",
     spatial_scale: float = 1.0,
     sampling_ratio: int | tuple[int, int] | None = None,
-    mode: str | None = None,
-    layout: str = "NCHW",
+    mode: Mode | None = None,
+    layout: Layout = "NCHW",
 ) -> Explanation:
     """Show where the values that `roi_align` gives for one box come from.
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from .data import ExplanationData
 
+MOST_SECTIONS_SHOWN = 16
+"""Most sections along an axis of which a notebook shows each."""
+
 
 def number_text(value: float, digits: int) -> str:
     """Round a number, without zeros at the end."""
@@ -125,6 +128,36 @@ def _position(it: ExplanationData, axis: int, section: int, sample: int, digits:
     )
 
 
+def title(it: ExplanationData, digits: int) -> str:
+    """Say which box, of which map."""
+    x, y, width, height = (number_text(side, digits) for side in it.box)
+    up = "up" if it.coordinates == "document" else "down"
+    return (
+        f"Box [{x}, {y}], {width} x {height} cells, y {up}; image {it.image}, channel {it.channel}"
+    )
+
+
+def summary(it: ExplanationData) -> str:
+    """Say in a few lines what was read and what came out."""
+    output = np.array2string(it.output, precision=4, threshold=100)
+    return f"{title(it, 4)}: {it.spec.mode} of {it.reads}\n{output}"
+
+
+def html(it: ExplanationData) -> str:
+    """Lay out the output for a notebook; over each value, the formula that it comes from."""
+    if max(it.output.shape) > MOST_SECTIONS_SHOWN:
+        return f"<pre>{summary(it)}</pre>"
+    rows = (
+        "".join(
+            f'<td title="{output_formula(it, row, col, 4)}">{number_text(value, 4)}</td>'
+            for col, value in enumerate(values)
+        )
+        for row, values in enumerate(it.output.tolist())
+    )
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table><caption>{summary(it).splitlines()[0]}</caption>{body}</table>"
+
+
 def table(it: ExplanationData, section: tuple[int, int] | None, digits: int) -> Table:
     """Lay out a table of the points of one section (row, column), or of all."""
     try:
@@ -139,10 +172,8 @@ def table(it: ExplanationData, section: tuple[int, int] | None, digits: int) -> 
         return "–" if np.isnan(value) else number_text(value, digits)
 
     is_document = it.coordinates == "document"
-    x, y, width, height = (text(side) for side in it.box)
     made = Table(
-        title=f"Box [{x}, {y}], {width} x {height} cells, y {'up' if is_document else 'down'}; "
-        f"image {it.image}, channel {it.channel}",
+        title=title(it, digits),
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,

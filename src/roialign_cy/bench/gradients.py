@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 import roialign_cy as ra
 
 from .._spec import WRT, make_spec
+from ..typing import Mode
 from . import agreement, library_calls, peers
 from .calls import PreparedCall
 from .contenders import NotRunError
 from .workloads import Workload
 
-BY = {f"{mode} by {wrt}": (mode, wrt) for mode in ("avg", "max") for wrt in ("features", "rois")}
+_MODES: tuple[Mode, ...] = ("avg", "max")
+BY = {f"{mode} by {wrt}": (mode, wrt) for mode in _MODES for wrt in WRT}
 """Name of what is timed -> the arguments ``mode`` and ``wrt``."""
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import roialign_cy as ra
 
+from ..typing import Mode, Wrt
 from . import agreement, library_calls, peers, suite_calls, timing
 from .workloads import HEADLINE, WORKLOADS, Workload
 
@@ -51,11 +52,11 @@ class Backward:
     )
     param_names = ("backend", "threads", "mode", "wrt", "workload")
 
-    def setup(self, backend: str, threads: str, mode: str, wrt: str, workload: str) -> None:
+    def setup(self, backend: str, threads: str, mode: Mode, wrt: Wrt, workload: str) -> None:
         """Draw the arrays, convert them and warm up."""
         self.call = suite_calls.backward(backend, threads, mode, wrt, workload)
 
-    def time_call(self, backend: str, threads: str, mode: str, wrt: str, workload: str) -> Any:
+    def time_call(self, backend: str, threads: str, mode: Mode, wrt: Wrt, workload: str) -> Any:
         """Time of one call that allocates its result."""
         return self.call.run()
 
@@ -93,11 +94,11 @@ class GradientAccuracy:
     unit = "largest error"
     timeout = 300
 
-    def setup(self, backend: str, mode: str, wrt: str, workload: str) -> None:
+    def setup(self, backend: str, mode: Mode, wrt: Wrt, workload: str) -> None:
         """Skip what cannot be run."""
         suite_calls.backward(backend, "1", mode, wrt, "small-call")
 
-    def track_error(self, backend: str, mode: str, wrt: str, workload: str) -> float:
+    def track_error(self, backend: str, mode: Mode, wrt: Wrt, workload: str) -> float:
         """Largest error, as a fraction of the largest gradient."""
         one = _cut_down(WORKLOADS[workload])
         result = library_calls.backward(one, mode, wrt, 1, backend).result()
@@ -105,7 +106,7 @@ class GradientAccuracy:
         return agreement.largest_difference(result, expected) / float(np.abs(expected).max())
 
 
-def exact_gradient(workload: Workload, mode: str, wrt: str) -> NDArray[Any]:
+def exact_gradient(workload: Workload, mode: Mode, wrt: Wrt) -> NDArray[Any]:
     """Ask the reference, in float64, for the gradient of the very same numbers."""
     options = workload.options(mode, 1)
     del options["output_size"]

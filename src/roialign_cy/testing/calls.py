@@ -12,14 +12,15 @@ import numpy as np
 import roialign_cy as ra
 
 from ..conventions import MODE_OF_SAMPLING, find_convention
+from ..typing import ConventionName, Wrt
 
-CONVENTIONS: dict[str, str | ra.Convention] = {
+CONVENTIONS: dict[str, ConventionName | ra.Convention] = {
     **{name: name for name in ra.CONVENTIONS},
     "border of zeros": ra.Convention(border="zero"),
 }
 OPERATORS = {"cells": "RoI Pool", "integral": "PrRoI Pool"}
 DTYPES = ("float16", "float32", "float64")
-WRT = {"feature_gradient": "features", "box_gradient": "rois"}
+WRT: dict[str, Wrt] = {"feature_gradient": "features", "box_gradient": "rois"}
 
 
 class Cell(NamedTuple):
@@ -124,7 +125,7 @@ class Call:
         )
         return self._channels_first(output)
 
-    def gradient(self, backend: str, wrt: str, features: Any = None, out: Any = None) -> Any:
+    def gradient(self, backend: str, wrt: Wrt, features: Any = None, out: Any = None) -> Any:
         """The gradient with respect to ``"features"``, channels first, or to ``"rois"``."""
         features = self._given(self.features if features is None else features)
         gradient = ra.roi_align_backward(

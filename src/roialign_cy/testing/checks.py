@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..typing import Wrt
 from .calls import Call
 
 # Relative to the largest cell: the working type's precision over a few terms. Float16 results are
@@ -114,7 +115,7 @@ def feature_gradient_is_the_adjoint(call: Call, backend: str) -> None:
     np.testing.assert_allclose(backward, forward, rtol=0, atol=1e-12 * (most + 1))
 
 
-def gradient_is_the_slope(call: Call, backend: str, wrt: str) -> None:
+def gradient_is_the_slope(call: Call, backend: str, wrt: Wrt) -> None:
     """In float64, the gradient is what central differences of the forward pass give."""
     gradient = call.gradient(backend, wrt)
     features, boxes = call.features, np.asarray(call.rois)[:, 1:]

@@ -9,6 +9,7 @@ import pytest
 
 import roialign_cy as ra
 
+from ..typing import Layout
 from . import goldens
 from .calls import Cell
 
@@ -26,7 +27,7 @@ def cases(operation: str) -> list[Any]:
     return found
 
 
-def laid(layout: str, *arrays: Any) -> Any:
+def laid(layout: Layout, *arrays: Any) -> Any:
     """Arrays in that layout, contiguous."""
     if layout == "NCHW":
         return arrays
@@ -36,7 +37,7 @@ def laid(layout: str, *arrays: Any) -> Any:
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize(("cell", "case"), cases("roi_align"))
 def test_output_is_what_the_project_expects(
-    cell: Cell, case: goldens.Case, layout: str, backend: str
+    cell: Cell, case: goldens.Case, layout: Layout, backend: str
 ) -> None:
     features, expected = laid(layout, case.features, case.expected)
     output = ra.roi_align(features, case.rois, layout=layout, backend=backend, **case.options)
@@ -48,7 +49,7 @@ def test_output_is_what_the_project_expects(
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize(("cell", "case"), cases("feature_gradient"))
 def test_gradient_is_what_the_project_expects(
-    cell: Cell, case: goldens.Case, layout: str, backend: str
+    cell: Cell, case: goldens.Case, layout: Layout, backend: str
 ) -> None:
     grads, features, expected = laid(layout, case.grad_output, case.features, case.grad_input)
     options = {key: value for key, value in case.options.items() if key != "output_size"}

@@ -12,6 +12,7 @@ from .._choices import require_choice
 from .._rois import is_no_boxes, require_corners, require_entry_per_image, wrong_entry_shape
 from .._spec import make_output_size, make_scale, make_spec
 from ..conventions import MODES, Convention, find_convention, int_pair, ratio_pair
+from ..typing import ConventionName, Mode
 from . import _kernels, _operators
 
 
@@ -23,8 +24,8 @@ def roi_align(
     sampling_ratio: int | tuple[int, int] = -1,
     aligned: bool = False,
     *,
-    convention: str | Convention | None = None,
-    mode: str | None = None,
+    convention: ConventionName | Convention | None = None,
+    mode: Mode | None = None,
 ) -> Tensor:
     """Pool every box to a grid of sections; a drop-in for ``torchvision.ops.roi_align``.
 
@@ -158,8 +159,8 @@ class RoIAlign(torch.nn.Module):
         sampling_ratio: int | tuple[int, int],
         aligned: bool = False,
         *,
-        convention: str | Convention | None = None,
-        mode: str | None = None,
+        convention: ConventionName | Convention | None = None,
+        mode: Mode | None = None,
     ) -> None:
         super().__init__()
         self.output_size = output_size

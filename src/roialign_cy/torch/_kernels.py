@@ -16,6 +16,7 @@ from torch import Tensor
 from .. import _api
 from .._rois import wrong_shape
 from ..conventions import Convention
+from ..typing import Border, MaxRule, Mode, Sampling
 from . import _bridge
 
 BRIDGES: dict[str, Callable[..., Tensor]] = {"cpu": _bridge.on_cpu, "cuda": _bridge.on_cuda}
@@ -142,12 +143,12 @@ def _run(
 def _options(
     spatial_scale: float,
     sampling_ratio: Sequence[int],
-    mode: str,
+    mode: Mode,
     pixel_offset: float,
     min_size: float | None,
-    sampling: str,
-    max_rule: str,
-    border: str,
+    sampling: Sampling,
+    max_rule: MaxRule,
+    border: Border,
 ) -> dict[str, Any]:
     """The same for the library's functions."""
     return {
@@ -162,10 +163,10 @@ def _options(
 def _convention(
     pixel_offset: float,
     min_size: float | None,
-    sampling: str,
-    mode: str,
-    max_rule: str,
-    border: str,
+    sampling: Sampling,
+    mode: Mode,
+    max_rule: MaxRule,
+    border: Border,
 ) -> Convention:
     return Convention(pixel_offset, min_size, sampling, 0, mode, max_rule, border)
 

@@ -16,6 +16,7 @@ from .._multiscale import multiscale_roi_align, multiscale_roi_align_backward
 from .._spec import make_output_size, make_spec, with_scales
 from ..backends import BackendUnavailableError
 from ..conventions import int_pair
+from ..typing import ConventionName
 from . import _functional, _kernels, _operators
 
 _GEOMETRY = (
@@ -169,7 +170,7 @@ def _require_poolable(
     aligned: bool,
 ) -> None:
     """Raise for the first box that cannot be pooled, by its place in a list."""
-    convention = "detectron2" if aligned else "torchvision"
+    convention: ConventionName = "detectron2" if aligned else "torchvision"
     spec = make_spec(output_size, convention, 1.0, ratio, None, "NCHW", None)
     spec = with_scales(spec, tuple(scales))
     rule = LevelRule("torchvision", canonical_scale, canonical_level)

@@ -14,7 +14,7 @@
 /* `inline` in the kernels is no advice: constant arguments have to become part of loops. setup.py
    writes this for it; what Cython itself puts into these modules stays with CYTHON_INLINE. */
 #if defined(__GNUC__)
-#define KERNEL_INLINE inline __attribute__((always_inline))
+#define KERNEL_INLINE inline __attribute__((always_inline, unused))
 #else
 #define KERNEL_INLINE CYTHON_INLINE
 #endif

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...typing import Mode
 from ..calls import PreparedCall
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class Peer:
 
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
-    modes_refused: ClassVar[Mapping[str, str]]
+    modes_refused: ClassVar[Mapping[Mode, str]]
     """Mode -> why the peer does not have it."""
-    near_modes: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    near_modes: ClassVar[Mapping[Mode, tuple[Mode, str]]] = {}
     """Refused mode -> the peer's mode that is nearest to it, and how its answers differ."""
 
     coordinate_ulps = 8
