@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from ._spec import CallSpec
     from .conventions import Convention
-    from .typing import ConventionName, Layout, Mode
+    from .typing import ConventionName, Layout, LevelRuleName, Mode
 
 __all__ = ["multiscale_roi_align", "roi_align"]
 
@@ -121,13 +121,13 @@ def multiscale_roi_align(
     *,
     spatial_scales: Sequence[float],
     levels: Any | None = None,
-    level_rule: str = "torchvision",
+    level_rule: LevelRuleName = "torchvision",
     canonical_size: float = 224,
     canonical_level: float = 4,
-    convention: str | Convention = "document",
+    convention: ConventionName | Convention = "document",
     sampling_ratio: int | tuple[int, int] | None = None,
-    mode: str | None = None,
-    layout: str = "NCHW",
+    mode: Mode | None = None,
+    layout: Layout = "NCHW",
     backend: str | None = None,
     num_threads: int | None = None,
 ) -> da.Array:

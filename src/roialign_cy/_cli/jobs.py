@@ -20,6 +20,7 @@ from .._levels import check_levels, make_rule, require_pyramid
 from .._spec import make_scale, make_scales
 from ..bench.contenders import register_object
 from ..bench.timing import Samples
+from ..typing import Layout, LevelRuleName
 from .parts import BadFileError, job_options, make_console, make_table
 
 SECONDS_PER_LINE = 10.0
@@ -159,7 +160,7 @@ def _with_quartiles(samples: Samples | None, unit: float, form: str) -> str:
 
 def _hints(job: _jobs.Job) -> Iterator[str]:
     """What looks like a mistake in boxes that were pooled all the same."""
-    layout = "NHWC" if job.spec.channels_last else "NCHW"
+    layout: Layout = "NHWC" if job.spec.channels_last else "NCHW"
     for index, maps in enumerate(job.features):
         found = ra.boxes.check(job.rois_of(index), maps.shape, job.scale_of(index), layout=layout)
         named = f"{click.format_filename(maps.path)}: " if len(job.features) > 1 else ""
@@ -175,7 +176,7 @@ def _job(
     array_name: str | None,
     spatial_scales: tuple[float, ...],
     levels_path: Path | None,
-    level_rule: str,
+    level_rule: LevelRuleName,
     canonical_size: float,
     canonical_level: float,
     **options: Any,
