@@ -6,20 +6,30 @@
 #include <string.h>
 
 #if defined(__SSE2__) || defined(_M_X64)
+#ifdef __AVX__
+#include <immintrin.h>
+#else
 #include <emmintrin.h>
+#endif
+
+static inline void stream_line(const char *from, char *to) {
+#ifdef __AVX__
+    for (int i = 0; i < 64; i += 32) {
+        _mm256_stream_si256((__m256i *)(to + i), _mm256_loadu_si256((const __m256i *)(from + i)));
+    }
+#else
+    for (int i = 0; i < 64; i += 16) {
+        _mm_stream_si128((__m128i *)(to + i), _mm_loadu_si128((const __m128i *)(from + i)));
+    }
+#endif
+}
 
 /* Whole cache lines past the caches; what begins or ends within a line is shared with others. */
 static void copy_streaming(const char *from, char *to, ptrdiff_t bytes) {
     ptrdiff_t at = (ptrdiff_t)(-(uintptr_t)to & 63);
     if (at > bytes) at = bytes;
     memcpy(to, from, at);
-    for (; at + 64 <= bytes; at += 64) {
-        for (int i = 0; i < 64; i += 16) {
-            _mm_stream_si128(
-                (__m128i *)(to + at + i), _mm_loadu_si128((const __m128i *)(from + at + i))
-            );
-        }
-    }
+    for (; at + 64 <= bytes; at += 64) stream_line(from + at, to + at);
     memcpy(to + at, from + at, bytes - at);
 }
 
