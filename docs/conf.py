@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from docutils import nodes
+from sphinx.util.inspect import signature, stringify_signature
 from sphinx_gallery.sorting import FileNameSortKey
 
 import roialign_cy
@@ -18,6 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 autodoc_typehints = "none"  # the docstrings have the types, with shapes
@@ -25,7 +28,10 @@ default_role = "py:obj"
 exclude_patterns = ["gallery", "figures", "plugin"]
 templates_path = ["_templates"]
 numpydoc_show_class_members = False
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+
+autodoc_mock_imports = ["torch"]  # gigabytes, for the docstrings of one module
 
 # The plots of pages are PNGs of twice the size they are shown at, for dense screens.
 plot_formats = [("png", 160)]
@@ -67,3 +73,24 @@ import numpy as np
 import roialign_cy as ra
 PLUGIN_FOLDER = {str(Path(__file__).parent / "plugin")!r}
 """
+
+
+def show_init(app, what, name, obj, options, arguments, returns):
+    """Give the signature of a class whose base is mocked, and hides it."""
+    if what == "class" and name.startswith("roialign_cy.torch."):
+        return stringify_signature(
+            signature(obj.__init__, bound_method=True), show_annotation=False
+        ), None
+
+
+def skip_examples_of_torch(app, doctree):
+    """Leave them to the suite, which has torch."""
+    if app.env.docname == "api/torch":
+        for block in doctree.findall(nodes.doctest_block):
+            block["skipif"] = "True"
+
+
+def setup(app):
+    """Connect the two to Sphinx."""
+    app.connect("autodoc-process-signature", show_init)
+    app.connect("doctree-read", skip_examples_of_torch)

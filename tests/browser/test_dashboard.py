@@ -4,12 +4,9 @@ Needs the extras ``bench`` and ``browser``, Chromium with its driver, and npm. T
 documentation is made by this test: ``python -m pytest tests/browser --picture PATH``.
 """
 
-import functools
-import http.server
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,6 @@ from benchmarks import history
 from benchmarks.dashboard import page
 
 pytest.importorskip("asv", reason="needs the extra 'bench'")
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs the extra 'browser'")
 wait = pytest.importorskip("selenium.webdriver.support.wait", reason="needs the extra 'browser'")
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +27,7 @@ def commits():
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(tmp_path_factory, serve):
     """Make the dashboard and serve it; gives its address."""
     for program in ("git", "npm", "chromium", "chromedriver"):
         assert shutil.which(program), f"the test needs {program}"
@@ -42,18 +38,8 @@ def site(tmp_path_factory):
     command = [sys.executable, "-m", "benchmarks.dashboard", "--output", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    handler = functools.partial(_QuietHandler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
-class _QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
+    with serve(folder) as address:
+        yield address
 
 
 def _history():
@@ -61,21 +47,6 @@ def _history():
     command = ["git", "rev-list", "--first-parent", "HEAD"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return set(done.stdout.split())
-
-
-@pytest.fixture
-def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    for argument in ("--headless=new", "--no-sandbox", "--window-size=1280,1000", offline):
-        options.add_argument(argument)
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options, service)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
