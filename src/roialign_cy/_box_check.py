@@ -1,4 +1,4 @@
-"""Whether boxes look like a mistake: what `roi_align` pools without a word."""
+"""Whether boxes look like a mistake, though `roi_align` would pool them without a warning."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from .typing import Boxes, Layout, Shape
 
 NEARLY_ALL = 0.95
-"""Share of the boxes that must look like another form before a hint says so."""
+"""Share of the boxes that must look like another format before a hint says so."""
 
 SUSPICIOUSLY_MANY = 0.2
-"""Share of reversed boxes from which they are no slips, but boxes of another form."""
+"""Share of reversed boxes beyond which they are probably boxes of another format."""
 
 BOXES_AT_A_TIME = 1 << 16
-"""Bounds the memory that the numbers in between take."""
+"""Bounds the memory for intermediate results."""
 
 MOST_CHANNELS = 4
-"""Cells along a side that are few enough to be channels, beside one eight times as long."""
+"""Cells along a side that are few enough to be channels, next to a side eight times as long."""
 
 
 @dataclass(frozen=True, repr=False)
 class BoxCheck:
-    """What `check` found: counts of boxes, and in words what they hint at.
+    """What `check` found: counts of boxes, and in words what they suggest.
 
     Attributes
     ----------

@@ -89,7 +89,7 @@ def paste_masks(
     Parameters
     ----------
     masks : ndarray of shape (N, M, M) or (N, 1, M, M)
-        Soft masks, one a box: float16, float32 or float64, of any strides, byte order and
+        Soft masks, one per box: float16, float32 or float64, of any strides, byte order and
         alignment. Never modified.
     boxes : array_like of shape (N, 4)
         Boxes ``[x1, y1, x2, y2]`` in pixels, x to the right, y down. Any float or integer dtype.
@@ -102,8 +102,8 @@ def paste_masks(
         Whose pasting: Detectron2's (and mmdet's) lays the mask over the box as it is;
         torchvision's puts a border of zeros around it and rounds the wider box to whole pixels.
     format : {"dense", "crops", "rle"}, default "dense"
-        Whole images, what the masks reach of them, or COCO's compressed run lengths. The memory
-        for the last two does not grow with N times the size of the image.
+        Whole images, the parts of them that masks reach, or COCO's compressed run lengths. The
+        memory for the last two does not grow with N times the size of the image.
     out : ndarray of shape (N, height, width), optional
         Array to write "dense" to. Any strides; must not overlap an input.
     num_threads : int, optional
@@ -134,8 +134,8 @@ def paste_masks(
     interpolated bilinearly; neighbours outside the mask count as 0, and those of weight 0 are not
     read. That is Detectron2's. In torchvision's convention ``M`` counts a border of one cell of
     zeros on each side, and the box is widened by ``(M + 2) / M`` about its centre, cut to integers
-    toward 0 and ends behind its last pixel; all of it in the boxes' own dtype, in the order that
-    torchvision computes it in.
+    toward 0 and ends behind its last pixel; all of it in the boxes' own dtype, and in
+    torchvision's order of operations.
 
     A box that is reversed (x2 < x1) or of no width or height pastes nothing, and so does one
     outside the image. Positions are computed in float64, values in float32, or float64 for

@@ -1,4 +1,4 @@
-"""What callers pass as boxes, as rows of native floats; and what they cannot pass as arrays."""
+"""What callers pass as boxes, as rows of native floats; and which arrays are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def normalise_rois(rois: Any, num_images: int, name: str = "rois") -> NDArray[np
         Values are not looked at.
     num_images : int
     name : str, default "rois"
-        What the caller knows them as.
+        The name of the argument, for errors.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def is_no_boxes(shape: tuple[int, ...]) -> bool:
 
 
 def wrong_shape(name: str, shape: tuple[int, ...], num_images: int) -> str:
-    """What is wrong with an array of boxes that is not (K, 5), and what would be right."""
+    """What is wrong with an array of boxes that is not (K, 5), and how to fix it."""
     text = f"{name} must have the shape (K, 5), got {shape}"
     if len(shape) == 1 and shape[0] in (4, 5):
         return f"{text}: one box is a row, too: [{name}]"
@@ -92,7 +92,7 @@ def wrong_shape(name: str, shape: tuple[int, ...], num_images: int) -> str:
 
 
 def wrong_entry_shape(name: str, shape: tuple[int, ...]) -> str:
-    """What is wrong with an entry of a list that is not (K, 4), and what would be right."""
+    """What is wrong with an entry of a list that is not (K, 4), and how to fix it."""
     text = f"{name} must have the shape (K, 4), got {shape}"
     if len(shape) == 2 and shape[1] == 5:
         text += ": the place in the list is the index of the image, without a column for it"
@@ -179,7 +179,7 @@ def require_bare(kind: type, name: str) -> None:
 
 
 def require_corners(boxes: Any, name: str) -> None:
-    """Raise for boxes that say of themselves, as torchvision's can, that they are no corners."""
+    """Raise for boxes that are labelled, as torchvision's can be, as other than corners."""
     form = getattr(boxes, "format", None)
     if isinstance(form, Enum) and form.name != "XYXY":
         raise ValueError(
@@ -188,5 +188,5 @@ def require_corners(boxes: Any, name: str) -> None:
 
 
 def is_plain(array: NDArray[Any]) -> bool:
-    """Whether compiled code can read the array as it lies: native floats, aligned."""
+    """Whether compiled code can read the array in place: native floats, aligned."""
     return array.dtype.char in "efd" and array.dtype.isnative and array.flags.aligned

@@ -1,7 +1,7 @@
-"""Box formats: from what people have to ``(K, 5)`` rows of ``[batch_index, x1, y1, x2, y2]``.
+"""Box formats, converted to ``(K, 5)`` rows of ``[batch_index, x1, y1, x2, y2]``.
 
-The converters take ``(K, 4)`` boxes and give ``(K, 4)`` corners, which can be an element of a list
-with an entry per image; or ``(K, 5)`` rows, where they are told of which image each box is.
+The converters take ``(K, 4)`` boxes and return ``(K, 4)`` corners, which can be an element of a
+list with an entry per image; or ``(K, 5)`` rows, if they are told which image each box belongs to.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def from_cxcywh(
 
     Examples
     --------
-    Those two give shares of the width and height, of an image of 480 x 640 pixels here:
+    YOLO and DETR give shares of the width and height; here of an image of 480 x 640 pixels:
 
     >>> from roialign_cy import boxes
     >>> boxes.from_normalised(boxes.from_cxcywh([[0.5, 0.5, 0.25, 0.5]]), (480, 640))
@@ -217,7 +217,7 @@ def from_normalised(
     images: ArrayLike | None = None,
     counts: ArrayLike | None = None,
 ) -> NDArray[np.floating]:
-    """Boxes given in shares of the width and height, from 0 to 1, in units of ``size``.
+    """Boxes in normalized coordinates, from 0 to 1, as corners in units of ``size``.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def from_normalised(
         Rows of ``[x1, y1, x2, y2]``, y down. TensorFlow's, ``[y1, x1, y2, x2]``, become such by
         ``boxes[:, [1, 0, 3, 2]]``.
     size : (float, float)
-        (height, width) of the image; or of the map, where ``spatial_scale`` is to be 1.
+        (height, width) of the image; or of the map, if ``spatial_scale`` is to be 1.
     images, counts
         Of which image each box is, as for `from_xyxy`.
 
@@ -266,8 +266,8 @@ def from_coco(
     Parameters
     ----------
     annotations : mapping, or sequence of mapping
-        What a file of annotations holds, with ``"images"`` and ``"annotations"``; or a list of
-        annotations or of results, which have a ``"bbox"`` and an ``"image_id"`` each.
+        The contents of a file of annotations, with ``"images"`` and ``"annotations"``; or a list of
+        annotations or results, each with a ``"bbox"`` and an ``"image_id"``.
     images : sequence, optional
         The ids of the images, or COCO's entries for them, in the order of the maps. By default
         those that the file lists.
@@ -276,7 +276,7 @@ def from_coco(
     -------
     ndarray of shape (K, 4) or (K, 5)
         A row for each annotation, in their order: ``[batch_index, x1, y1, x2, y2]``, or without
-        the index where nothing says what images there are.
+        the index if nothing says which images there are.
 
     Raises
     ------
@@ -320,7 +320,7 @@ def from_coco(
 
 
 def _coco_places(images: Iterable[Any]) -> dict[Any, int]:
-    """Where in the order of the maps the image of each id is."""
+    """The index of the map of each image id."""
     places: dict[Any, int] = {}
     for index, image in enumerate(images):
         try:
@@ -351,7 +351,7 @@ def _convert(
     images: ArrayLike | None,
     counts: ArrayLike | None,
 ) -> NDArray[np.floating]:
-    """What a converter gives: ``corners`` of the columns of boxes, and of which image each is."""
+    """The result of a converter: ``corners`` of the columns of boxes, with their images."""
     if images is not None and counts is not None:
         raise ValueError("counts must be left out where images are given")
     if is_list_per_image(boxes):

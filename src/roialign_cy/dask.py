@@ -62,23 +62,23 @@ def roi_align(
     Parameters
     ----------
     features : dask.array.Array of shape (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``
-        The maps. Every chunk is a task; those that divide H or W are joined, so that a task has
+        The maps. Every chunk is a task; chunks that divide H or W are joined, so that a task has
         whole maps of some images and channels.
     rois_per_image : list of N array_like of shape (K_i, 4), or array_like of shape (K, 5)
         For each image its boxes ``[x1, y1, x2, y2]``. They may be lazy, too: Dask arrays, or
         anything that Dask computes to such an array. Or rows of
-        ``[batch_index, x1, y1, x2, y2]``, which may not; sorted by their images they cost least.
+        ``[batch_index, x1, y1, x2, y2]``, which may not be lazy; rows sorted by image cost least.
     output_size, convention, spatial_scale, sampling_ratio, mode, layout, backend
         As for `roialign_cy.roi_align`.
     num_threads : int, optional
-        Upper bound on the threads of a task. By default a task's share of those that its process
-        may use: `roialign_cy.get_num_threads`, divided by the tasks that run there at a time.
+        Upper bound on the threads of a task. By default its share of those that its process may
+        use: `roialign_cy.get_num_threads`, divided by the tasks that run there at a time.
 
     Returns
     -------
     dask.array.Array of shape (K, C, rows, cols), or (K, rows, cols, C) with ``layout="NHWC"``
-        Chunked like the images and channels of ``features``, along K only where rows are sorted
-        by their images; the same bits as one call of `roialign_cy.roi_align` gives. K and the
+        Chunked like the images and channels of ``features``, along K only if rows are sorted by
+        image; the same bits as one call of `roialign_cy.roi_align` gives. K and the
         chunks along it are NaN if the number of boxes of an image is only known when it is
         computed.
 
@@ -222,8 +222,8 @@ def _pooled(
     require_alike(known, "features")
     for name in others:
         _arrays.require_dtype(given[name], name, given[first].dtype, first)
-    # Boxes are few beside the maps, so every task gets them all: the dtype of each, which decides
-    # its adaptive counts, depends on the others.
+    # Boxes are small compared with the maps, so every task gets them all: the dtype of each,
+    # which decides its adaptive counts, depends on the others.
     order = None
     if _is_lazy(rois_per_image):
         require_entry_per_image(rois_per_image, num_images, _ROIS)
@@ -343,7 +343,7 @@ def _require_as_told(
     layout: str,
     pooled: np.dtype[Any],
 ) -> None:
-    """Raise unless a block is what Dask was told: the result's chunks and dtype rest on that."""
+    """Raise unless a block is what Dask was told: the result's chunks and dtype depend on it."""
     if layout == "NHWC":
         told = (told[0], *told[2:], told[1])
     if len(told) != block.ndim or any(
@@ -360,7 +360,7 @@ def _require_as_told(
 
 
 def share_of_threads() -> int:
-    """Threads of one task, where this process runs as many tasks at a time as it may."""
+    """Threads of one task, if this process runs as many tasks at a time as it may."""
     return max(ra.get_num_threads() // _tasks_at_once(), 1)
 
 
@@ -380,7 +380,7 @@ def _tasks_at_once() -> int:
 def _count(entry: Any, index: int) -> float:
     """How many boxes an image has; NaN if that is not known yet."""
     shape = getattr(entry, "shape", None) if is_dask_collection(entry) else np.shape(entry)
-    if not isinstance(shape, tuple):  # a Delayed answers with another one
+    if not isinstance(shape, tuple):  # a Delayed would answer with another Delayed
         return math.nan
     if not shape:
         raise ValueError(wrong_entry_shape(f"{_ROIS}[{index}]", ()))

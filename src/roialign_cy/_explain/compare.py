@@ -54,12 +54,12 @@ def compare_conventions(
     spatial_scale, sampling_ratio, mode, layout
         As for `roi_align`, for all of the conventions that leave ratio and mode open.
     figure : matplotlib.figure.Figure, optional
-        Where to draw; by default a new figure, which pyplot does not know.
+        Where to draw; by default a new figure, which pyplot does not track.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Above, the map with the box as it is given (dashed) and as the convention reads it, with
+        Above, the map with the box as given (dashed) and as the convention reads it, with
         its sections and the points or whole cells that they read; below, the output, in the
         colours of the map.
 

@@ -1,4 +1,4 @@
-"""What there is to say about one box and one channel."""
+"""The explanation of one box and one channel."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Explanation(ExplanationData):
-    """All that `roi_align` reads for one box and one channel, and what it makes of it.
+    """Everything that `roi_align` reads for one box and one channel, and the result.
 
-    Made by `explain`. Sections are numbered as ``output`` is, ``[row, column]``, and so are the
-    points of a section, which there are ``gy x gx`` of. The four neighbours come in the
+    Made by `explain`. Sections are indexed as ``output`` is, ``[row, column]``, and so are the
+    ``gy x gx`` points of a section. The four neighbours come in the
     document's order: Q11 and Q21, the left and the right cell of the upper row, then Q12 and Q22
     of the lower.
 
     Where a section reads whole cells (samplings "cells" and "integral"), its points are the
-    centres of those on the map, gy x gx is the most that a section has, and what others lack is
-    NaN. A cell's weight under "integral" is its share in the section's mean, which the values add
-    up to.
+    centres of those on the map. gy x gx is then the largest number that a section has; missing ones
+    are NaN. A cell's weight under "integral" is its share in the section's mean, which is the sum
+    of the values.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Explanation(ExplanationData):
         of a cell at an integer + 0.5. "array": indices of the map, y down, the centre of
         ``map[y, x]`` at (x, y).
     image, channel : int
-        Which map it is about.
+        Which map was explained.
     box : (float, float, float, float)
         x and y of the top left corner, width and height, in cells. The sizes are negative where
         the box is reversed.
@@ -47,9 +47,9 @@ class Explanation(ExplanationData):
     points : ndarray of shape (rows, cols, gy, gx, 2)
         x and y of every point.
     neighbours : ndarray of shape (rows, cols, gy, gx, 4, 2)
-        x and y of the centres of the four cells around each point; around a point beyond the
-        centres of the outermost cells, of those around the place it is moved to. NaN where the
-        point is outside the map, and so reads nothing.
+        x and y of the centres of the four cells around each point; for a point beyond the
+        centres of the outermost cells, those around the place it is clamped to. NaN where the point
+        is outside the map, and so reads nothing.
     weights : ndarray of shape (rows, cols, gy, gx, 4)
         The share of each neighbour. 0 for those that are not read.
     cells : ndarray of shape (rows, cols, gy, gx, 4)
@@ -153,7 +153,7 @@ class Explanation(ExplanationData):
             The section and its point that are followed through the picture, numbered as in
             `formula`. By default the first section, and its point with the largest value.
         figure : matplotlib.figure.Figure, optional
-            Where to draw; by default a new figure, which pyplot does not know.
+            Where to draw; by default a new figure, which pyplot does not track.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class Explanation(ExplanationData):
         return plot(self, row_col, focus, figure)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the same as lists and plain numbers, None for NaN: what ``json.dump`` takes.
+        """Return the same as lists and plain numbers, with None for NaN, ready for ``json.dump``.
 
         Returns
         -------

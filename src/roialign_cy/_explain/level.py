@@ -46,8 +46,8 @@ def explain_level(
     Returns
     -------
     str
-        The rule with the box's numbers, each as the dtype has it that the rule computes in.
-        `explain` of that map and its scale shows the rest.
+        The rule with the box's numbers, in the dtype that the rule computes in. `explain`, given
+        that map and its scale, shows the rest.
 
     Raises
     ------

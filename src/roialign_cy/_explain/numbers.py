@@ -54,7 +54,7 @@ def explain(
         The channel.
     coordinates : {"document", "array"}, default "document"
         What positions in the result mean: the document's, in cells, y up; or indices of the map,
-        y down. See `Explanation`. They are no part of the call: boxes are given as always.
+        y down. See `Explanation`. Boxes are given as always.
     convention, spatial_scale, sampling_ratio, mode, layout
         As for `roi_align`.
 
@@ -76,8 +76,8 @@ def explain(
     ``n - 0.5`` and ``n + 0.5`` if ``f <= 0.5``, else between ``n + 0.5`` and ``n + 1.5``. So a
     point on the centre of a cell has its second neighbour, of weight 0, to the left and below.
 
-    The reference backend computes the output, so that it is equal to its result in every bit,
-    and to that of any backend as closely as that agrees.
+    The output is computed by the reference backend, and so has exactly its bits; other backends
+    agree with it as closely as always.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def explain(
             f"output_size must have at most {MOST_POINTS} sections to explain, "
             f"got {spec.output_size}"
         )
-    backend = resolve("reference", features)  # refuses what is no NumPy array
+    backend = resolve("reference", features)  # refuses what is not a NumPy array
     features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(features, layout)
     maps = _arrays.as_nchw(features, spec)
@@ -163,7 +163,7 @@ def explain(
 
 
 class _AxisReads(NamedTuple):
-    """What the samples of one axis read, as many as the section with the most of them has.
+    """What the samples of one axis read, as many as the section with most samples has.
 
     Attributes
     ----------

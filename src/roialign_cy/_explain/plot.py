@@ -48,7 +48,7 @@ def plot(
 
 
 def leading_point(it: ExplanationData, row: int, col: int) -> tuple[int, int]:
-    """Row and column of the point with a section's largest value, a NaN before all."""
+    """Row and column of the point with a section's largest value; a NaN counts as the largest."""
     values = it.values_of(row, col)
     i, j = np.unravel_index(values.argmax(), values.shape)
     return int(i), int(j)

@@ -1,4 +1,4 @@
-"""Pooling from file to file, in steps of bounded memory, that goes on where it was killed."""
+"""Pooling from file to file, in steps of bounded memory, resumable after a kill."""
 
 from ._errors import MIB, FileError, reason
 from .compare import Comparison, compare, largest_step

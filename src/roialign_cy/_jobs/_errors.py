@@ -12,11 +12,11 @@ class FileError(ValueError):
 
 
 class TooLargeError(ValueError):
-    """What is in a file takes more memory than it may."""
+    """The contents of a file take more memory than allowed."""
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, in one line and without the name of the file."""
+    """The message of an exception, in one line and without the name of the file."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())
 
@@ -27,13 +27,13 @@ def cannot(verb: str, path: Path, error: Exception) -> FileError:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is there and is no ordinary file: reading a pipe would wait for ever."""
+    """Refuse anything but an ordinary file: reading a pipe could wait for ever."""
     if path.exists() and not path.is_file():
         raise FileError(f"{str(path)!r} is no file")
 
 
 def check_size(what: str, nbytes: int, most_bytes: int) -> None:
-    """Refuse what a file says it takes, before it does."""
+    """Refuse a file by the size that it claims, before reading it."""
     if nbytes > most_bytes:
         raise TooLargeError(
             f"{what} take {-(-nbytes // MIB)} MiB to read, more than {most_bytes // MIB} MiB"
@@ -41,7 +41,7 @@ def check_size(what: str, nbytes: int, most_bytes: int) -> None:
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether another try may succeed: not if a file's content is at fault, which must change."""
+    """Whether trying again may succeed: not if the content of a file is at fault."""
     if isinstance(error, FileError):
         cause = error.__cause__
         is_systems = isinstance(cause, OSError) and cause.errno is not None

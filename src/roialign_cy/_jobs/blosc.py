@@ -1,7 +1,7 @@
-"""Blosc chunks of Zarr, of which one that was cut short is refused.
+"""Blosc chunks of Zarr; truncated ones are refused.
 
-Blosc reads as many bytes as the header of a chunk says. If fewer are there, it reads what lies
-behind them in memory, and may take it for values.
+Blosc reads as many bytes as the header of a chunk says. If there are fewer, it reads what lies
+behind them in memory, and may take that for values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _check_whole(chunk: Any) -> None:
 
 
 class WholeBlosc(numcodecs.Blosc):  # type: ignore[misc]
-    """Of the second format of Zarr."""
+    """For the second format of Zarr."""
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Decode a chunk whose bytes are all there."""
@@ -35,7 +35,7 @@ class WholeBlosc(numcodecs.Blosc):  # type: ignore[misc]
 
 
 class WholeBloscCodec(BloscCodec):  # type: ignore[misc]
-    """Of the third format of Zarr."""
+    """For the third format of Zarr."""
 
     async def decode(self, chunks_and_specs: Iterable[tuple[Any, Any]]) -> Iterable[Any]:
         """Decode chunks whose bytes are all there."""
@@ -52,7 +52,7 @@ register_codec("blosc", WholeBloscCodec)
 
 @contextmanager
 def refuse_short_chunks() -> Iterator[None]:
-    """Let the arrays that are opened meanwhile refuse chunks that were cut short."""
+    """Have arrays that are opened inside this context refuse truncated chunks."""
     ours = f"{WholeBloscCodec.__module__}.{WholeBloscCodec.__qualname__}"
     numcodecs.register_codec(WholeBlosc)
     try:

@@ -1,4 +1,4 @@
-"""The backends that are installed here, on a part of a job: who agrees, and how fast."""
+"""The installed backends, on a part of a job: which agree, and how fast they are."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ JUDGE = "reference"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of one backend.
+    """The result of one backend.
 
     Attributes
     ----------
     backend : str
     difference : float
-        Largest one from the reference, as a part of the largest value; NaN if there is no result.
+        Largest difference from the reference, relative to the largest value; NaN without a result.
     samples : Samples or None
         What was measured; None where the results do not agree.
     refusal : str
@@ -49,15 +49,15 @@ class Comparison:
 
 
 def largest_step(job: Job) -> Step:
-    """What a job is compared by: the step that computes most."""
+    """The step used for comparing: the one that computes most."""
     plan = job.plan
     return plan[max(range(len(plan)), key=plan.cost)]
 
 
 def compare(job: Job, step: Step, rounds: int) -> list[Comparison]:
-    """Pool a step of a job on every backend but the reference, which judges.
+    """Pool a step of a job on every backend but the reference, which checks them.
 
-    They take turns, so that what disturbs one disturbs all; of those that agree, the time counts.
+    They take turns, so that a disturbance affects all; only those that agree are timed.
     """
     features, rois = job.arrays(step)
     spec = job.spec
@@ -75,7 +75,7 @@ def compare(job: Job, step: Step, rounds: int) -> list[Comparison]:
             continue
         try:
             result = job.call(features, rois, step.file, name)[judged][channels]
-        except Exception as error:  # a plugin's fault must not hide what the others do
+        except Exception as error:  # a fault in one plugin must not hide the others' results
             found.append(Comparison(name, refusal=reason(error)))
         else:
             difference = np.abs(result.astype(np.float64) - expected)

@@ -1,4 +1,4 @@
-"""Feature maps in files: NumPy's, Zarr and images, of which a step sees one window at a time."""
+"""Feature maps in files (NumPy's, Zarr, images), seen by a step one window at a time."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class FeatureFile:
     ----------
     path : Path
     array_name : str or None
-        The array in the file that was asked for by name.
+        The array in the file, if it was asked for by name.
     shape : (int, int, int, int)
         In the job's layout.
     dtype : dtype
         As it lies in the file.
     layout : {"NCHW", "NHWC"}
     renew : callable
-        Gives the array. A memory map is a new one each time: the pages that an old one has read
-        count as memory of the process until it is gone.
+        Returns the array. A memory map is made anew each time: the pages that an old one has read
+        count as memory of the process until it is closed.
     copies : bool
         Whether windows are copies of the rows that are read, and not the array itself.
     source : Path
-        The file, or the directory of the Zarr array alone.
+        The file, or the directory of just the Zarr array.
     fingerprint : str
         Of the source, before it was read.
     first_image : int
@@ -74,7 +74,7 @@ class FeatureFile:
     first_image: int = 0
 
     def window(self, step: Step) -> NDArray[Any]:
-        """Images and channels of a step, of which the rows that its boxes read are filled."""
+        """Images and channels of a step, filled only in the rows that its boxes read."""
         images = slice(step.first_image, step.last_image)
         if not self.copies:
             view: NDArray[Any] = self._read(self._index(images, step.channels, slice(None)))
@@ -119,18 +119,18 @@ def open_features(
     Parameters
     ----------
     path : Path
-        A directory is Zarr, and what ends in ``.zarr``; the rest goes by its suffix.
+        A directory, or a name that ends in ``.zarr``, is Zarr; otherwise the suffix decides.
     layout : {"NCHW", "NHWC"}
-        The order of the axes; an image's are put into it.
+        The order of the axes; an image is brought into it.
     array_name : str or None
         The array of a ``.npz`` file or a Zarr group that holds several.
     most_bytes : int
-        What may be decoded at a time: an image, a chunk of Zarr.
+        How much may be decoded at a time: an image, a chunk of Zarr.
 
     Raises
     ------
     FileError
-        If it is no such file, or no maps are in it.
+        If it is not such a file, or has no maps in it.
     """
     with ExitStack() as stack:
         with _errors_of(path):
@@ -251,7 +251,7 @@ def _map_maps(file: IO[bytes]) -> Callable[[], NDArray[Any]]:
 
 
 def _unpack(path: Path, name: str | None, stack: ExitStack) -> IO[bytes]:
-    """Unpack a member, as much as its header says, into a file that is gone with this process."""
+    """Unpack a member, up to the size in its header, into a file that ends with this process."""
     unpacked = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # the stack is one
     with zipfile.ZipFile(path) as archive:
         members = {member.removesuffix(".npy"): member for member in archive.namelist()}
@@ -295,7 +295,7 @@ def _open_zarr(path: Path, name: str | None, most_bytes: int) -> tuple[Callable[
 
 
 def _only(path: Path, names: dict[str, Any], wanted: str | None) -> str:
-    """Find the array that is meant among several."""
+    """Choose the array that is meant."""
     if wanted in names:
         return str(wanted)
     if wanted is None and len(names) == 1:
@@ -305,9 +305,9 @@ def _only(path: Path, names: dict[str, Any], wanted: str | None) -> str:
 
 
 def _fingerprint(path: Path) -> str:
-    """What tells a file, or a directory's, from others without reading it: names, sizes, times.
+    """What identifies a file, or a directory's files, without reading them: names, sizes, times.
 
-    The time of the last change of any kind is one of them: programs set back the other.
+    This includes the time of the last change of any kind: programs can set back the other.
     """
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -319,7 +319,7 @@ def _fingerprint(path: Path) -> str:
 
 def _canvas(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros that take memory only where they are written, page by page."""
-    # Of a large np.zeros a written byte takes 2 MiB: NumPy asks for huge pages.
+    # In a large np.zeros each byte written takes 2 MiB: NumPy asks for huge pages.
     pages = mmap.mmap(-1, max(math.prod(shape) * dtype.itemsize, 1))
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         pages.madvise(mmap.MADV_NOHUGEPAGE)

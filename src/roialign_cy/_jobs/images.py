@@ -1,4 +1,4 @@
-"""Images: of a few formats, and no larger than may be."""
+"""Images, of a few formats and bounded size."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of Exif
 
 @contextmanager
 def open_image(path: Path, most_bytes: int) -> Iterator[ImageFile]:
-    """Open an image, which is not decoded yet.
+    """Open an image without decoding it.
 
     Parameters
     ----------
     path : Path
     most_bytes : int
-        What decoding it may take.
+        How much memory decoding it may take.
     """
     from PIL import Image
 
     check_file(path)
-    # Pillow warns, and logs, of sizes that are checked here and of damage that it can live with.
+    # Pillow warns, and logs, about sizes that are checked here and about damage it can cope with.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     with (
         warnings.catch_warnings(action="ignore"),
@@ -55,7 +55,7 @@ def open_image(path: Path, most_bytes: int) -> Iterator[ImageFile]:
 
 
 def memory_of(image: ImageFile) -> int:
-    """Give the bytes that it takes at most to load an image."""
+    """Return an upper bound on the bytes that loading an image takes."""
     width, height = image.size
     return width * height * _PIXEL_BYTES.get(image.format or "", _USUAL_PIXEL_BYTES)
 
@@ -84,7 +84,7 @@ def load_pixels(path: Path, most_bytes: int) -> NDArray[np.unsignedinteger]:
     del image
     width, height = upright.size
     pixels: NDArray[np.unsignedinteger] = np.empty((height, width, _CHANNELS[mode]), dtype)
-    # In strips: of the whole, Pillow would make two copies more.
+    # In strips: for the whole image Pillow would make two more copies.
     rows = max(_STRIP_PIXELS // width, 1)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)

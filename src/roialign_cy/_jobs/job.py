@@ -1,4 +1,4 @@
-"""A job: what is pooled from which files, and the run that does it step by step."""
+"""A job, that is what to pool from which files, and the run that does it step by step."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Job:
         The level of each box; None if there are none.
     backend : str or None
     memory_bytes : int
-        What a step may take.
+        Memory that a step may take.
 
     Raises
     ------
@@ -129,7 +129,7 @@ class Job:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Where it is read from."""
+        """The files that are read."""
         return *(file.path for file in self.features), self.boxes.path
 
     def rois_of(self, file: int) -> NDArray[np.floating]:
@@ -228,24 +228,24 @@ def pool(
     ----------
     job : Job
     path : Path
-        Where the result goes when it is whole. Until then it is beside it, with ``.partial``
-        added to its name, and how far it is in ``.progress``, which also keeps other runs away.
+        Where the result goes when it is complete. Until then it is beside it, with ``.partial``
+        added to its name, and the progress is in ``.progress``, which also keeps other runs away.
     resume : bool, default False
-        Whether to go on with what an earlier run has left.
+        Whether to continue what an earlier run has left.
     overwrite : bool, default False
-        Whether to replace what is there.
+        Whether to replace existing files.
     report : callable, optional
-        Called with the number of values that are done and of all, after every step.
+        Called after every step with the number of values done and the total.
 
     Raises
     ------
     FileError
         If a file cannot be read or written, or would be overwritten, or the backend fails. Nothing
-        is left behind then, unless steps were done that another run can go on with.
+        is left behind then, unless there are finished steps that another run can continue from.
     """
     kind = output_kind(path)
     try:
-        if path.is_symlink():  # what it stands for is written, and the link stays
+        if path.is_symlink():  # the target is written, and the link stays
             path = Path(os.path.realpath(path))
         places = Places.of(path)
         output = kind(places.partial, job.output_shape, job.dtype)
@@ -274,13 +274,13 @@ def _pool(
     *,
     resume: bool,
 ) -> None:
-    """Go on or begin, and tidy up after an error."""
+    """Continue or begin, and tidy up after an error."""
     done = record.steps if resume and places.partial.exists() else 0
     if done:
         output.open()  # an error leaves everything as it is: it may be somebody else's
     try:
         if not done:
-            # In this order: what is partial is described by the record, whenever a crash comes.
+            # In this order, so that the record describes what is partial whenever a crash comes.
             if record.facts != facts or record.steps or record.is_damaged:
                 record.begin(facts)
             remove(places.partial)
@@ -304,14 +304,16 @@ def _pool(
     try:
         for file in job.features:
             file.check_unchanged()
-    except FileError as error:  # it may have been a mere change of permissions: nobody knows
+    except (
+        FileError
+    ) as error:  # it may have been just a change of permissions: there is no way to tell
         raise FileError(
             f"{error}: {str(places.partial)!r} is left, of which no result can be made"
         ) from error
 
 
 def _spare_inputs(job: Job, places: Places) -> None:
-    """Refuse an output that would take an input's place, or lie within one."""
+    """Refuse an output that would replace an input, or lie within one."""
     for given in job.paths:
         source = Path(os.path.realpath(given))
         for place in (places.output, places.partial, places.replaced, places.progress):
@@ -331,7 +333,7 @@ def _spare_inputs(job: Job, places: Places) -> None:
 def _is_finished(
     job: Job, facts: dict[str, Any], places: Places, record: Progress, *, resume: bool
 ) -> bool:
-    """Whether an earlier run was killed when all was done; refuse to go on with another job's."""
+    """Whether an earlier run was killed after its last step; refuse to continue another's run."""
     if not resume or record.facts is None:
         return False
     differing = [
@@ -356,7 +358,7 @@ def _difference(name: str, then: Any, now: Any) -> str:
 
 
 def _spare_others(places: Places, record: Progress, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to harm what is there and was not asked to be replaced."""
+    """Refuse to overwrite what was not meant to be replaced."""
     output, partial = places.output, places.partial
     if output.is_dir() and not is_zarr(output):
         raise FileError(f"{str(output)!r} is a directory and not Zarr")
@@ -397,7 +399,7 @@ def _run(
     done: int,
     report: Callable[[int, int], None],
 ) -> None:
-    """Do the steps that are left, and see to it from time to time that they are on the disk."""
+    """Do the remaining steps, and flush them to the disk from time to time."""
     plan = job.plan
     values = sum(plan.cost(index) for index in range(done))
     total = math.prod(job.output_shape)

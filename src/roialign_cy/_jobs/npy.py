@@ -1,4 +1,4 @@
-"""Arrays in ``.npy`` files, of whose headers nothing is believed before it is checked."""
+"""Arrays in ``.npy`` files, whose headers are checked before they are believed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADER_BYTES = 12 + 10_000
 
 
 class Header(NamedTuple):
-    """What a file says of its array, and where in the file that begins."""
+    """What a file says about its array, and where in the file it begins."""
 
     shape: tuple[int, ...]
     is_fortran: bool
@@ -36,12 +36,12 @@ class Header(NamedTuple):
 
 
 def parse_header(begin: bytes) -> Header:
-    """Read the header at the beginning of a file, of which `HEADER_BYTES` are enough.
+    """Read the header at the beginning of a file; `HEADER_BYTES` of it are enough.
 
     Raises
     ------
     ValueError
-        If it is none of plain arrays.
+        If it is not that of a plain array.
     """
     file = io.BytesIO(begin)
     try:
@@ -67,12 +67,12 @@ def parse_header(begin: bytes) -> Header:
 
 
 def map_array(file: IO[bytes]) -> tuple[Header, Callable[[], NDArray[Any]]]:
-    """Read the header of an open file, and give what makes memory maps of its array.
+    """Read the header of an open file, and return a function that makes memory maps of its array.
 
     Raises
     ------
     ValueError
-        If the array is not one, or not whole.
+        If it is not an array, or not complete.
     """
     header = parse_header(file.read(HEADER_BYTES))
     shape, is_fortran, dtype, offset = header
@@ -94,7 +94,7 @@ def read_npy(path: Path) -> NDArray[Any]:
     Raises
     ------
     FileError
-        If it is no such file.
+        If it is not such a file.
     """
     try:
         check_file(path)

@@ -1,4 +1,4 @@
-"""Where the result of a job goes: a ``.npy`` file or a Zarr array, whole or not there."""
+"""Where the result of a job goes: a ``.npy`` file or a Zarr array, either complete or absent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 
 class Places(NamedTuple):
-    """The output's path, and those beside it that a run makes use of until it is whole."""
+    """The path of the output, and those beside it that a run uses until it is complete."""
 
     output: Path
     partial: Path
@@ -60,11 +60,11 @@ class Output(ABC):
 
     @abstractmethod
     def create(self) -> None:
-        """Make the array, where nothing is yet."""
+        """Create the array, where there is nothing yet."""
 
     @abstractmethod
     def open(self) -> None:
-        """Open the array of an earlier run; raise FileError if it is not what that has made."""
+        """Open the array of an earlier run; raise FileError if it is not the one that run made."""
 
     @abstractmethod
     def write(self, boxes: NDArray[np.intp], channels: slice, pooled: NDArray[Any]) -> None:
@@ -72,14 +72,14 @@ class Output(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Return when everything that was written is on the disk."""
+        """Return when everything written is on the disk."""
 
-    def finish(self) -> None:  # noqa: B027  # most have nothing to do
-        """Make the array of what was written, when that is all."""
+    def finish(self) -> None:  # noqa: B027  # most need no such step
+        """Make the array from what was written, when that is complete."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
 
     def _changed(self, what: str) -> FileError:
         return FileError(
@@ -91,7 +91,7 @@ class Output(ABC):
 class NpyOutput(Output):
     """A ``.npy`` file, written by ordinary writes.
 
-    A full disk is an error of a write. Through a memory map it would be a signal.
+    A full disk is then an error of the write; through a memory map it would be a signal.
     """
 
     def create(self) -> None:
@@ -140,7 +140,7 @@ class NpyOutput(Output):
             first = last
 
     def read(self, first: int, last: int) -> NDArray[Any]:
-        """Give the results of some boxes."""
+        """Return the results of some boxes."""
         shape = (last - first, *self.shape[1:])
         offset = self._offset + first * self.box_bytes
         return np.fromfile(self.path, self.dtype, math.prod(shape), offset=offset).reshape(shape)
@@ -182,7 +182,7 @@ class ZarrOutput(Output):
     def open(self) -> None:
         try:
             self._array = self._zarr.open_array(self.path, mode="r+")
-        except Exception as error:  # whatever Zarr raises for what is not its own
+        except Exception as error:  # whatever Zarr raises for files that are not its own
             raise self._changed(reason(error)) from error
         found = (self._array.shape, self._array.dtype, self._array.chunks)
         expected = (self.shape, self.dtype, self._chunks)
@@ -249,7 +249,7 @@ def keep_permissions(places: Places, *, to_write: bool = False) -> None:
 
 
 def replace(places: Places) -> None:
-    """Put the whole output in its place, and in that of what may be there."""
+    """Put the complete output in its place, replacing what may be there."""
     path, new = places.output, places.partial
     keep_permissions(places)
     # A directory that is not empty cannot be replaced at once.
@@ -261,7 +261,7 @@ def replace(places: Places) -> None:
 
 
 def settle(places: Places) -> None:
-    """Remove what is of no use when the output is in its place."""
+    """Remove what is no longer needed once the output is in its place."""
     if places.output.is_dir():
         remove(places.output / _ROWS)
     remove(places.replaced)
@@ -292,7 +292,7 @@ def sync(path: Path) -> None:
 
 
 def reserve(descriptor: int, nbytes: int) -> None:
-    """Take the room on the disk now: a full disk then shows before hours of work, not after."""
+    """Reserve the space on the disk now: a full disk then shows before hours of work, not after."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, 0, nbytes)

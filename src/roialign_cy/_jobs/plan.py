@@ -76,8 +76,8 @@ class Plan:
         Bytes of a value.
     spec : CallSpec
     budget_bytes : int
-        What a step may read, and write; one box and channel (all channels, with
-        ``layout="NHWC"``) is what it takes at least.
+        What a step may read, and write; it takes at least one box and channel (all channels, with
+        ``layout="NHWC"``).
     copies : bool
         Whether a step copies what it reads.
     file : int
@@ -134,17 +134,17 @@ class Plan:
 
     @cached_property
     def _order(self) -> NDArray[np.intp]:
-        """The boxes, image by image and from the top of each to its bottom."""
+        """The boxes, image by image and from top to bottom in each."""
         return np.lexsort((self._rows[:, 0], self._images))
 
     def _in_order(self, first: int, last: int) -> Iterator[Span]:
-        """What the boxes of a part of the order read."""
+        """What a consecutive part of the ordered boxes reads."""
         chosen = self._order[first:last]
         columns = (self._images, *self._rows.T)
         return map(Span, *(column[chosen].tolist() for column in columns))
 
     def _spans(self, first: int, last: int) -> Iterator[Span]:
-        """The same, those that touch or overlap as one."""
+        """The same, with those that touch or overlap merged."""
         spans = self._in_order(first, last)
         span = next(spans)
         for box in spans:
@@ -155,7 +155,7 @@ class Plan:
         yield span
 
     def _read_bytes(self, span: Span) -> int:
-        """Memory that a span takes, of one channel (of all of them, in NHWC)."""
+        """Memory that a span takes, for one channel (for all of them, in NHWC)."""
         _, channels, height, width = self.shape
         rows = span.bottom - span.top
         row = width * self.itemsize * (channels if self.spec.channels_last else 1)
@@ -165,7 +165,7 @@ class Plan:
 
     @cached_property
     def _channels(self) -> list[range]:
-        """The blocks of channels, one of which a step pools: all of them where that fits."""
+        """The blocks of channels that steps pool: one block of all channels if that fits."""
         channels = self.shape[1]
         if self.spec.channels_last or 0 in (len(self.rois), channels):
             return [range(channels)]
@@ -243,7 +243,7 @@ class Steps:
 
 
 def _joined(span: Span | None, box: Span) -> Span | None:
-    """Both as one span; None where they are apart."""
+    """Both as one span; None if they are apart."""
     if span is None or span.image != box.image or box.top > span.bottom:
         return None
     return Span(span.image, span.top, max(span.bottom, box.bottom))

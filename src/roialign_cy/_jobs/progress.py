@@ -1,7 +1,7 @@
-"""How far a job is, in a file beside its unfinished output, which is the lock of the run, too.
+"""How far a job is, in a file beside its unfinished output; the file is also the lock of the run.
 
 Why the lock is our own: filelock's stays on the disk when it is released, and nothing must be left
-beside an output. Who removes the file has to know what `_open_locked` does, whoever locks it.
+beside an output. Removing the file is only safe because of what `_open_locked` does.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ else:
 class Progress:
     """A file of lines: what the job is, then after each checkpoint how many steps are done.
 
-    Lines are only ever added, so that a run which is killed at any moment leaves the lines before
-    whole. A line ends in a checksum of it and of all before it, and counts only with that, and if
-    it says more steps than the one before, but not more than the job has. After the first that
-    does not count none does: what a damaged one takes away is the work since the one before.
-    Another job's begin over what was before.
+    Lines are only ever appended, so that a run killed at any moment leaves earlier lines intact. A
+    line ends in a checksum of itself and all lines before it. It counts only if that is right, and
+    if it records more steps than the line before, but not more than the job has. After the first
+    line that does not count none does: a damaged one loses the work since the one before it. A new
+    job overwrites what was there.
 
-    Who has it open holds the lock of the output: a context, at whose end the lock is released. A
-    file in which nothing was written is gone then.
+    It is a context that holds the lock of the output until it ends. A file to which nothing was
+    written is then removed.
 
     Attributes
     ----------
     facts : dict or None
-        What the job is, its number of steps among it; None if nothing was begun.
+        What the job is, including its number of steps; None if nothing was begun.
     steps : int
         How many of its steps are done.
     is_damaged : bool
-        Whether there was more in the file than what counts.
+        Whether the file contained lines that do not count.
 
     Raises
     ------
     FileError
-        If another run holds it, or the file is none of these.
+        If another run holds it, or the file is not such a record.
     OSError
         If it cannot be opened.
     """
@@ -91,14 +91,14 @@ class Progress:
         self._file.close()
 
     def begin(self, facts: dict[str, Any]) -> None:
-        """Write what the job is, down to the disk: nothing of it is done yet."""
+        """Write what the job is, through to the disk; no step is done yet."""
         self._write(json.dumps(facts))
         os.fsync(self._file.fileno())
         sync(self.path.parent)
         self.facts, self.steps = facts, 0
 
     def record(self, steps: int) -> None:
-        """Write that so many steps are done and on the disk."""
+        """Write how many steps are done and on the disk."""
         self._write(str(steps))
         self.steps = steps
 
@@ -149,7 +149,7 @@ class Progress:
 
 
 def _open_locked(path: Path) -> FileIO:
-    """Open a file, or make it, as the only one."""
+    """Open or create a file, with an exclusive lock."""
     while True:
         if path.is_symlink():
             raise FileError(f"{str(path)!r} is in the way: it is a symbolic link")
@@ -161,7 +161,7 @@ def _open_locked(path: Path) -> FileIO:
             except (BlockingIOError, PermissionError) as error:
                 output = str(path.with_suffix(""))
                 raise FileError(f"another run is writing {output!r}") from error
-            # Who held it before may have removed it meanwhile.
+            # Its previous holder may have removed it in the meantime.
             if path.exists() and os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return file
         except BaseException:

@@ -25,7 +25,7 @@ MEMBERS = (
 
 
 class BackendUnavailableError(RuntimeError):
-    """A backend was asked for by name and cannot be used; the text says why."""
+    """A backend was asked for by name and cannot be used; the message says why."""
 
 
 class Backend(Protocol):
@@ -38,28 +38,28 @@ class Backend(Protocol):
     api_version : int
         The `API_VERSION` that the backend was written for.
     array_types : tuple of str
-        Arrays it computes on, as ``"package:class"`` such as ``"numpy:ndarray"``: strings, so
-        that recognising an array imports nothing.
+        Arrays it computes on, as ``"package:class"`` such as ``"numpy:ndarray"``: strings, so that
+        nothing needs to be imported to recognise an array.
     reads_all_types : bool, optional
         Whether it reads NumPy maps of integers of at most 16 bits, bool and bfloat16, and bfloat16
         gradients. Without this member it gets them as float32, or float64 for a result of that.
 
     Notes
     -----
-    What the methods are given:
+    Arguments of the methods:
 
     - ``maps``, ``features``: a tuple of arrays of shape (N, C, H, W), one for each level. The axes
       are in this order whatever the caller's ``layout``: arrays of a call in NHWC come as views.
     - ``rois``: an array of shape (K, 5) of rows ``[batch_index, x1, y1, x2, y2]``.
     - ``levels``: which of several maps each box is for, (K,) integers; None if there is one. Only
-      backends with the attribute ``takes_levels = True`` get several, and those NumPy's; of the
-      others the library says that they cannot run such a call.
+      backends with the attribute ``takes_levels = True`` get several maps, always NumPy's; for
+      other backends the library refuses such a call.
     - ``grad_output``: an array of shape (K, C, rows, cols).
     - ``shapes``: a tuple with (N, C, H, W) of each map.
     - ``spec``: the `CallSpec`.
-    - ``out``: what to write to and to return. Where it is None, a new result, whose maps lie in
-      memory as ``spec.channels_last`` says (`kit.new_maps` makes such). NumPy's `roi_align` always
-      has it.
+    - ``out``: what to write to and return. If it is None, the result is a new array, whose maps are
+      laid out as ``spec.channels_last`` says (`kit.new_maps` makes such). For NumPy, `roi_align`
+      always has it.
 
     NumPy arrays have been checked: maps and gradients are float16, float32 or float64 of any
     strides, byte order and alignment; ``rois`` are the backend's own, native floats, with finite
@@ -67,8 +67,8 @@ class Backend(Protocol):
     and may have any strides.
 
     Arrays of another kind need ``dtype``, ``shape``, ``ndim`` and ``transpose`` as NumPy's have.
-    Of these, maps and gradients are known to have four axes and a dtype as above, and all to be
-    of one kind. ``rois`` are what the caller passed; `kit` has the checks that are left.
+    Maps and gradients have been checked to have four axes and a dtype as above, and all arrays to
+    be of one kind. ``rois`` are what the caller passed; `kit` has the remaining checks.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Backend(Protocol):
         """Why the backend cannot run on this machine, with what to install; None if it can."""
 
     def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
-        """Why this one call is beyond the backend; None if it is not.
+        """Why the backend cannot run this one call; None if it can.
 
         ``operation`` is the method's name: "roi_align", "feature_gradient" or "box_gradient".
         """
@@ -101,7 +101,7 @@ class Backend(Protocol):
     ) -> tuple[Any, ...]:
         """Gradient with respect to each map, in the dtype of ``grad_output``.
 
-        ``features`` are there where the gradient needs them; elsewhere they may be.
+        ``features`` are given if the gradient needs them, and may be given otherwise.
         """
 
     def box_gradient(

@@ -1,7 +1,7 @@
-"""Whether answers agree: nobody's time counts before its result does.
+"""Whether results agree: a time counts only if its result is right.
 
-Every result is held to the float64 reference on a sample of boxes and channels, and the whole of
-it to the library's own.
+Every result is compared with the float64 reference on a sample of boxes and channels, and as a
+whole with the library's own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REFERENCE_CHANNELS = 4
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What results are held to.
+    """What results are compared with.
 
     Attributes
     ----------
@@ -76,8 +76,8 @@ def parts(workload: Workload, boxes: int) -> tuple[NDArray[Any], NDArray[Any]]:
 def tolerance(backend: Any, workload: Workload) -> float:
     """Largest difference that rounding explains.
 
-    A backend that computes positions in the features' type says by its ``coordinate_ulps`` how
-    far off they may be; a cell further, the value may be another by 1.
+    A backend that computes positions in the features' type declares with ``coordinate_ulps`` how
+    far off they may be; one cell off, the value may differ by 1.
     """
     working = "float64" if workload.dtype == "float64" else "float32"
     far_end = max(workload.height, workload.width)

@@ -1,4 +1,4 @@
-"""Who takes part, and what each would be timed on."""
+"""Which backends take part, and what each would be timed on."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def register_object(text: str) -> str:
     Raises
     ------
     ValueError
-        If there is no such thing, or it is no backend.
+        If it does not exist, or is not a backend.
     """
     try:
         loaded = EntryPoint("", text, "").load()
@@ -81,7 +81,7 @@ def choose(asked: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def left_out() -> Iterator[str]:
-    """Say of every backend that is not available why."""
+    """Say why each unavailable backend is not available."""
     for name in ra.backends.names():
         reason = ra.backends.unavailable_reason(name)
         if reason is not None:
@@ -89,12 +89,12 @@ def left_out() -> Iterator[str]:
 
 
 def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple[CallSpec, str]:
-    """Give what a backend is to compute for a workload, and how that differs from what was asked.
+    """Return what a backend is to compute for a workload, and how that differs from the request.
 
     Raises
     ------
     NotRunError
-        If it can compute nothing of the kind.
+        If it cannot compute anything like it.
     """
     backend = ra.backends.get(name)
     spec = make_spec(**workload.options(mode, num_threads))
@@ -110,7 +110,7 @@ def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple
 def prepare(
     name: str, features: NDArray[Any], rois: NDArray[Any], spec: CallSpec, options: dict[str, Any]
 ) -> PreparedCall:
-    """Make a call ready: a peer's own for peers, for all others the public function.
+    """Prepare a call: a peer's own for peers, the public function for all others.
 
     What computes on a device gets its arrays there.
 

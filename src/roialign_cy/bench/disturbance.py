@@ -1,4 +1,4 @@
-"""How much other work has got in this process's way."""
+"""How much other work has disturbed this process."""
 
 from __future__ import annotations
 

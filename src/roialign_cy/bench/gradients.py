@@ -73,5 +73,5 @@ def expect(workload: Workload, what: str) -> NDArray[Any]:
 
 
 def tolerance(backend: object, workload: Workload, expected: NDArray[Any]) -> float:
-    """As that of the forward pass, for values that are sums of many."""
+    """The tolerance of the forward pass, for values that are sums of many."""
     return agreement.tolerance(backend, workload) * max(float(np.abs(expected).max()), 1.0)

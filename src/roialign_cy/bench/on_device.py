@@ -1,4 +1,4 @@
-"""Calls whose arrays are on a GPU from the start, and which are over when the GPU is done."""
+"""Calls whose arrays are on a GPU from the start, and which end when the GPU is done."""
 
 from __future__ import annotations
 

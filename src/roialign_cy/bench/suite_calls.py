@@ -1,8 +1,8 @@
 """What the benchmarks of the asv suite share: their parameters and their calls.
 
-Parameters are strings. Which of them can run is found out in a benchmark's ``setup``, which then
-raises NotImplementedError with the reason, and asv leaves the place empty: the list does not depend
-on the machine, so that results can be laid side by side.
+Parameters are strings. Those that cannot run are found in a benchmark's ``setup``, which raises
+NotImplementedError with the reason, and asv leaves their place empty: the list does not depend on
+the machine, so that results can be compared.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Times several calls side by side, so that what disturbs one disturbs all.
+"""Times several calls side by side, so that a disturbance affects all of them.
 
-A sample counts only if nothing pre-empted the process while it was taken: a thread that loses its
-core makes a call of 2 ms take 30. Samples of the calls alternate, with a pause before each in which
-the threads of the one before go to sleep.
+A sample counts only if the process was not pre-empted while it was taken: if a thread loses its
+core, a call of 2 ms can take 30. Samples of the calls alternate, with a pause before each in which
+the threads of the previous one go to sleep.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Samples:
     seconds : tuple of float
         Time per call of each sample that counts.
     undisturbed, disturbed : int
-        Samples of either kind. Only the undisturbed count; where there is none, ``seconds`` are
-        those of the others, to have anything at all.
+        Number of samples of either kind. Only the undisturbed ones count; if there are none,
+        ``seconds`` are those of the others, to have anything at all.
     sufficient : bool
         Whether there were enough undisturbed ones to trust the median.
     """

@@ -6,5 +6,5 @@ It is short for ``python -m pytest -p roialign_cy.testing.plugin --pyargs roiali
 takes pytest's other options too.
 
 `goldens` has the numbers of other projects and of the document, `calls` makes calls of every kind,
-and `checks` has what holds for each of them, all without pytest.
+and `checks` has what must hold for each of them, all without pytest.
 """

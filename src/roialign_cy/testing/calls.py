@@ -101,7 +101,7 @@ class Call:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Those that the forward pass and the gradients have in common."""
+        """The options that the forward pass and the gradients have in common."""
         names = (
             "convention", "mode", "sampling_ratio", "spatial_scale", "layout", "num_threads"
         )  # fmt: skip
@@ -153,7 +153,7 @@ class Call:
 def random_calls(cell: Cell, own_count: bool, count: int = 4) -> tuple[Call, ...]:
     """Calls of a field of the table, the same ones every time.
 
-    With ``own_count`` the samples are as many as the convention says, along one axis at least.
+    With ``own_count`` the number of samples is the convention's, along at least one axis.
     """
     calls: list[Call] = []
     seed = 0
@@ -208,7 +208,7 @@ def _random_boxes(
 
 
 def _is_decided(call: Call, cell: Cell) -> bool:
-    """Whether every maximum is one by more than a rounding."""
+    """Whether every maximum is larger than the runner-up by more than a rounding."""
     features = call.features.astype(np.float64)
     nudge = 1 + 1e-5 * np.random.default_rng(0).uniform(-1, 1, features.shape)
     wrt = WRT[cell.operation]

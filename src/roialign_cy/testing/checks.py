@@ -1,7 +1,7 @@
-"""What holds for every call, as functions that raise an AssertionError where it does not.
+"""What must hold for every call, as functions that raise an AssertionError if it does not.
 
-A plugin's own tests may call them on any `Call`; this library's do so on calls that hypothesis
-makes up. ``backend`` is a name, as everywhere.
+A plugin's own tests may call them on any `Call`; this library's tests do so on calls drawn by
+hypothesis. ``backend`` is a name, as everywhere.
 
 Examples
 --------
@@ -43,7 +43,7 @@ def feature_gradient_agrees(call: Call, backend: str) -> None:
     expected = _plain(call).gradient("reference", "features").astype(np.float64)
     assert gradient.shape == call.shape
     assert gradient.dtype == call.dtype
-    # At most every gradient of the output ends up in one cell.
+    # At most, all gradients of the output end up in one cell.
     most = np.abs(expected).max(initial=1.0)
     atol = 4 * most * GRADIENT_TOLERANCE[call.dtype]
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=atol)
@@ -76,7 +76,7 @@ AGREES = {
 
 
 def mean_is_linear(call: Call, backend: str, factor: float, other: int) -> None:
-    """The mean of ``factor * first + second`` is made of theirs; ``other`` seeds the second."""
+    """The mean of ``factor * first + second`` is the sum of theirs; ``other`` seeds the second."""
     call = replace(call, dtype="float64")
     first, second = call.features, replace(call, seed=other).features
     both = call.pool(backend, factor * first + second)
@@ -85,13 +85,13 @@ def mean_is_linear(call: Call, backend: str, factor: float, other: int) -> None:
 
 
 def constant_map_gives_its_constant(call: Call, backend: str, value: float) -> None:
-    """So it is for a call whose every sample lies on the map."""
+    """A constant map gives its constant, in a call whose samples all lie on the map."""
     features = np.full(call.shape, value, call.dtype)
     _assert_close(call.pool(backend, features), value, replace(call, range=1.0))
 
 
 def map_and_boxes_may_be_shifted(call: Call, backend: str, left: int, above: int) -> None:
-    """More cells before and after the map, of NaN, change nothing where none of them is read."""
+    """Cells of NaN added before and after the map change nothing if none of them is read."""
     surrounded = np.pad(
         call.features, [(0, 0), (0, 0), (above, 2), (left, 3)], constant_values=np.nan
     )
@@ -100,7 +100,7 @@ def map_and_boxes_may_be_shifted(call: Call, backend: str, left: int, above: int
 
 
 def maximum_is_no_less_than_the_mean(call: Call, backend: str) -> None:
-    """So it is where both are over the same samples."""
+    """The maximum is no less than the mean over the same samples."""
     mean, largest = (replace(call, mode=mode) for mode in ("avg", "max"))
     gap = largest.pool(backend) - mean.pool(backend).astype(np.float64)
     assert (gap >= -call.range * TOLERANCE[call.dtype] * 2).all()

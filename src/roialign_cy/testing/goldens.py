@@ -1,4 +1,4 @@
-"""Numbers that were not made by this library, as arrays. ``data/README.md`` has their origin.
+"""Expected numbers from other sources, as arrays; ``data/README.md`` has the origin.
 
 Examples
 --------

@@ -82,7 +82,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
-    """Tell what a backend does not offer from what it fails at."""
+    """Distinguish what a backend does not offer from what it fails."""
     try:
         return (yield)
     except ra.BackendUnavailableError as error:
@@ -93,7 +93,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
 
 
 def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
-    """Report it by this name, and not among what was skipped."""
+    """Report it under its own name, not as skipped."""
     return (NOT_OFFERED, "-", NOT_OFFERED.upper()) if _reason(report) else None
 
 

@@ -26,10 +26,10 @@ def on_cpu(
     tensors, options : mapping
         Its arrays, and its other arguments, by name.
     empty : callable
-        Makes memory for the result: of no use here, where the function's own is as good.
+        Makes memory for the result: not used here, where the function's own is as good.
     """
     arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
-    # torch's limit binds as well: who sets it to 1 means all that a model does.
+    # torch's limit applies as well: setting it to 1 is meant for all that a model does.
     num_threads = min(torch.get_num_threads(), get_num_threads())
     return torch.from_numpy(function(**arrays, **options, num_threads=num_threads))
 
@@ -41,7 +41,7 @@ def on_cuda(
     empty: Callable[[], Tensor],
 ) -> Tensor:
     """Call it on tensors as CuPy arrays, in torch's memory and on torch's current stream."""
-    backends.get("gpu")  # raises what is missing and how to get it
+    backends.get("gpu")  # the error says what is missing and how to get it
     import cupy
 
     out = empty()

@@ -32,8 +32,8 @@ def roi_align(
     Parameters
     ----------
     input : Tensor of shape (N, C, H, W)
-        The maps: float16, float32 or float64, of any strides. A channels-last one is read as it
-        lies. On the CPU also bool and integers of at most 16 bits, without a copy. bfloat16 is
+        The maps: float16, float32 or float64, of any strides. Channels-last maps are read in
+        place. On the CPU also bool and integers of at most 16 bits, without a copy. bfloat16 is
         converted to float32, and the result rounded.
     boxes : Tensor of shape (K, 5), or sequence of N Tensors of shape (K_i, 4)
         Boxes ``[batch_index, x1, y1, x2, y2]`` in input units, x to the right, y down; or for
@@ -45,28 +45,28 @@ def roi_align(
         Cells per input unit.
     sampling_ratio : int or (int, int), default -1
         Samples per section along (rows, columns). 0 or less is the convention's own count:
-        ``ceil(extent / sections)`` unless ``convention`` says another.
+        ``ceil(extent / sections)`` unless ``convention`` says otherwise.
     aligned : bool, default False
         Whether the centre of cell 0 is at the coordinate 0.5 and boxes have any size (the
         convention "detectron2"); else it is at 0 and the smallest box is 1 x 1 cell
         ("torchvision").
     convention : str or Convention, optional
-        Whose RoI Align instead, as for `roialign_cy.roi_align`.
+        Whose RoI Align to use instead, as for `roialign_cy.roi_align`.
     mode : {"avg", "max", "max_weighted"}, optional
         Mean or maximum over the samples of a section. By default the convention's mode, which is
-        the mean unless ``convention`` says another.
+        the mean unless ``convention`` says otherwise.
 
     Returns
     -------
     Tensor of shape (K, C, rows, cols)
-        In the dtype of ``input`` (float32 for integers), channels-last where that is.
+        In the dtype of ``input`` (float32 for integers), channels-last if ``input`` is.
         Differentiable with respect to ``input`` and ``boxes`` (not in the mode "max_weighted").
 
     Raises
     ------
     ValueError, TypeError
         If an argument is not as described, a box is not finite or its batch index is not that of
-        an image. (CUDA boxes are not looked at: a bad one gives NaN.)
+        an image. (CUDA boxes are not checked: a bad one gives NaN.)
     BackendUnavailableError
         If ``input`` is a CUDA tensor and the GPU backend cannot be used here.
 
@@ -76,8 +76,8 @@ def roi_align(
     ``torch.get_num_threads()`` and by `roialign_cy.get_num_threads`. Under autocast, halves are
     computed in float32, and the result has the dtype of ``input``, as in torchvision.
 
-    The gradient of the mean with respect to ``input`` can be differentiated again; those with
-    respect to ``boxes``, and those of the maximum, raise a RuntimeError where that is tried.
+    The gradient of the mean with respect to ``input`` can be differentiated again; doing so
+    with those with respect to ``boxes``, or those of the maximum, raises a RuntimeError.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def roi_align(
         )
         return pooled.to(dtype) if dtype == torch.bfloat16 else pooled
     except ValueError:
-        if not isinstance(boxes, Tensor):  # whose rows the caller knows by their places in lists
+        if not isinstance(boxes, Tensor):  # the caller knows boxes by their places in lists
             spec = make_spec(sections, chosen, scale, ratio, mode, "NCHW", None)
             rows = _operators.as_computed(rois).detach().numpy()
             _arrays.require_poolable(rows, input.shape[0], spec, "boxes", is_per_image=True)
@@ -184,14 +184,14 @@ class RoIAlign(torch.nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Return the arguments, those beyond torchvision's only where they are given."""
+        """Return the arguments; those that torchvision lacks only if they are given."""
         names = ["output_size", "spatial_scale", "sampling_ratio", "aligned"]
         names += [name for name in ("convention", "mode") if getattr(self, name) is not None]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
 def to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
-    """The boxes as rows of five numbers, differentiable by those that were given."""
+    """The boxes as rows of five numbers, differentiable with respect to the given ones."""
     if not isinstance(input, Tensor):
         raise TypeError(
             f"input must be a tensor, got {type(input).__name__}; roialign_cy.roi_align is for "

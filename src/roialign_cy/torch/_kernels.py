@@ -1,4 +1,4 @@
-"""What the operators compute of tensors, and the shapes of it alone; no autograd in here.
+"""What the operators compute from tensors, and the shapes of their results; no autograd here.
 
 ``*geometry`` is where samples lie and how they are reduced: the arguments of `_options`.
 """
@@ -40,7 +40,7 @@ def pool(
     *geometry: Any,
     channels_last: bool | None = None,
 ) -> Tensor:
-    """Pool ``input`` under ``rois``; by default the result is channels-last where that is."""
+    """Pool ``input`` under ``rois``; by default the result is channels-last if ``input`` is."""
     _check_pool(input, rois)
     if channels_last is None:
         channels_last = _is_channels_last(input)
@@ -69,7 +69,7 @@ def feature_gradient(
     *geometry: Any,
     channels_last: bool | None = None,
 ) -> Tensor:
-    """Gradient with respect to the features, which only a maximum has to be given."""
+    """Gradient with respect to the features, which are only needed for a maximum."""
     check("grad_output", grad_output, rois)
     tensors = {"grad_output": grad_output, "rois": rois}
     if features is not None:
@@ -172,7 +172,7 @@ def _convention(
 
 
 def check(name: str, maps: Tensor, rois: Tensor) -> None:
-    """Raise for what the library would name otherwise, and for types that NumPy does not have."""
+    """Raise for what the library would call by another name, and for types that NumPy lacks."""
     check_floats(name, maps)
     check_shapes(name, maps, rois)
 
@@ -219,7 +219,7 @@ def _way_out(tensor: Tensor) -> str:
 
 
 def _is_channels_last(maps: Tensor) -> bool:
-    """Whether channels lie next to each other; where that is a matter of taste, not."""
+    """Whether channels lie next to each other; False if both layouts would fit."""
     return not maps.is_contiguous() and maps.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -1,4 +1,4 @@
-"""Masks, pasted into images and cut out of them, as torchvision's Mask R-CNN has it done."""
+"""Masks, pasted into images and cut out of them, as torchvision's Mask R-CNN does it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from . import _bridge, _functional, _kernels
 def paste_masks_in_image(
     masks: Tensor, boxes: Tensor, img_shape: tuple[int, int], padding: int = 1
 ) -> Tensor:
-    """Paste the mask of every box into an image; a drop-in for torchvision's function of the name.
+    """Paste the mask of every box into an image; a drop-in for torchvision's.
 
     That is ``torchvision.models.detection.roi_heads.paste_masks_in_image``.
 
     Parameters
     ----------
     masks : Tensor of shape (N, 1, M, M)
-        Soft masks, one a box: float16, float32 or float64, on the CPU.
+        Soft masks, one per box: float16, float32 or float64, on the CPU.
     boxes : Tensor of shape (N, 4)
         Boxes ``[x1, y1, x2, y2]`` in pixels. Any dtype that NumPy has.
     img_shape : (int, int)
@@ -65,7 +65,7 @@ torch.fx.wrap("paste_masks_in_image")
 def project_masks_on_boxes(gt_masks: Tensor, boxes: Tensor, matched_idxs: Tensor, M: int) -> Tensor:
     """Make the targets of the mask head: under each box, the mask that it is matched with.
 
-    Only one mask at a time is converted to the dtype of the boxes, and none that has no box.
+    Masks are converted to the dtype of the boxes one at a time, and only if they have a box.
     """
     targets = boxes.new_empty((boxes.shape[0], M, M))
     room = boxes.new_empty((1, 1, *gt_masks.shape[1:]))

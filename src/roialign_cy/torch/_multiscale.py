@@ -39,7 +39,7 @@ class MultiScaleRoIAlign(torch.nn.Module):
     canonical_scale, canonical_level : int, default 224 and 4
         Side of a square box, and the level that it belongs to.
     aligned : bool, default False
-        As for `roi_align`; torchvision's has no such choice.
+        As for `roi_align`; torchvision has no such option.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class MultiScaleRoIAlign(torch.nn.Module):
         Parameters
         ----------
         x : dict of str to Tensor of shape (N, C, H_l, W_l)
-            The maps, from fine to coarse; those of other names are left out.
+            The maps, from fine to coarse; those with other names are ignored.
         boxes : sequence of N Tensors of shape (K_i, 4)
             For each image its boxes ``[x1, y1, x2, y2]``, in pixels.
         image_shapes : sequence of (int, int)
@@ -123,7 +123,7 @@ class MultiScaleRoIAlign(torch.nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Return torchvision's arguments, and ``aligned`` where it is given."""
+        """Return torchvision's arguments, and ``aligned`` if it is set."""
         names = ["featmap_names", "output_size", "sampling_ratio"]
         names += ["aligned"] if self.aligned else []
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
@@ -139,7 +139,7 @@ def pool_levels(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Check what the operator does not, and call it."""
+    """Check what the operator does not check, and call it."""
     rois = _functional.to_rois(boxes, features[0])
     if features[0].device.type != "cpu":
         raise BackendUnavailableError(
@@ -152,7 +152,7 @@ def pool_levels(
     try:
         pooled: Tensor = _pool_operator(features, rois, output_size, *geometry)
     except ValueError:
-        if not isinstance(boxes, Tensor):  # whose rows the caller knows by their places in lists
+        if not isinstance(boxes, Tensor):  # the caller knows boxes by their places in lists
             rows = _operators.as_computed(rois).detach().numpy()
             _require_poolable(rows, features[0].shape[0], output_size, *geometry)
         raise
@@ -261,7 +261,7 @@ def _options(
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     features, rois, _, *ctx.geometry = inputs
-    # The gradient with respect to the maps needs the boxes alone: the maps are free to go.
+    # The gradient with respect to the maps needs only the boxes: the maps can be freed.
     kept = features if ctx.needs_input_grad[1] else []
     ctx.save_for_backward(rois, *kept)
     ctx.num_images = features[0].shape[0]

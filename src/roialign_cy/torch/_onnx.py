@@ -1,4 +1,4 @@
-"""Our operator as ONNX's: what its exporters have to know."""
+"""Our operator as ONNX's: what the exporters have to know."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     -------
     dict
         For ``torch.onnx.export(..., custom_translation_table=)``. The older exporter
-        (``dynamo=False``) knows from this call on, and takes no table.
+        (``dynamo=False``) takes no table; this call registers the translation for it.
 
     Raises
     ------
@@ -32,9 +32,9 @@ def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     Notes
     -----
     ONNX has the conventions "torchvision", "detectron2", "mmcv", "onnx" and "onnx-10", the modes
-    "avg" and "max_weighted", and one sampling ratio for both axes. An export of anything else
-    fails with a text that names the option. Boxes are taken in the dtype of the maps, which ONNX
-    wants; its backends compute adaptive counts in it, too.
+    "avg" and "max_weighted", and one sampling ratio for both axes. Exporting anything else
+    is an error that names the option. Boxes are converted to the dtype of the maps, as ONNX
+    requires; its backends compute adaptive counts in that, too.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def _symbolic(
     max_rule: str,
     border: str,
 ) -> Any:
-    """Translate it for the exporter of TorchScript, which goes by the names of parameters."""
+    """Translate it for TorchScript's exporter, which goes by the names of parameters."""
     attributes = _attributes(
         output_size,
         spatial_scale,
@@ -126,7 +126,7 @@ def _attributes(
     max_rule: str,
     border: str,
 ) -> dict[str, Any]:
-    """Attributes of ONNX's operator; ValueError for what it cannot say."""
+    """Attributes of ONNX's operator; ValueError for what it cannot express."""
     min_size = None if min_size is None else float(min_size)
     transformation = _TRANSFORMATIONS.get((float(pixel_offset), min_size))
     unsayable = {

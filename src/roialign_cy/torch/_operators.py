@@ -35,7 +35,7 @@ def register(
     differentiate: Callable[..., Any],
     devices: Iterable[str] = tuple(_kernels.BRIDGES),
 ) -> Any:
-    """Define an operator and give it its implementations; what comes back can be called."""
+    """Define an operator with its implementations; returns a callable."""
     name = schema.partition("(")[0]
     library.define(schema, tags=_TAGS)
     for device in devices:
@@ -47,7 +47,7 @@ def register(
 
 
 def refuse_tangents(*tensors: Tensor) -> None:
-    """Raise for what has a derivative in forward mode, which operators drop without a word."""
+    """Raise for tensors with a derivative in forward mode, which operators would drop silently."""
     if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
         raise NotImplementedError("RoI Align has no derivative in forward mode, only backward")
 
@@ -57,7 +57,7 @@ def refuse_tangents(*tensors: Tensor) -> None:
 
 def _remember_pool(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     input, rois, _, *ctx.geometry = inputs
-    # The mean's gradient needs the boxes alone: the maps are free to go.
+    # The mean's gradient needs only the boxes: the maps can be freed.
     is_needed = ctx.geometry[_MODE] != "avg" or ctx.needs_input_grad[1]
     ctx.save_for_backward(rois, input if is_needed else None)
     ctx.input_shape = input.shape
@@ -68,7 +68,7 @@ def _differentiate_pool(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, .
     rois, input = ctx.saved_tensors
     by_input = by_rois = None
     if ctx.needs_input_grad[0]:
-        # Of the mean it must not count as a function of the maps, or it could not be derived.
+        # For the mean it must not depend on the maps, or it could not be differentiated.
         features = None if ctx.geometry[_MODE] == "avg" else input
         by_input = feature_gradient(grad_output, rois, features, ctx.input_shape, *ctx.geometry)
     if ctx.needs_input_grad[1]:
@@ -113,7 +113,7 @@ def _refuse(ctx: Any, grad: Tensor) -> None:
 
 
 def all_columns(sides: Tensor) -> Tensor:
-    """Turn the gradient of sides into one of rows of five: the first is no coordinate."""
+    """Turn the gradient of sides into one of rows of five, whose first is not a coordinate."""
     return torch.nn.functional.pad(sides, (1, 0))
 
 
@@ -121,7 +121,7 @@ def _none_for(geometry: list[Any]) -> list[None]:
     return [None] * len(geometry)
 
 
-# torch's wording of autocast: halves are computed in float32 and come back as they were.
+# Autocast as in torch: halves are computed in float32 and cast back.
 
 
 def _roi_align_under_autocast(device: str) -> Callable[..., Tensor]:

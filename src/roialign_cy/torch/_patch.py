@@ -1,4 +1,4 @@
-"""Putting this library under ``torchvision.ops``, for models that are written for that."""
+"""Putting this library under ``torchvision.ops``, for models written for torchvision."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from . import _kernels, _operators, _replaced
 def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[None]:
     """Put this library under torchvision's RoI Align, for CPU tensors.
 
-    It takes the place of the kernels of torchvision's own operator, in the whole process: under
+    It replaces the kernels of torchvision's own operator in the whole process: under
     ``torchvision.ops.roi_align``, ``RoIAlign`` and ``MultiScaleRoIAlign``, under every model that
     calls one of them (torchvision's, Detectron2's), however it imported them, and under compiled
     and scripted ones. CUDA tensors keep torchvision's kernels. ``MultiScaleRoIAlign.forward`` is
-    replaced as well, by one call for all levels, until the last patch has ended; it leaves to
-    torchvision's own the first call of a module, which finds its scales, and what is traced,
+    replaced as well, by one call for all levels, until the last patch has ended; torchvision's
+    own still runs the first call of a module, which finds its scales, and whatever is traced,
     scripted or compiled.
 
     Parameters
     ----------
     box_gradients : bool, default False
-        Whether boxes get a gradient, too. torchvision gives them none, so that a model whose
-        boxes require one would train differently.
+        Whether boxes get a gradient, too. torchvision gives them none, so a model whose boxes
+        require one would train differently.
 
     Returns
     -------
     context manager
-        It is in force from the call on. Left alone it stays; ``with patch_torchvision():`` ends
-        it with the block, once: for another block call this again. Nested ones end in any order.
+        The patch is in force from the call on, for good unless it is used as a context:
+        ``with patch_torchvision():`` ends it with the block. For another block call this again.
+        Nested patches may end in any order.
 
     Raises
     ------
@@ -45,9 +46,9 @@ def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[Non
 
     Notes
     -----
-    ``torchvision.ops.roi_pool`` and its Mask R-CNN's functions for masks, which are no operators,
-    are replaced in torchvision's modules until the last patch has ended: not for those who
-    imported them before.
+    ``torchvision.ops.roi_pool`` and its Mask R-CNN's functions for masks, which are not
+    operators, are replaced in torchvision's modules until the last patch has ended. Names that were
+    imported from there before keep torchvision's.
 
     Examples
     --------
@@ -105,14 +106,14 @@ _in_force: set[_Patch] = set()
 
 
 def _forget_dispatch() -> None:
-    """Let tracing ask anew for the kernel of a key, which torch remembers from the first time."""
+    """Let tracing look up the kernel of a key again, which torch remembers from the first time."""
     key = torch._C.DispatchKey.AutogradCPU
     torch.ops.torchvision.roi_align.default._uncache_dispatch(key)
 
 
 def _pool(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
     _operators.refuse_tangents(input, rois)
-    # Never channels-last: torchvision has told those who trace it that its result is not.
+    # Never channels-last: torchvision tells tracers that its result is not.
     return _kernels.pool(input, rois, *_our_options(*options), channels_last=False)
 
 

@@ -43,7 +43,7 @@ def install(has_box_gradients: Callable[[], bool]) -> None:
         )
 
     def as_scriptable(self: Any) -> Any:
-        """Give what torch.jit.script compiles the source of: it asks for this by its name."""
+        """Return the function whose source torch.jit.script compiles; it looks this up by name."""
         kind = type(self)
         if kind.forward is not forward:
             return self
@@ -64,9 +64,9 @@ def remove() -> None:
 
 
 def _features_of_ours(pooler: Any, x: Any, boxes: Any) -> list[Tensor] | None:
-    """The maps that a call pools from; None if it is better left to torchvision's code.
+    """The maps that a call pools from; None if it should be left to torchvision's code.
 
-    That finds the scales at a module's first call, and is what tracing and compiling know.
+    That code finds the scales at a module's first call, and is what tracing and compiling expect.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or not isinstance(x, dict):
         return None

@@ -1,4 +1,4 @@
-"""Other poolings under the names that they have in torch's world."""
+"""Other poolings, under their usual names in torch."""
 
 from __future__ import annotations
 

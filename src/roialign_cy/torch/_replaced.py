@@ -1,4 +1,4 @@
-"""Functions of torchvision that are no operators: replaced where its modules look them up."""
+"""Functions of torchvision that are not operators: replaced where its modules look them up."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _originals: list[tuple[Any, Callable[..., Any], Callable[..., Any]]] = []
 
 
 def replace() -> None:
-    """Put our functions in the place of torchvision's, for the calls that they take."""
+    """Put our functions in the place of torchvision's, for the calls that they support."""
     for ours, takes, modules in _REPLACED:
         for path in modules:
             module: Any = import_module(path)
@@ -80,6 +80,6 @@ def _choice(
     def chosen(*args: Any, **kwargs: Any) -> Any:
         return (ours if takes(*args, **kwargs) else theirs)(*args, **kwargs)
 
-    # Scripts are compiled from their source, and this one's is not for them.
+    # Scripts are compiled from source, and this source is not scriptable.
     vars(chosen)["__prepare_scriptable__"] = lambda: theirs
     return chosen

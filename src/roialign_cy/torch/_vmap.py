@@ -1,4 +1,4 @@
-"""How the operators map over a batch: in one call, whatever is mapped."""
+"""How the operators map over a batch: in one call, whatever is batched."""
 
 from __future__ import annotations
 
