@@ -5,7 +5,7 @@ cdef void differentiate_maxima(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
     cdef Py_ssize_t x_lines = lines_of(call.x, box)
-    cdef Py_ssize_t first = 0, rows, r, k
+    cdef Py_ssize_t first = 0, rows, r, k, stride = call.x.bins * LANES
     cdef int side
     cdef real sums[4 * LANES]
     memset(sums, 0, sizeof(sums))
@@ -16,7 +16,7 @@ cdef void differentiate_maxima(
         take_grads(call, task, work, box, first, rows)
         for r in range(rows):
             differentiate_row_of_maxima(
-                call, schedule, task, work, box, first + r, work.cells + r * call.x.bins * LANES, sums
+                call, schedule, task, work, box, first + r, work.cells + r * stride, sums
             )
         first += rows
     for k in range(x_lines):
