@@ -222,6 +222,10 @@ OWN: Axis = {
     "wide": {"convention": ra.Convention(pixel_offset=-0.25, min_size=2.5)},
     "interior": {"convention": ra.Convention(sampling="interior", sampling_ratio=(3, 1))},
 }
+CORNERS: Axis = {
+    name: {"convention": ra.Convention(pixel_offset=0.0, sampling=name)}
+    for name in ("corners", "nearest")
+}
 MEMORY = each(
     "memory",
     *("sliced", "backwards", "transposed", "second axis last", "unaligned", "field"),
@@ -249,6 +253,7 @@ ALIGN: Groups = {
             each("sampling_ratio", None, (2, 3)),
         ],
     ),
+    "crops": ({"output_size": (9, 20)}, [CORNERS, each("channels", 3, 17), LAYOUTS]),
     "many samples": (
         {"channels": 2, "count": 5, "output_size": 2},
         [each("mode", "avg", "max", "max_weighted"), each("sampling_ratio", 64, (64, 1), (1, 9))],
@@ -295,6 +300,8 @@ GRADIENTS: Groups = {
     "types of boxes": ({"boxes": "inside"}, [MAX, BOX_TYPES]),
     "values": ({}, [AVG | MAX, VALUES, LAYOUTS]),
     "gradients": ({}, [AVG | MAX, each("grads", "specials")]),
+    "crops": ({"wrt": "features"}, [CORNERS]),
+    "boxes of crops": ({"wrt": "rois", "boxes": "whole"}, [{"corners": CORNERS["corners"]}]),
     "empty": ({}, [AVG, EMPTY]),
     "batches": (
         {"images": 3, "channels": 2, "count": 3000, "output_size": (64, 2), "sampling_ratio": 2},

@@ -4,6 +4,7 @@ from . import backends, boxes
 from ._api import roi_align, roi_align_backward, roi_pool
 from ._config import __version__, show_config
 from ._core.threads import get_num_threads, set_num_threads
+from ._crop import crop_and_resize, crop_and_resize_backward
 from ._explain import Explanation, compare_conventions, explain, explain_level
 from ._levels import assign_levels
 from ._masks import paste_masks
@@ -22,6 +23,8 @@ __all__ = [
     "backends",
     "boxes",
     "compare_conventions",
+    "crop_and_resize",
+    "crop_and_resize_backward",
     "explain",
     "explain_level",
     "get_num_threads",

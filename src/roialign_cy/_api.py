@@ -421,17 +421,33 @@ def roi_align_backward(
         boxes = _arrays.check_rois(rois, shapes[0][0], spec)
         # Of several there is no out, and the rest is the same for each.
         _arrays.check_gradient(operations[0], grads, boxes, shapes, spec, maps, target)
-    results = []
-    for operation in operations:
-        if operation == "feature_gradient":
-            targets = None if out is None else (target,)
-            (result,) = _conversion.feature_gradient(
-                chosen, grads, boxes, None, shapes, spec, maps, targets
-            )
-        else:
-            result = _conversion.box_gradient(chosen, grads, boxes, None, maps, spec, target)
-        results.append(_arrays.as_given(result, spec) if out is None else out)
+    results = [
+        differentiate(chosen, operation, grads, boxes, shapes, spec, maps, target)
+        for operation in operations
+    ]
+    if out is not None:
+        results = [out]
     return results[0] if isinstance(wrt, str) else tuple(results)
+
+
+def differentiate(
+    chosen: Backend,
+    operation: str,
+    grads: Any,
+    boxes: Any,
+    shapes: tuple[tuple[int, int, int, int], ...],
+    spec: CallSpec,
+    maps: Any,
+    target: Any | None,
+) -> Any:
+    """One gradient of a call on one map, with its axes in the order of the call's ``layout``."""
+    if operation == "box_gradient":
+        return _conversion.box_gradient(chosen, grads, boxes, None, maps, spec, target)
+    targets = None if target is None else (target,)
+    (result,) = _conversion.feature_gradient(
+        chosen, grads, boxes, None, shapes, spec, maps, targets
+    )
+    return _arrays.as_given(result, spec)
 
 
 def sections_of(grad_output: Any, layout: Layout) -> tuple[int, int]:

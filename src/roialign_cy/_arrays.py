@@ -78,6 +78,7 @@ def new_array(
     dtype: np.dtype[Any],
     spec: CallSpec,
     make: Callable[[tuple[int, ...], np.dtype[Any]], Any] = memory.empty,
+    size_name: str = "output_size",
 ) -> Any:
     """Allocate `as_given` of `new_maps`."""
     given = given_shape(shape, spec) if spec.channels_last else shape
@@ -85,7 +86,7 @@ def new_array(
         return make(given, _native(dtype))
     except ValueError:
         raise ValueError(
-            f"output_size must give an array that can exist, got shape {given}"
+            f"{size_name} must give an array that can exist, got shape {given}"
         ) from None
 
 
@@ -132,7 +133,7 @@ def check_features(
         known = "float16, float32 or float64"
         if is_numpy:
             known = "float16, bfloat16, float32 or float64"
-            if name == "features":
+            if name != "grad_output":
                 known = f"{known}, or integers of at most 16 bits, or bool"
         hint = ": convert them with .astype(np.float32)" if dtype.kind in "iub" else ""
         raise TypeError(f"{name} must be {known}, got {dtype}{hint}")
@@ -250,6 +251,7 @@ def check_gradient(
     features: tuple[Any, ...] | None,
     out: Any,
     place: str = "",
+    names: tuple[str, str, str] = ("rois", "features", "input_shape"),
 ) -> None:
     """Raise unless shapes and dtypes of the arrays of a gradient fit each other.
 
@@ -262,17 +264,20 @@ def check_gradient(
         What that operation is to write.
     place : str, default ""
         Where the caller has this map among several: ``"[1]"``.
+    names : (str, str, str)
+        What the caller calls boxes, maps and their shape.
     """
     (shape,), dtype = shapes, grad_output.dtype
     expected = spec.output_shape(len(rois), shape[1])
-    shape_name = f"input_shapes{place}" if place else "input_shape"
+    of_boxes, of_maps, of_shape = names
+    shape_name = f"{of_shape}s{place}" if place else of_shape
     if grad_output.shape != expected:
         raise ValueError(
-            f"grad_output must have the shape {given_shape(expected, spec)} for these rois and "
-            f"{shape_name}, got {given_shape(grad_output.shape, spec)}"
+            f"grad_output must have the shape {given_shape(expected, spec)} for these "
+            f"{of_boxes} and {shape_name}, got {given_shape(grad_output.shape, spec)}"
         )
     if features is not None:
-        (maps,), name = features, f"features{place}"
+        (maps,), name = features, f"{of_maps}{place}"
         check_features(maps, "NHWC" if spec.channels_last else "NCHW", name)
         if maps.shape != shape:
             raise ValueError(

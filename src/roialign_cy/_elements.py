@@ -11,9 +11,9 @@ INTEGERS = "?bBhH"
 
 
 def is_read(dtype: np.dtype[Any], name: str) -> bool:
-    """Whether an argument may be a NumPy array of that dtype: of integers, features alone."""
+    """Whether an argument may be a NumPy array of that dtype: gradients are no integers."""
     if dtype.char in INTEGERS:
-        return name.startswith("features")
+        return name != "grad_output"
     return dtype.char in "efd" or is_bfloat16(dtype)
 
 

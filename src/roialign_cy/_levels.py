@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from ._choices import require_choice
-from ._rois import is_list_per_image, normalise_rois, require_bare
+from ._rois import check_indices, is_list_per_image, normalise_rois
 from ._spec import make_scales
 from .conventions import finite_number
 from .typing import Boxes, LevelRuleName
@@ -124,24 +124,7 @@ def require_pyramid(scales: tuple[float, ...]) -> None:
 
 def check_levels(levels: Any, num_boxes: int, num_maps: int) -> NDArray[np.intp]:
     """Check the maps that the caller chose for the boxes; a copy comes back."""
-    require_bare(type(levels), "levels")
-    try:
-        array = np.array(levels)
-    except (TypeError, ValueError) as error:  # ragged, or of another library
-        raise type(error)(f"levels must be an array of integers: {error}") from None
-    if array.dtype.kind not in "iu" and array.shape != (0,):
-        raise TypeError(f"levels must be integers, got dtype {array.dtype}")
-    if array.shape != (num_boxes,):
-        raise ValueError(
-            f"levels must have an entry per box, the shape ({num_boxes},), got {array.shape}"
-        )
-    is_wrong = (array < 0) | (array >= num_maps)
-    if is_wrong.any():
-        box = int(is_wrong.argmax())
-        raise ValueError(
-            f"levels[{box}] must be the index of a map, in 0 .. {num_maps - 1}, got {array[box]}"
-        )
-    return array.astype(np.intp, copy=False)
+    return check_indices(levels, "levels", num_boxes, num_maps, "a map")
 
 
 def assign_levels(

@@ -132,6 +132,30 @@ def columns(boxes: Any, name: str) -> NDArray[np.floating]:
     return array
 
 
+def check_indices(
+    indices: Any, name: str, num_boxes: int, count: int, target: str
+) -> NDArray[np.intp]:
+    """Check what the caller chose for each box among ``count`` of a kind; a copy comes back."""
+    require_bare(type(indices), name)
+    try:
+        array = np.array(indices)
+    except (TypeError, ValueError) as error:  # ragged, or of another library
+        raise type(error)(f"{name} must be an array of integers: {error}") from None
+    if array.dtype.kind not in "iu" and array.shape != (0,):
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    if array.shape != (num_boxes,):
+        raise ValueError(
+            f"{name} must have an entry per box, the shape ({num_boxes},), got {array.shape}"
+        )
+    is_wrong = (array < 0) | (array >= count)
+    if is_wrong.any():
+        box = int(is_wrong.argmax())
+        raise ValueError(
+            f"{name}[{box}] must be the index of {target}, in 0 .. {count - 1}, got {array[box]}"
+        )
+    return array.astype(np.intp, copy=False)
+
+
 def numeric(values: Any, name: str) -> NDArray[np.floating]:
     """``values`` as a native, aligned array of float16, float32 or float64."""
     if type(values) is np.ndarray and is_plain(values):

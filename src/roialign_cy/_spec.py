@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import get_args
+from types import MappingProxyType
+from typing import Any, get_args
 
 from ._choices import require_choice
 from ._core.threads import check_num_threads
@@ -16,6 +17,7 @@ from .conventions import (
     MAX_SAMPLING_RATIO,
     MODE_OF_SAMPLING,
     MODES,
+    ROUNDED_SAMPLINGS,
     Convention,
     find_convention,
     finite_number,
@@ -25,7 +27,9 @@ from .conventions import (
 from .typing import Border, ConventionName, Layout, Mode, Sampling, Wrt
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-WRT: dict[Wrt, str] = {"features": "feature_gradient", "rois": "box_gradient"}
+WRT: MappingProxyType[Wrt, str] = MappingProxyType(
+    {"features": "feature_gradient", "rois": "box_gradient"}
+)
 """What there are gradients with respect to -> the operation that computes one."""
 
 
@@ -43,7 +47,7 @@ class CallSpec:
         Cells subtracted from scaled box coordinates.
     min_size : float or None
         Smallest extent of a box in cells.
-    sampling : {"centered", "interior", "cells", "integral"}
+    sampling : {"centered", "interior", "cells", "integral", "corners", "nearest"}
         Where samples lie in a section, or what it reads instead.
     border : {"clamp", "zero"}
         What samples within a cell of the map read beyond it.
@@ -90,26 +94,28 @@ def with_scales(spec: CallSpec, spatial_scales: tuple[float, ...]) -> CallSpec:
     return replace(spec, spatial_scales=spatial_scales)
 
 
-def make_wrt(wrt: Wrt | tuple[Wrt, ...]) -> tuple[str, ...]:
+def make_wrt(wrt: Any, known: Mapping[Any, str] = WRT) -> tuple[str, ...]:
     """Check what gradients are asked for; the operations that compute them come back."""
     names = (wrt,) if isinstance(wrt, str) else wrt
     if not isinstance(names, tuple):
         names = tuple(names) if isinstance(names, list) else (names,)
     for name in names:
-        if not isinstance(name, str) or name not in WRT:
-            require_choice("wrt", name, WRT)
+        if not isinstance(name, str) or name not in known:
+            require_choice("wrt", name, known)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"wrt must name each gradient once, and at least one, got {wrt!r}")
-    return tuple([WRT[name] for name in names])
+    return tuple([known[name] for name in names])
 
 
-def make_output_size(output_size: int | tuple[int, int]) -> tuple[int, int]:
+def make_output_size(
+    output_size: int | tuple[int, int], name: str = "output_size"
+) -> tuple[int, int]:
     """Check the numbers of sections; always a pair comes back."""
-    sections = int_pair(output_size, "output_size")
+    sections = int_pair(output_size, name)
     if min(sections) < 1:
-        raise ValueError(f"output_size must be at least 1 x 1, got {sections}")
+        raise ValueError(f"{name} must be at least 1 x 1, got {sections}")
     if max(sections) > sys.maxsize:
-        raise ValueError(f"output_size must be the size of an array, got {sections}")
+        raise ValueError(f"{name} must be the size of an array, got {sections}")
     return sections
 
 
@@ -131,10 +137,10 @@ def make_shape(
 
 def require_gradient(spec: CallSpec, operations: tuple[str, ...]) -> None:
     """Raise unless there are such gradients."""
-    if spec.sampling == "cells" and "box_gradient" in operations:
+    if spec.sampling in ROUNDED_SAMPLINGS and "box_gradient" in operations:
         raise ValueError(
-            "wrt must be 'features' with sampling 'cells': rounded boxes have no gradient, "
-            "got 'rois'"
+            f"wrt must be 'features' with sampling {spec.sampling!r}: rounded boxes have no "
+            "gradient, got 'rois'"
         )
     if spec.mode == "max_weighted":
         raise ValueError(

@@ -16,9 +16,11 @@ BORDERS: tuple[Border, ...] = get_args(Border)
 MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_RULES: tuple[MaxRule, ...] = get_args(MaxRule)
 MODE_OF_SAMPLING: MappingProxyType[Sampling, Mode] = MappingProxyType(
-    {"cells": "max", "integral": "avg"}
+    {"cells": "max", "integral": "avg", "corners": "avg", "nearest": "avg"}
 )
 """Samplings that have no samples to count and one mode each."""
+ROUNDED_SAMPLINGS: tuple[Sampling, ...] = ("cells", "nearest")
+"""Those that round to whole cells, and so have no gradient with respect to the boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,17 @@ class Convention:
     min_size : float or None, default None
         Smallest width and height of a box in cells; narrower boxes are widened to it at their
         far side. ``None`` leaves boxes as they are.
-    sampling : {"centered", "interior", "cells", "integral"}, default "centered"
+    sampling : {"centered", "interior", "cells", "integral", "corners", "nearest"}
         What a section reads. Its ``g`` samples along an axis lie at fractions ``(i + 0.5) / g``
         (centered) or ``(i + 1) / (g + 1)`` (interior) of it, ``i = 0 .. g - 1``. ``"cells"`` are
         all cells that it touches after its box was rounded to whole cells (RoI Pooling), and
-        ``"integral"`` is the integral of the interpolated map (PrRoI Pooling).
+        ``"integral"`` is the integral of the interpolated map (PrRoI Pooling). ``"corners"`` are
+        points of which the first and last lie on the sides of the box, one a section, and
+        ``"nearest"`` the cells nearest to them (`crop_and_resize`). By default "centered".
     sampling_ratio : int or (int, int), default 0
         Samples per section along (rows, columns), at most 4096. 0 (or -1) is the sampling's own
-        count: ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior. Cells
-        and integrals have no other.
+        count: ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior. The
+        other samplings have no other.
     mode : {"avg", "max", "max_weighted"}, default "avg"
         How the samples of a section become one value.
     max_rule : {"max", "max_weighted"}, default "max"

@@ -16,6 +16,8 @@ __all__ = [
     "Boxes",
     "ConventionName",
     "Coordinates",
+    "CropMethod",
+    "CropWrt",
     "Layout",
     "LevelOptions",
     "LevelRuleName",
@@ -33,12 +35,14 @@ __all__ = [
 ConventionName = Literal[
     "document", "torchvision", "detectron2", "mmcv", "onnx", "onnx-10", "roi_pool", "prroi"
 ]
-Sampling = Literal["centered", "interior", "cells", "integral"]
+Sampling = Literal["centered", "interior", "cells", "integral", "corners", "nearest"]
 Border = Literal["clamp", "zero"]
 Mode = Literal["avg", "max", "max_weighted"]
 MaxRule = Literal["max", "max_weighted"]
 Layout = Literal["NCHW", "NHWC"]
 Wrt = Literal["features", "rois"]
+CropMethod = Literal["bilinear", "nearest"]
+CropWrt = Literal["images", "boxes"]
 LevelRuleName = Literal["torchvision", "detectron2", "mmdet"]
 Coordinates = Literal["document", "array"]
 PasteConvention = Literal["detectron2", "torchvision"]

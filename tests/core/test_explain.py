@@ -292,6 +292,37 @@ def test_formulas_compute_what_they_say(coordinates, convention, mode):
     assert evaluate(right) == pytest.approx(float(printed), abs=1e-8)
 
 
+@pytest.mark.parametrize("coordinates", ["document", "array"])
+@pytest.mark.parametrize("size", [(3, 2), (1, 4)])
+def test_formulas_of_points_on_the_corners(coordinates, size):
+    features = RNG.random((1, 1, 6, 7))
+    convention = ra.Convention(pixel_offset=0.0, sampling="corners")
+    it = ra.explain(
+        features, [[0, 0.4, 5.8, 5.9, 0.7]], size, convention=convention, coordinates=coordinates
+    )
+    last = it.number(0, size[1] - 1)
+    x_line, y_line, *rest = it.formula(last, it.number(0, 0), digits=9).splitlines()
+    if size[0] > 1:
+        assert rest == ["P = 0, outside the map"]
+    else:
+        assert rest[-1] == f"  = {it.output[0, -1]:.9f}".rstrip("0")
+    for line, expected in zip((x_line, y_line), it.points[0, -1, 0, 0], strict=True):
+        _, right, printed = line.split(" = ")
+        assert float(printed) == pytest.approx(expected, abs=1e-8)
+        assert evaluate(right) == pytest.approx(expected, abs=1e-7)
+
+
+def test_nearest_cells_are_explained():
+    features = np.arange(12.0).reshape(1, 1, 3, 4)
+    convention = ra.Convention(pixel_offset=0.0, sampling="nearest")
+    it = ra.explain(
+        features, [[0, -1, 0.4, 2.5, 0.4]], (1, 2), convention=convention, coordinates="array"
+    )
+    assert it.formula((0, 1), (0, 0)) == "P(0,1,0,0) is the cell at x = 3, y = 0\nP = 1 × 3 = 3"
+    assert it.formula((0, 0), (0, 0)).endswith("P = 0, outside the map")
+    assert it.output.tolist() == [[0, 3]]
+
+
 @pytest.mark.parametrize("convention", ["roi_pool", "prroi"])
 def test_whole_cells_are_explained_with_their_weights(convention):
     features = RNG.random((1, 1, 6, 7))

@@ -8,7 +8,7 @@ where the odd value makes no sense at all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 import roialign_cy as ra
-from roialign_cy.conventions import MODE_OF_SAMPLING, find_convention
+from roialign_cy.conventions import MODE_OF_SAMPLING, ROUNDED_SAMPLINGS, find_convention
 
 from .arrays import ROWS_KINDS, WRITEABLE_KINDS, Array, Overlap, Rows, draw_array
-from .coordinates import draw_rows
+from .coordinates import draw_coordinate, draw_rows
 from .source import Source
 
 NAN = math.nan
@@ -33,6 +33,8 @@ OWN_CONVENTIONS = (
     ra.Convention(pixel_offset=1e6, min_size=0.0, mode="max"),
     ra.Convention(min_size=1e5, mode="max_weighted"),
     ra.Convention(border="zero"),
+    ra.Convention(pixel_offset=0.0, sampling="corners"),
+    ra.Convention(pixel_offset=0.5, sampling="nearest"),
 )
 CONVENTIONS = (*ra.CONVENTIONS, *OWN_CONVENTIONS)
 SCALES = (1.0, 0.5, 1 / 16, 0.3, 2, np.float32(0.7), Fraction(1, 3), 1e-3, np.array(1.5))
@@ -165,9 +167,7 @@ def _backward(source: Source) -> Call:
     grads = _out(source, maps, rois, size, options["layout"])
     grads = draw_array(source, grads.shape, maps.dtype, ("noise", "whole", "tiny"))
     wrt = source.pick(("features", "rois", ("features", "rois"), ("rois",), ["rois", "features"]))
-    fills = ("noise", "whole", "constant", "tiny", "poison")
-    if maps.fill not in fills:
-        maps = Array(maps.shape, maps.dtype, fills[maps.seed % len(fills)], maps.seed, maps.kind)
+    maps = _of_modest_size(maps)
     names = ("detectron2", "document", "roi_pool", "prroi")
     mode = options["mode"] or "avg"
     if mode == "max_weighted":
@@ -175,7 +175,7 @@ def _backward(source: Source) -> Call:
     options |= {"mode": mode, "convention": source.pick((*names, *OWN_CONVENTIONS))}
     _settle(source, options)
     mode = options["mode"] or find_convention(options["convention"]).mode
-    if options["convention"] == "roi_pool":
+    if find_convention(options["convention"]).sampling in ROUNDED_SAMPLINGS:
         wrt = "features"
     is_needed = mode == "max" or wrt != "features"
     arguments = {
@@ -192,6 +192,45 @@ def _backward(source: Source) -> Call:
             shape, dtype = (count_of(rois), 4), boxes_dtype(rois)
         arguments["out"] = Array(shape, dtype, kind=source.pick(WRITEABLE_KINDS))
     return Call("roi_align_backward", arguments)
+
+
+def _of_modest_size(maps: Array) -> Array:
+    """Refill maps whose gradients would overflow."""
+    fills = ("noise", "whole", "constant", "tiny", "poison")
+    if maps.fill in fills:
+        return maps
+    return replace(maps, fill=fills[maps.seed % len(fills)])
+
+
+def _crop(source: Source) -> Call:
+    images, options, size = _maps_and_options(source)
+    for name in ("convention", "spatial_scale", "sampling_ratio", "mode"):
+        del options[name]
+    count = source.below(5)
+    sides = [draw_coordinate(source, 1, source.chance(10)) for _ in range(4 * count)]
+    boxes = Rows(tuple(zip(*[iter(sides)] * 4, strict=True)), source.pick(("<f8", "<f4", ">f2")))
+    arguments = {
+        "boxes": boxes if count else Array((0, 4), "<f4"),
+        "box_indices": [source.below(max(images.shape[0], 1)) for _ in range(count)],
+        "method": source.pick(("bilinear", "nearest")),
+        **options,
+    }
+    # Of which some are not finite, and there may be no image.
+    faults = {"boxes": False, "box_indices": False}
+    if source.chance(50):
+        value = source.pick((0, 0.0, -1.5, NAN, math.inf, 1e300, np.float32(7)))
+        arguments |= {"images": images, "crop_size": size, "extrapolation_value": value}
+        if source.chance(35):
+            arguments["out"] = _out(source, images, boxes, size, options["layout"])
+        return Call("crop_and_resize", arguments, faults)
+    wrt = source.pick(("images", "boxes", ["boxes", "images"]))
+    if arguments["method"] == "nearest":
+        wrt = "images"
+    grads = _out(source, images, boxes, size, options["layout"])
+    grads = draw_array(source, grads.shape, images.dtype, ("noise", "whole", "tiny"))
+    arguments |= {"grad_output": grads, "image_shape": images.shape, "wrt": wrt}
+    arguments["images"] = _of_modest_size(images)
+    return Call("crop_and_resize_backward", arguments, faults)
 
 
 def _paste_masks(source: Source) -> Call:
@@ -284,6 +323,7 @@ def _backend(source: Source) -> Call:
 _DRAWERS = (
     *(_roi_align,) * 23,
     *(_paste_masks,) * 3,
+    *(_crop,) * 3,
     *(_backward,) * 16,
     *(_roi_pool,) * 5,
     *(_multiscale,) * 3,
@@ -407,11 +447,11 @@ def _is_shared(call: Call, name: str) -> bool:
 
 def _odd_value(source: Source, call: Call, name: str) -> tuple[Any, bool]:
     now = call.arguments[name]
-    if name in ("features", "grad_output") and isinstance(now, Array):
+    if name in ("features", "images", "grad_output") and isinstance(now, Array):
         form = source.below(4)
         if form == 0:
             dtype = source.pick((*BAD_DTYPES, "<i4", "|u1", "<f16"))
-            return Array(now.shape, dtype), name != "features" or dtype not in ("|b1", "|u1")
+            return Array(now.shape, dtype), name == "grad_output" or dtype not in ("|b1", "|u1")
         if form == 1:
             return Array(source.pick((now.shape[:3], (1, *now.shape), (), (7,))), now.dtype), True
         if form == 2 and name == "grad_output":
@@ -429,7 +469,7 @@ def _odd_value(source: Source, call: Call, name: str) -> tuple[Any, bool]:
         return source.pick(BAD_ARRAYS)
     if name == "out":
         form = source.below(4)
-        inputs = ("features", "rois", "grad_output")
+        inputs = ("features", "images", "rois", "grad_output")
         others = [key for key in inputs if isinstance(call.arguments.get(key), Array | Rows)]
         others = [key for key in others if key not in call.odd]
         if form == 0 and isinstance(now, Array) and others and 0 not in now.shape:
@@ -446,7 +486,7 @@ def _odd_value(source: Source, call: Call, name: str) -> tuple[Any, bool]:
             kind = source.pick(("read-only", "broadcast"))
             return Array(now.shape, now.dtype, kind=kind), kind == "read-only"
         return source.pick(BAD_ARRAYS)
-    if name == "input_shape":
+    if name in ("input_shape", "image_shape"):
         shapes = ((), (1, 2, 3), (1, 1, 1, -1), (2**62, 2, 1, 1), (2**63, 0, 1, 1), "four", None)
         shapes += ((1.0, 1, 1, 1), 7, (10**30,) * 4, (NAN,) * 4, {1, 2, 3, 4}, (2**40, 0, 5, 5))
         shape = source.pick(shapes)
@@ -464,6 +504,10 @@ _ODD: dict[str, tuple[tuple[Any, bool], ...]] = {
     "format": BAD_NAMES,
     "images": _odd((*JUNK[1:], -1, 0.5, NAN, (1, 2, 3, 4, 5, 6, 7))),
     "output_size": BAD_SIZES,
+    "crop_size": BAD_SIZES,
+    "method": BAD_NAMES,
+    "box_indices": _odd((*JUNK[:9], [9], [-1], [0.5], [[0]])),
+    "extrapolation_value": _odd(JUNK, ODD_NUMBERS),
     "convention": BAD_NAMES,
     "conventions": _odd(((), "document", None, ("x",), [1], Opaque())),
     "spatial_scales": _odd((*NOT_NUMBERS[:-1], (0, 1), (NAN, 1), ("1", 1), 0.5)),

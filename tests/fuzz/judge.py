@@ -31,9 +31,12 @@ COUPLED = {
     "features": {"rois", "channel"},
     "output_size": {"out", "rois"},
     "input_shape": {"grad_output", "rois", "features", "out"},
-    "wrt": {"features", "out"},
+    "wrt": {"features", "images", "out"},
     "masks": {"boxes", "threshold"},
     "image_size": {"out"},
+    "crop_size": {"out", "boxes"},
+    "images": {"grad_output", "box_indices"},
+    "image_shape": {"grad_output", "images", "box_indices", "out"},
     "threshold": {"out"},
     "spatial_scale": {"rois"},
     "spatial_scales": {"rois", "features"},
@@ -175,7 +178,7 @@ def _refused(call: Call, error: Refusal, arguments: dict[str, Any]) -> str:
         if call.odd.keys() & {"backend", "name"} and "backend" in text:
             return "refused"
         raise failure
-    if issubclass(kind, MemoryError) and "output_size" in call.odd:
+    if issubclass(kind, MemoryError) and call.odd.keys() & {"output_size", "crop_size"}:
         return "too large a result"
     if kind not in (ValueError, TypeError):
         raise failure

@@ -34,6 +34,8 @@ def compare(call: Call, arguments: dict[str, Any], result: Any) -> str:
         return _pooled(function, arguments, result)
     if function == "roi_align_backward":
         return _gradients(arguments, result)
+    if function.startswith("crop_and_resize"):
+        return _crops(function, arguments, result)
     _HELPERS.get(function, _anything)(arguments, result)
     return "helper"
 
@@ -82,6 +84,27 @@ def _gradients(arguments: dict[str, Any], result: Any) -> str:
     if grads.size == 0 or 0 in arguments["input_shape"]:
         return "empty"
     return "kernel"
+
+
+def _crops(function: str, arguments: dict[str, Any], result: Any) -> str:
+    images, names = arguments["images"], arguments.get("wrt", "crops")
+    expected = _by_reference(function, arguments)
+    if isinstance(names, str):
+        names, result, expected = [names], [result], [expected]
+    for name, got, wanted in zip(names, result, expected, strict=True):
+        if (got.dtype, got.shape) != (wanted.dtype, wanted.shape):
+            raise FailureError(f"gave {got.dtype} {got.shape}, not {wanted.dtype} {wanted.shape}")
+        if name == "crops":
+            tolerance = FORWARD[got.dtype.name] * _largest(images)
+        else:
+            grads = arguments["grad_output"]
+            tolerance = _largest(np.abs(grads, dtype=np.float64).sum()) * BACKWARD[grads.dtype.name]
+            if name == "boxes":
+                relative = 1 + float(np.finfo(got.dtype).eps) / BACKWARD[grads.dtype.name]
+                tolerance *= relative * _largest(images) * max(arguments["image_shape"])
+        is_lax = name == "boxes"  # as for the gradients of means
+        _assert_close(got, wanted, tolerance, f"the reference, {name}", is_lax)
+    return "kernel" if images.size and all(got.size for got in result) else "empty"
 
 
 def has_near_tie(arguments: dict[str, Any], spec: CallSpec) -> bool:

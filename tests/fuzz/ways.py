@@ -69,12 +69,13 @@ def in_other_layout(function: str, arguments: dict[str, Any]) -> Any:
     is_last = arguments["layout"] == "NHWC"
     there, back = ((-1, 1), (1, -1)) if is_last else ((1, -1), (-1, 1))
     changes: dict[str, Any] = {"layout": "NCHW" if is_last else "NHWC", "out": None}
-    for name in ("features", "grad_output"):
+    for name in ("features", "images", "grad_output"):
         if arguments.get(name) is not None:
             changes[name] = _turned(arguments[name], there)
-    if "input_shape" in arguments:
-        n, *rest = arguments["input_shape"]
-        changes["input_shape"] = (n, *(rest[-1:] + rest[:-1] if is_last else rest[1:] + rest[:1]))
+    for name in ("input_shape", "image_shape"):
+        if name in arguments:
+            n, *rest = arguments[name]
+            changes[name] = (n, *(rest[-1:] + rest[:-1] if is_last else rest[1:] + rest[:1]))
     result = getattr(ra, function)(**arguments | changes)
     if isinstance(result, tuple):
         return tuple(np.moveaxis(a, *back) if a.ndim == 4 else a for a in result)

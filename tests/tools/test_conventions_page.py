@@ -30,6 +30,44 @@ def ours(convention, mode, ratio):
     )  # fmt: skip
 
 
+def run_onnx(node, inputs, values, *opsets):
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph([node], "g", inputs, [output])
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, values)[0]
+
+
+@pytest.mark.parametrize("size", [(5, 4), (1, 3), (1, 1)])
+@pytest.mark.parametrize("method", ["bilinear", "nearest"])
+def test_crop_and_resize_of_onnx_runtime(method, size):
+    boxes = RNG.uniform(-0.3, 1.3, (20, 4)).astype(np.float32)
+    node = onnx.helper.make_node(
+        "CropAndResize", ["x", "rois", "images", "size"], ["y"], domain="com.microsoft",
+        mode=method, extrapolation_value=7.0,
+    )  # fmt: skip
+    make = onnx.helper.make_tensor_value_info
+    real, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32
+    inputs = [
+        make("x", real, FEATURES.shape),
+        make("rois", real, ("K", 4)),
+        make("images", whole, ("K",)),
+        make("size", whole, (2,)),
+    ]
+    images = ROIS[:, 0].astype(np.int32)
+    values = {"x": FEATURES, "rois": boxes, "images": images, "size": np.array(size, np.int32)}
+    opsets = [onnx.helper.make_opsetid("", 16), onnx.helper.make_opsetid("com.microsoft", 1)]
+    theirs = run_onnx(node, inputs, values, *opsets)
+    crops = ra.crop_and_resize(
+        FEATURES, boxes, images, size, method=method, extrapolation_value=7, layout="NCHW"
+    )
+    np.testing.assert_allclose(crops, theirs, rtol=0, atol=2e-5)
+
+
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("mode", ["avg", "max"])
 @pytest.mark.parametrize(
@@ -51,17 +89,8 @@ def test_onnx_runtime(opset, transformation, convention, mode, ratio):
         make("rois", real, ("K", 4)),
         make("images", whole, ("K",)),
     ]
-    graph = onnx.helper.make_graph([node], "g", inputs, [make("y", real, None)])
-    model = onnx.helper.make_model(
-        graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=8
-    )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
     values = {"x": FEATURES, "rois": ROIS[:, 1:], "images": ROIS[:, 0].astype(np.int64)}
-    (theirs,) = session.run(None, values)
+    theirs = run_onnx(node, inputs, values, onnx.helper.make_opsetid("", opset))
     np.testing.assert_allclose(ours(convention, mode, ratio), theirs, rtol=0, atol=1e-5)
 
 

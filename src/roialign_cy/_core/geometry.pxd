@@ -10,6 +10,8 @@ cdef enum Sampling:
     INTERIOR = 1    # points where lines between equal parts cross
     CELLS = 2       # whole cells
     INTEGRAL = 3    # the whole bin
+    CORNERS = 4     # a point a bin, the first and the last on the sides of the box
+    NEAREST = 5     # the cell nearest to each of those
 
 
 cdef struct Geometry:
@@ -26,7 +28,11 @@ cdef inline Sampling sampling_of(name):
         return CENTERED
     if name == "interior":
         return INTERIOR
-    return CELLS if name == "cells" else INTEGRAL
+    if name == "cells":
+        return CELLS
+    if name == "integral":
+        return INTEGRAL
+    return CORNERS if name == "corners" else NEAREST
 
 
 cdef inline Geometry make_geometry(spec, Py_ssize_t rois_itemsize):
@@ -45,6 +51,7 @@ cdef struct Span:
     double bin_size     # extent of one bin, in cells; negative in a reversed box
     Py_ssize_t samples  # per bin
     bint is_widened     # to the smallest extent
+    double end          # of the box, in cells; of corners alone
 
 
 cdef inline double coordinate(const char *roi, int column, int itemsize) noexcept nogil:

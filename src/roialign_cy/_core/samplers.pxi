@@ -1,7 +1,7 @@
 # From a box and one axis to lines and taps. A sampler says where a box lies (a span), which cells a
 # bin reads, and what its lines are. Which one it is, is asked here and nowhere else.
 
-from .geometry cimport CELLS, INTEGRAL
+from .geometry cimport CELLS, CORNERS, INTEGRAL, NEAREST
 
 
 cdef Span make_span(const char *roi, const Request *request, const Geometry *g) noexcept nogil:
@@ -9,6 +9,8 @@ cdef Span make_span(const char *roi, const Request *request, const Geometry *g) 
         return span_of_cells(roi, request, g)
     if g.sampling == INTEGRAL:
         return span_of_integral(roi, request, g)
+    if g.sampling == CORNERS or g.sampling == NEAREST:
+        return span_of_corners(roi, request, g)
     return span_of_points(roi, request, g)
 
 
@@ -21,6 +23,8 @@ cdef inline char add_bin(
         return add_cells(axis, at, span, bin, request, g)
     if g.sampling == INTEGRAL:
         return add_integral(axis, at, span, bin, request, g)
+    if g.sampling == CORNERS or g.sampling == NEAREST:
+        return add_corner(axis, at, span, bin, request, g)
     return add_points(axis, at, span, bin, request, g)
 
 
@@ -33,6 +37,8 @@ cdef inline void range_of_bin(
         cells_of_bin(span, bin, request, g, begin, end)
     elif g.sampling == INTEGRAL:
         range_of_integral(span, bin, request, begin, end)
+    elif g.sampling == CORNERS or g.sampling == NEAREST:
+        range_of_corner(span, bin, request, g, begin, end)
     else:
         range_of_points(span, bin, request, g, begin, end)
 

@@ -17,6 +17,9 @@ def sort_boxes(
 def rows_read(
     rois: NDArray[Any], height: int, width: int, spec: CallSpec, rows: NDArray[Any]
 ) -> None: ...
+def bins_read(
+    rois: NDArray[Any], height: int, width: int, spec: CallSpec, bins: NDArray[Any]
+) -> None: ...
 
 class Taps:
     first: int

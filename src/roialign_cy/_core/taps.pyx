@@ -31,6 +31,7 @@ include "lines.pxi"
 include "sampler_points.pxi"
 include "sampler_cells.pxi"
 include "sampler_integral.pxi"
+include "sampler_corners.pxi"
 include "samplers.pxi"
 
 
@@ -225,32 +226,72 @@ cdef void rank_boxes(
         order[k] = ranks[k].box
 
 
+ctypedef void (*Finder)(const char *roi, const Job *job, Py_ssize_t *found) noexcept nogil
+
+
 def rows_read(rois, Py_ssize_t height, Py_ssize_t width, spec, rows):
     """Write into ``rows`` the first row that each box reads and the one after its last.
 
     Both are 0 for a box that reads none. ``rows`` is a new array of intp, of shape (K, 2).
     """
+    find_for_boxes(rois, height, width, spec, rows, 2, find_rows_read)
+
+
+def bins_read(rois, Py_ssize_t height, Py_ssize_t width, spec, bins):
+    """Write into ``bins`` which rows and columns of bins read the map.
+
+    That is, the first row of each box that does and the one after the last, then its columns; both
+    are 0 along an axis that has none. ``bins`` is a new array of intp, of shape (K, 4).
+    """
+    find_for_boxes(rois, height, width, spec, bins, 4, find_bins_read)
+
+
+cdef int find_for_boxes(
+    rois, Py_ssize_t height, Py_ssize_t width, spec, found, Py_ssize_t numbers, Finder find
+) except -1:
+    """Have so many numbers found of each box."""
     cdef Py_buffer view, target
     cdef Job job
     cdef Tables unused
-    cdef Span span
     cdef Py_ssize_t k
-    cdef Py_ssize_t *row
     PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
     try:
-        PyObject_GetBuffer(rows, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        PyObject_GetBuffer(found, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         try:
             job = make_job(spec, &view, height, width, False, False, &unused)
-            row = <Py_ssize_t *>target.buf
             with nogil:
                 for k in range(view.shape[0]):
-                    span = make_span(job.rois + k * job.stride, &job.y, &job.geometry)
-                    row[2 * k] = first_cell_read(&span, &job.y, &job.geometry)
-                    row[2 * k + 1] = end_of_cells_read(&span, &job.y, &job.geometry)
+                    find(job.rois + k * job.stride, &job, <Py_ssize_t *>target.buf + k * numbers)
         finally:
             PyBuffer_Release(&target)
     finally:
         PyBuffer_Release(&view)
+    return 0
+
+
+cdef void find_rows_read(const char *roi, const Job *job, Py_ssize_t *found) noexcept nogil:
+    cdef Span span = make_span(roi, &job.y, &job.geometry)
+    found[0] = first_cell_read(&span, &job.y, &job.geometry)
+    found[1] = end_of_cells_read(&span, &job.y, &job.geometry)
+
+
+cdef void find_bins_read(const char *roi, const Job *job, Py_ssize_t *found) noexcept nogil:
+    find_bins_along(roi, &job.y, &job.geometry, found)
+    find_bins_along(roi, &job.x, &job.geometry, found + 2)
+
+
+cdef void find_bins_along(
+    const char *roi, const Request *request, const Geometry *g, Py_ssize_t *found
+) noexcept nogil:
+    cdef Span span = make_span(roi, request, g)
+    cdef Py_ssize_t bin, begin, end
+    found[0] = found[1] = 0
+    for bin in range(request.bins):
+        range_of_bin(&span, bin, request, g, &begin, &end)
+        if begin < end:
+            if found[1] == 0:
+                found[0] = bin
+            found[1] = bin + 1
 
 
 cdef class Taps:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._spec import CallSpec
-from ..conventions import MODE_OF_SAMPLING
 from ..typing import Coordinates
 
 
@@ -46,7 +45,8 @@ class ExplanationData:
     @property
     def unit(self) -> str:
         """What sections read: points, or whole cells."""
-        return "cell" if self.spec.sampling in MODE_OF_SAMPLING else "point"
+        has_points = self.spec.sampling in ("centered", "interior", "corners")
+        return "point" if has_points else "cell"
 
     @property
     def reads(self) -> str:

@@ -26,10 +26,10 @@ class Explanation(ExplanationData):
     document's order: Q11 and Q21, the left and the right cell of the upper row, then Q12 and Q22
     of the lower.
 
-    Where a section reads whole cells (samplings "cells" and "integral"), its points are the
-    centres of those on the map. gy x gx is then the largest number that a section has; missing ones
-    are NaN. A cell's weight under "integral" is its share in the section's mean, which is the sum
-    of the values.
+    Where a section reads whole cells (samplings "cells", "integral" and "nearest"), its points are
+    the centres of those on the map. gy x gx is then the largest number that a section has; missing
+    ones are NaN. A cell's weight under "integral" is its share in the section's mean, which is the
+    sum of the values.
 
     Attributes
     ----------

@@ -75,6 +75,8 @@ def point_formula(it: ExplanationData, row: int, col: int, i: int, j: int, digit
 
 def cell_formula(it: ExplanationData, row: int, col: int, i: int, j: int, digits: int) -> str:
     """Multiply a whole cell by its weight."""
+    if it.is_outside(row, col, i, j):
+        return "P = 0, outside the map"
     weights, cells = it.weights[row, col, i, j], it.cells[row, col, i, j]
     numbers = *(of[weights > 0].item() for of in (weights, cells)), it.values[row, col, i, j].item()
     return "P = {} × {} = {}".format(*(number_text(number, digits) for number in numbers))
@@ -108,20 +110,26 @@ def read_at(it: ExplanationData, row: int, col: int, i: int, j: int) -> tuple[fl
 
 
 def _position(it: ExplanationData, axis: int, section: int, sample: int, digits: int) -> str:
-    """One coordinate of a point, by the formula: start, whole sections, part of a section."""
+    """One coordinate of a point, by the formula: start, whole sections, part of a section.
+
+    Or, where the points at the ends lie on the sides of the box: start, steps between points.
+    """
     start, extent = it.box[axis], it.box[axis + 2]
     sections, samples = it.output.shape[1 - axis], it.values.shape[3 - axis]
     is_document = it.coordinates == "document"
     sign = "-" if axis == 1 and is_document else "+"
     before = f"({section + 1} - 1)" if is_document else f"{section}"
+    size = number_text(extent, digits)
+    value = it.points[section, 0, sample, 0, 1] if axis else it.points[0, section, 0, sample, 0]
+    if it.spec.sampling == "corners":
+        steps = f"{size}/{sections - 1} × {before}" if sections > 1 else f"{size}/2"
+        return f"{number_text(start, digits)} {sign} {steps} = {number_text(value, digits)}"
     if it.spec.sampling == "interior":
         parts, within = sections * (samples + 1), f"{sample + 1}"
     elif is_document:
         parts, within = sections * samples, f"({sample + 1} - 0.5)"
     else:
         parts, within = sections * samples, f"({sample} + 0.5)"
-    size = number_text(extent, digits)
-    value = it.points[section, 0, sample, 0, 1] if axis else it.points[0, section, 0, sample, 0]
     return (
         f"{number_text(start, digits)} {sign} {size}/{sections} × {before} "
         f"{sign} {size}/{parts} × {within} = {number_text(value, digits)}"

@@ -228,6 +228,52 @@ class IntegralAxis(Axis):
         )
 
 
+@dataclass(frozen=True)
+class CornerAxis(Axis):
+    """crop_and_resize: a point a section, the first and the last on the sides of the box.
+
+    A point that is not between the centres of the outermost cells is outside.
+
+    Attributes
+    ----------
+    end : float
+        Where the box ends.
+    is_nearest : bool
+        Whether the nearest cell is taken, halves up, instead of interpolating.
+    scale : float
+        Cells per input unit.
+    """
+
+    end: float
+    is_nearest: bool
+    scale: float
+
+    def numbers(self, section: int, size: int) -> range:
+        """Number the one point of a section."""
+        return range(1)
+
+    def sample(self, section: int, i: int, size: int) -> Sample:
+        """Interpolate there, or take the nearest cell."""
+        last = self.sections - 1
+        if last == 0:
+            fraction, position = 0.5, 0.5 * self.start + 0.5 * self.end
+        elif section == last:
+            fraction, position = 1.0, self.end  # exactly, since it may be the border
+        else:
+            fraction, position = section / last, self.start + section * (self.extent / last)
+        if not 0 <= position <= size - 1:
+            return Sample(position, (), (), ())
+        if self.is_nearest:
+            cell = math.floor(position)
+            cell += position - cell >= 0.5
+            return Sample(float(cell), ((cell, 1.0),), (), ())
+        by_near, by_far = (
+            tuple((cell, weight * share * self.scale) for cell, weight in slope(position, size))
+            for share in (1 - fraction, fraction)
+        )
+        return Sample(position, neighbours(position, size), by_near, by_far)
+
+
 class Sample(NamedTuple):
     """A sample along one axis: what it reads, and how that changes.
 
@@ -265,6 +311,9 @@ def _exact_axis(near: np.floating[Any], far: np.floating[Any], axis: int, spec: 
     sections = spec.output_size[axis]
     if spec.sampling == "integral":
         return IntegralAxis(start, extent, sections, 1, scale)
+    if spec.sampling in ("corners", "nearest"):
+        end = float(far) * scale - spec.pixel_offset
+        return CornerAxis(start, extent, sections, 1, end, spec.sampling == "nearest", scale)
     widened = False
     if spec.min_size is not None and extent < spec.min_size:
         extent, widened = spec.min_size, True

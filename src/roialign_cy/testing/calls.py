@@ -11,14 +11,21 @@ import numpy as np
 
 import roialign_cy as ra
 
-from ..conventions import MODE_OF_SAMPLING, find_convention
+from ..conventions import MODE_OF_SAMPLING, ROUNDED_SAMPLINGS, find_convention
 from ..typing import ConventionName, Wrt
 
 CONVENTIONS: dict[str, ConventionName | ra.Convention] = {
     **{name: name for name in ra.CONVENTIONS},
     "border of zeros": ra.Convention(border="zero"),
+    "corners": ra.Convention(pixel_offset=0.0, sampling="corners"),
+    "nearest": ra.Convention(pixel_offset=0.0, sampling="nearest"),
 }
-OPERATORS = {"cells": "RoI Pool", "integral": "PrRoI Pool"}
+OPERATORS = {
+    "cells": "RoI Pool",
+    "integral": "PrRoI Pool",
+    "corners": "Crop",
+    "nearest": "Crop",
+}
 DTYPES = ("float16", "float32", "float64")
 WRT: dict[str, Wrt] = {"feature_gradient": "features", "box_gradient": "rois"}
 
@@ -53,7 +60,7 @@ def cells(*operations: str) -> Iterator[Cell]:
             for operation in operations:
                 if operation != "roi_align" and mode == "max_weighted":
                     continue
-                if operation == "box_gradient" and convention.sampling == "cells":
+                if operation == "box_gradient" and convention.sampling in ROUNDED_SAMPLINGS:
                     continue
                 yield from (Cell(name, mode, dtype, operation) for dtype in DTYPES)
 
