@@ -1,5 +1,7 @@
 """What the gpu backend does with arrays of every kind, good and bad."""
 
+from types import SimpleNamespace
+
 import cupy
 import numpy as np
 import pytest
@@ -289,13 +291,42 @@ def test_out_of_another_kind_or_on_top_of_an_input():
     features, rois, _ = map(cupy.asarray, arrays())
     with pytest.raises(TypeError, match="out must be a CuPy array, got ndarray"):
         pool(features, rois, out=np.empty((16, 9, 2, 3), np.float32))
-    memory = cupy.zeros(2 * 9 * 7 * 6 + 16 * 9 * 2 * 3, np.float32)
-    apart = memory[2 * 9 * 7 * 6 :].reshape(16, 9, 2, 3)
-    inside = memory[2 * 9 * 7 * 6 - 1 : -1].reshape(16, 9, 2, 3)
-    features = memory[: 2 * 9 * 7 * 6].reshape(2, 9, 7, 6)
-    pool(features, rois, out=apart)
-    with pytest.raises(ValueError, match="out must not overlap features"):
-        pool(features, rois, out=inside)
+    size, result = 2 * 9 * 7 * 6, 16 * 9 * 2 * 3
+    memory = cupy.zeros(size + result, np.float32)
+    features = memory[:size].reshape(2, 9, 7, 6)
+    for view in (features, features[:, :, ::-1, ::-1]):
+        pool(view, rois, out=memory[size:].reshape(16, 9, 2, 3))
+        with pytest.raises(ValueError, match="out must not overlap features"):
+            pool(view, rois, out=memory[size - 1 : -1].reshape(16, 9, 2, 3))
+    features = memory[result:].reshape(2, 9, 7, 6)
+    for view in (features, features[:, :, ::-1, ::-1]):
+        pool(view, rois, out=memory[:result].reshape(16, 9, 2, 3))
+        with pytest.raises(ValueError, match="out must not overlap features"):
+            pool(view, rois, out=memory[1 : result + 1].reshape(16, 9, 2, 3))
+
+
+def test_out_between_the_elements_of_an_input():
+    _, rois, _ = map(cupy.asarray, arrays())
+    memory = cupy.zeros((16, 9, 2, 3, 2), np.float32)
+    features = memory[:2, :, :, :, 0]
+    assert pool(features, rois, out=memory[..., 1]).shape == (16, 9, 2, 3)
+
+
+def test_out_that_overlaps_itself():
+    features, rois, _ = map(cupy.asarray, arrays())
+    one = cupy.zeros((1, 9, 2, 3), np.float32)
+    with pytest.raises(ValueError, match="out must not overlap itself"):
+        pool(features, rois, out=cupy.broadcast_to(one, (16, 9, 2, 3)))
+
+
+def test_out_on_top_of_boxes_of_the_host():
+    # As in memory that is managed. Refused before they are read.
+    features, _, _ = map(cupy.asarray, arrays())
+    out = cupy.zeros((16, 9, 2, 3), np.float32)
+    facts = {"shape": (16, 5), "typestr": "<f4", "data": (out.data.ptr, False), "version": 3}
+    rois = np.asarray(SimpleNamespace(__array_interface__=facts))
+    with pytest.raises(ValueError, match="out must not overlap rois"):
+        pool(features, rois, out=out)
 
 
 def at_odd_addresses(array):

@@ -7,6 +7,7 @@ import pytest
 from agreement import Call
 from host.plugin import MACHINE
 from mutants import beyond_32_bits
+from roialign_cy_gpu import _backward, _forward
 
 
 @pytest.fixture
@@ -65,6 +66,20 @@ def test_strides_and_shapes_need_no_other_kernel(arrays):
     modules = len(MACHINE._modules)
     Call(output_size=(5, 1)).pool(features[:, :, ::-1, 1:], rois[::2])
     assert len(MACHINE._modules) == modules
+
+
+def test_other_boxes_need_no_other_plan(arrays):
+    features, rois, grad = arrays
+    plans = _forward._plan, _backward._make_plan
+
+    def misses():
+        Call().pool(features, rois)
+        Call().gradients(grad, rois, features)
+        return [plan.cache_info().misses for plan in plans]
+
+    before = misses()
+    rois, grad = rois[:5] / 2, grad[:5] + 1
+    assert misses() == before
 
 
 def test_offsets_beyond_32_bits():

@@ -14,7 +14,7 @@ from cupy.cuda.compiler import CompileException
 import roialign_cy_gpu
 from host.plugin import MACHINE
 from mutants import CHECKS, MUTANTS
-from roialign_cy_gpu import _kernels
+from roialign_cy_gpu import _backward, _forward, _kernels, _tables
 
 PACKAGE = Path(roialign_cy_gpu.__file__).parent
 
@@ -45,9 +45,10 @@ def test_mutant_dies(mutant, tmp_path, monkeypatch):
 
 def run(check):
     faulthandler.disable()  # dying is expected
-    for getter in vars(_kernels).values():
-        if hasattr(getter, "cache_clear"):
-            getter.cache_clear()
+    for module in (_kernels, _tables, _forward, _backward):
+        for getter in vars(module).values():
+            if hasattr(getter, "cache_clear"):
+                getter.cache_clear()
     try:
         check()
         MACHINE.check()

@@ -1,16 +1,17 @@
-"""Gradients: checked CuPy arrays to launches."""
+"""Gradients: CuPy arrays to launches. Each has the same bits every time."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
 from roialign_cy.backends import kit
 
-from . import _kernels
-from ._device_arrays import device_array, lanes_and_groups, needs_wide_index, pointer
-from ._tables import make_boxes, make_tables, rooms_for
+from . import _checks, _kernels
+from ._device_arrays import Layout, lanes_and_groups, needs_wide_index, pointer, scratch
+from ._tables import BOX_FIELDS, BYTES, box_constants, plan_tables, rooms_for
 
 if TYPE_CHECKING:
     from roialign_cy.backends.kit import CallSpec
@@ -21,186 +22,231 @@ TILE_ROWS, TILE_COLS, WORD = 8, 32, 32
 SUMS = 64
 """Threads that each add up a part of what one side of a box is the sum of."""
 
+FLOAT64 = np.dtype(np.float64)
 
-class Call:
-    """The arrays of a call, prepared for its gradients on the current stream.
 
-    Each gradient has the same bits every time.
+@_checks.on_its_device
+def feature_gradient(
+    grad_output: Any,
+    rois: Any,
+    shape: tuple[int, int, int, int],
+    spec: CallSpec,
+    features: Any | None,
+    out: Any | None,
+) -> Any:
+    """The gradient with respect to the features, on the current stream of its device."""
+    rois = _checks.check_gradient("feature_gradient", grad_output, rois, shape, spec, features, out)
+    if out is None:
+        out = kit.new_maps(shape, grad_output.dtype, spec, cupy.ndarray)
+    if not _has_sections(grad_output, shape):
+        out.fill(0)
+        return out
+    tiles = -(-shape[2] // TILE_ROWS) * -(-shape[3] // TILE_COLS)
+    marks = shape[0] * tiles * -(-len(rois) // WORD)
+    plan = _choose_plan(grad_output, rois, shape, spec, features, out.strides, marks)
+    tables = plan.tables.make(rois, len(rois))
+    plan.gather(
+        pointer(grad_output),
+        *plan.grad.strides,
+        plan.channels,
+        *tables,
+        *plan.maps,
+        plan.find_readers(tables, marks),
+        plan.groups,
+        *plan.find_argmax(tables, features, grad_output),
+        *plan.target.strides,
+        pointer(out),
+        size=plan.cells,
+    )
+    return out
+
+
+@_checks.on_its_device
+def box_gradient(
+    grad_output: Any,
+    rois: Any,
+    shape: tuple[int, int, int, int],
+    spec: CallSpec,
+    features: Any,
+    out: Any | None,
+) -> Any:
+    """The gradient with respect to the boxes, on the current stream of its device."""
+    rois = _checks.check_gradient("box_gradient", grad_output, rois, shape, spec, features, out)
+    num_boxes = len(rois)
+    if out is None:
+        out = cupy.ndarray((num_boxes, 4), rois.dtype)
+    if num_boxes == 0:
+        return out
+    boxes = scratch(num_boxes * BOX_FIELDS, FLOAT64)
+    _kernels.boxes_kernel(spec.sampling)(
+        pointer(rois),
+        *box_constants(spec, shape, rois.dtype, rois.strides),
+        *spec.output_size,
+        boxes,
+        size=num_boxes,
+    )
+    parts, count, wide = boxes, 0, False  # no parts are read where there are none
+    if _has_sections(grad_output, shape):
+        plan = _choose_plan(grad_output, rois, shape, spec, features, None, 0)
+        count, wide = plan.threads_of_box, plan.wide
+        parts = scratch(num_boxes * count * 4, FLOAT64)
+        tables = plan.tables.make(rois, num_boxes) if spec.mode == "max" else plan.no_tables(boxes)
+        plan.add_parts(
+            pointer(features),
+            *plan.source.strides,
+            plan.channels,
+            *shape[2:],
+            boxes,
+            *spec.spatial_scales,
+            pointer(grad_output),
+            *plan.grad.strides,
+            *tables,
+            plan.groups,
+            *plan.find_argmax(tables, features, grad_output),
+            parts,
+            size=num_boxes * count,
+        )
+    add_up = _kernels.box_sums_kernel(wide)
+    if count > SUMS:
+        sums = scratch(num_boxes * SUMS * 4, FLOAT64)
+        add_up(boxes, parts, count, SUMS, 4 * SUMS, 4, 1, sums, size=num_boxes * SUMS * 4)
+        parts, count = sums, SUMS
+    row_stride, col_stride = (stride // out.itemsize for stride in out.strides)
+    add_up(boxes, parts, count, 1, row_stride, 0, col_stride, pointer(out), size=num_boxes * 4)
+    return out
+
+
+def _has_sections(grad_output: Any, shape: tuple[int, int, int, int]) -> bool:
+    return grad_output.size > 0 and min(shape[2:]) > 0
+
+
+def _choose_plan(
+    grad_output: Any,
+    rois: Any,
+    shape: tuple[int, int, int, int],
+    spec: CallSpec,
+    features: Any | None,
+    target_strides: tuple[int, ...] | None,
+    marks: int,
+) -> _Plan:
+    call = (
+        *(spec, shape, grad_output.dtype, grad_output.strides, rois.dtype, rois.strides),
+        *(None if features is None else features.strides, target_strides),
+    )
+    plan = _make_plan(*call, False)
+    if needs_wide_index(plan.largest, len(rois) * plan.largest_of_box, marks):
+        plan = _make_plan(*call, True)
+    return plan
+
+
+class _Plan:
+    """All of a call that neither its boxes nor the values of its arrays decide.
+
+    ``largest`` and ``largest_of_box`` are the largest of all counts and offsets, and the largest
+    for each box, of all kernels of a gradient, since they share tables.
     """
 
     def __init__(
         self,
-        grad_output: Any,
-        rois: Any,
-        shapes: tuple[tuple[int, int, int, int], ...],
         spec: CallSpec,
-        features: tuple[Any, ...] | None,
+        shape: tuple[int, int, int, int],
+        dtype: Any,
+        grad_strides: tuple[int, ...],
+        rois_dtype: Any,
+        rois_strides: tuple[int, int],
+        features_strides: tuple[int, ...] | None,
+        target_strides: tuple[int, ...] | None,
+        wide: bool,
     ) -> None:
-        self.spec = spec
-        (self.shape,) = shapes
-        self.num_images, self.channels, *_ = self.shape
-        self.size = self.shape[2:]
-        self.grad_output, self.rois = grad_output, rois
-        self.whole_cells = spec.sampling == "cells"
-        self.has_sections = grad_output.size > 0 and min(self.size) > 0
-        if not self.has_sections:
-            return
-        self.grad = device_array(grad_output)
-        self.source = None if features is None else device_array(features[0])
+        num_images, self.channels, height, width = shape
+        rows, cols = spec.output_size
+        self.maps = num_images, height, width
         self.lanes, self.groups = lanes_and_groups(self.channels)
-        self.working = _kernels.working_type(grad_output.dtype)
-        self.rooms = rooms_for(spec, self.size)
-
-    def feature_gradient(self, out: Any | None) -> Any:
-        """The gradient with respect to the features."""
-        if out is None:
-            out = kit.new_maps(self.shape, self.grad_output.dtype, self.spec, cupy.empty)
-        if not self.has_sections:
-            out.fill(0)
-            return out
-        target = device_array(out)
-        threads = self.num_images * self.groups * self.size[0] * self.size[1]
-        marks = self._count_marks()
-        wide = self._needs_wide_index((threads, marks), target)
-        tables = self._make_tables(wide)
-        reading = self._find_readers(tables, marks, wide)
-        argmax = self._find_argmax(tables, wide)
-        mode, working = self.spec.mode, self.working
-        _kernels.gather_kernel(
-            mode, self.whole_cells, target.channels_last, self.lanes, working, wide
-        )(
-            self.grad.pointer,
-            *self.grad.strides,
-            self.channels,
-            *tables,
-            self.num_images,
-            *self.size,
-            reading,
-            self.groups,
-            *argmax,
-            *target.strides,
-            target.pointer,
-            size=threads,
+        self.cells = num_images * self.groups * height * width  # threads of them
+        self.threads_of_box = self.groups * rows * cols
+        self.mode, self.wide = spec.mode, wide
+        self.working = _kernels.working_type(dtype)
+        self.grad = Layout.of(spec.output_shape(1, self.channels), grad_strides, dtype)
+        layouts = [self.grad]
+        if features_strides is not None:
+            self.source = Layout.of(shape, features_strides, dtype)
+            layouts.append(self.source)
+        self.tables = plan_tables(spec, shape, rois_dtype, rois_strides, self.working, wide)
+        whole_cells, choice = spec.sampling == "cells", (self.lanes, self.working, wide)
+        self.argmax_strides = (0, 0, 0, 0)
+        self.argmax_dtype = np.dtype(np.int64 if wide else np.int32)
+        if self.mode == "max":
+            self.argmax_strides = _contiguous(self.channels, spec)
+            self.argmax = _kernels.argmax_kernel(whole_cells, self.source.channels_last, *choice)
+        if target_strides is None:
+            self.add_parts = _kernels.box_parts_kernel(
+                self.mode, spec.sampling, self.source.channels_last, self.working, wide
+            )
+        else:
+            self.target = Layout.of(shape, target_strides, dtype)
+            layouts.append(self.target)
+            self.gather = _kernels.gather_kernel(
+                self.mode, whole_cells, self.target.channels_last, *choice
+            )
+        self.largest = max(
+            self.cells,
+            rooms_for(spec, shape[2:]).total,
+            # Points of a section, of which there may be four to a cell.
+            (2 * height + 4) * (2 * width + 4) if self.mode == "max" else 0,
+            *(layout.plane_extent for layout in layouts),
         )
-        return out
+        self.largest_of_box = max(self.threads_of_box, rows + cols, height + width + 1, 4 * SUMS)
 
-    def box_gradient(self, out: Any | None) -> Any:
-        """The gradient with respect to the boxes."""
-        num_boxes = len(self.rois)
-        if out is None:
-            out = cupy.empty((num_boxes, 4), self.rois.dtype)
-        if out.size == 0:
-            return out
-        boxes = make_boxes(self.rois, self.num_images, self.size, self.spec)
-        parts, count = boxes, 0  # no parts are read where there are none
-        if self.has_sections:
-            rows, cols = self.spec.output_size
-            count = self.groups * rows * cols
-            parts = cupy.empty((num_boxes, count, 4), np.float64)
-            self._add_parts(boxes, parts)
-        if count > SUMS:
-            sums = cupy.empty((num_boxes, SUMS, 4), np.float64)
-            self._add_up(boxes, parts, count, sums, sums.strides)
-            parts, count = sums, SUMS
-        self._add_up(boxes, parts, count, out, (out.strides[0], 0, out.strides[1]))
-        return out
+    def no_tables(self, boxes: Any) -> tuple[Any, ...]:
+        """What kernels take in place of tables that they do not read."""
+        return cupy.ndarray((1,), BYTES, boxes.data), 0, *self.tables.sizes
 
-    def _add_up(
-        self, boxes: Any, parts: Any, count: int, out: Any, strides: tuple[int, int, int]
-    ) -> None:
-        sums = out.size // (4 * len(boxes))
-        _kernels.box_sums_kernel(needs_wide_index((out.size, count)))(
-            pointer(boxes),
-            pointer(parts),
-            count,
-            sums,
-            *(stride // out.itemsize for stride in strides),
-            pointer(out),
-            size=out.size,
-        )
-
-    def _add_parts(self, boxes: Any, parts: Any) -> None:
-        assert self.source is not None  # checked: this gradient needs the features
-        num_boxes, count, _ = parts.shape
-        wide = self._needs_wide_index((num_boxes * count,))
-        tables = self._make_tables(wide) if self.spec.mode == "max" else self._no_tables()
-        kernel = _kernels.box_parts_kernel(
-            self.spec.mode, self.spec.sampling, self.source.channels_last, self.working, wide
-        )
-        kernel(
-            self.source.pointer,
-            *self.source.strides,
-            self.channels,
-            *self.size,
-            pointer(boxes),
-            *self.spec.spatial_scales,
-            self.grad.pointer,
-            *self.grad.strides,
-            *tables,
-            self.groups,
-            *self._find_argmax(tables, wide),
-            pointer(parts),
-            size=num_boxes * count,
-        )
-
-    def _needs_wide_index(self, counts: tuple[int, ...], *arrays: Any) -> bool:
-        """Whether some kernel of a gradient needs it, since they share tables."""
-        num_boxes, (rows, cols), (height, width) = len(self.rois), self.spec.output_size, self.size
-        counts += num_boxes * self.groups * rows * cols, num_boxes * (rows + cols)
-        counts += num_boxes * (height + width + 1), self.rooms.total
-        if self.spec.mode == "max":  # points of a section, of which there may be four to a cell
-            counts += ((2 * height + 4) * (2 * width + 4),)
-        maps = (self.grad,) if self.source is None else (self.grad, self.source)
-        return needs_wide_index(counts, *maps, *arrays)
-
-    def _make_tables(self, wide: bool) -> tuple[Any, ...]:
-        return make_tables(
-            self.rois, self.num_images, self.size, self.spec, self.rooms, self.working, wide
-        )
-
-    def _no_tables(self) -> tuple[Any, ...]:
-        unused = cupy.ndarray((1,), np.int8, self.grad.pointer.data)
-        return unused, len(self.rois), *self.spec.output_size, 0, 0
-
-    def _count_marks(self) -> int:
-        tiles = -(-self.size[0] // TILE_ROWS) * -(-self.size[1] // TILE_COLS)
-        return self.num_images * tiles * -(-len(self.rois) // WORD)
-
-    def _find_readers(self, tables: tuple[Any, ...], marks: int, wide: bool) -> Any:
-        num_boxes, cells = len(self.rois), sum(self.size)
-        of_cell, of_box, index = _kernels.reading_sizes(wide)
-        memory = cupy.empty(
-            num_boxes * (cells * of_cell + of_box + index)
-            + (self.num_images + 1) * index
+    def find_readers(self, tables: tuple[Any, ...], marks: int) -> Any:
+        """Find out which boxes and sections read a cell."""
+        _, num_boxes, *_ = tables
+        num_images, height, width = self.maps
+        of_cell, of_box, index = _kernels.reading_sizes(self.wide)
+        reading = scratch(
+            num_boxes * ((height + width) * of_cell + of_box + index)
+            + (num_images + 1) * index
             + marks * 4,
-            np.int8,
+            BYTES,
         )
-        reading = pointer(memory)
-        maps = self.num_images, *self.size
-        _kernels.readers_kernel(self.spec.mode, self.working, wide)(
-            *tables, *maps, reading, size=num_boxes * (cells + 1)
+        _kernels.readers_kernel(self.mode, self.working, self.wide)(
+            *tables, *self.maps, reading, size=num_boxes * (height + width + 1)
         )
-        _kernels.order_kernel(wide)(num_boxes, *maps, reading, size=num_boxes + self.num_images + 1)
-        _kernels.marks_kernel(wide)(num_boxes, *maps, reading, size=marks)
+        _kernels.order_kernel(self.wide)(
+            num_boxes, *self.maps, reading, size=num_boxes + num_images + 1
+        )
+        _kernels.marks_kernel(self.wide)(num_boxes, *self.maps, reading, size=marks)
         return reading
 
-    def _find_argmax(self, tables: tuple[Any, ...], wide: bool) -> tuple[Any, ...]:
+    def find_argmax(
+        self, tables: tuple[Any, ...], features: Any, grad_output: Any
+    ) -> tuple[Any, ...]:
         """Find the largest points; gives them as kernels take them."""
-        dtype = np.dtype(np.int64 if wide else np.int32)
-        if self.spec.mode != "max":  # not read
-            return cupy.ndarray((1,), dtype, self.grad.pointer.data), 0, 0, 0, 0
-        assert self.source is not None  # checked: the gradient of a maximum needs the features
-        numbers = device_array(kit.new_maps(self.grad_output.shape, dtype, self.spec, cupy.empty))
-        _kernels.argmax_kernel(
-            self.whole_cells, self.source.channels_last, self.lanes, self.working, wide
-        )(
-            self.source.pointer,
+        if self.mode != "max":  # not read
+            return cupy.ndarray((1,), self.argmax_dtype, grad_output.data), *self.argmax_strides
+        numbers = scratch(grad_output.size, self.argmax_dtype)
+        self.argmax(
+            pointer(features),
             *self.source.strides,
             self.channels,
             *tables,
             self.groups,
-            *numbers.strides,
-            numbers.pointer,
-            size=len(self.rois) * self.groups * self.spec.output_size[0] * self.spec.output_size[1],
+            *self.argmax_strides,
+            numbers,
+            size=len(grad_output) * self.threads_of_box,
         )
-        return numbers.pointer, *numbers.strides
+        return numbers, *self.argmax_strides
+
+
+_make_plan = lru_cache(maxsize=256)(_Plan)
+
+
+def _contiguous(channels: int, spec: CallSpec) -> tuple[int, int, int, int]:
+    """Strides, in items, of an array of that many channels for each section."""
+    rows, cols = spec.output_size
+    if spec.channels_last:
+        return rows * cols * channels, 1, cols * channels, channels
+    return channels * rows * cols, rows * cols, cols, 1

@@ -7,6 +7,8 @@ for it; otherwise a bad box gives NaN.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import cupy
@@ -19,34 +21,52 @@ if TYPE_CHECKING:
 VALIDATE = "ROIALIGN_VALIDATE"
 
 
+def on_its_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a function run on the device of the array that is its first argument."""
+
+    @wraps(function)
+    def run(array: Any, *others: Any) -> Any:
+        # To see that a device is the current one is quicker than to make it that.
+        if array.device.id == cupy.cuda.runtime.getDevice():
+            return function(array, *others)
+        with array.device:
+            return function(array, *others)
+
+    return run
+
+
 def check_gradient(
     operation: str,
     grad_output: Any,
     rois: Any,
-    shapes: tuple[tuple[int, int, int, int], ...],
+    shape: tuple[int, int, int, int],
     spec: CallSpec,
-    features: tuple[Any, ...] | None,
-    out: Any,
+    features: Any | None,
+    out: Any | None,
 ) -> Any:
-    """Raise unless this gradient can be computed; the boxes as in `check_rois`."""
-    rois = check_rois(rois, shapes[0][0], spec)
+    """Raise unless this gradient can be computed now; the boxes as in `check_rois`."""
+    refuse_capture()
+    rois = check_rois(rois, shape[0], spec)
     require_usable("grad_output", grad_output)
-    for array in features or ():
-        require_usable("features", array)
+    if features is not None:
+        require_usable("features", features)
     if out is not None:
         require_usable("out", out)
-    kit.check_gradient(operation, grad_output, rois, shapes, spec, features, out)
+    maps = None if features is None else (features,)
+    kit.check_gradient(operation, grad_output, rois, (shape,), spec, maps, out)
     return rois
 
 
 def check_rois(rois: Any, num_images: int, spec: CallSpec) -> Any:
     """``rois`` as a CuPy array of shape (K, 5) and floating dtype."""
-    if isinstance(rois, list | tuple) and any(isinstance(entry, cupy.ndarray) for entry in rois):
-        rows = _joined([cupy.asarray(entry) for entry in rois], num_images)
-    elif isinstance(rois, cupy.ndarray):
+    if isinstance(rois, cupy.ndarray):
         require_usable("rois", rois)
-        like = kit.normalise_rois(_zeros_like(rois), num_images)
-        rows = rois.reshape(like.shape).astype(like.dtype, copy=False)
+        rows = rois
+        if rois.dtype.char not in "efd" or rois.ndim != 2 or rois.shape[1] != 5:
+            like = kit.normalise_rois(_zeros_like(rois), num_images)
+            rows = rois.reshape(like.shape).astype(like.dtype, copy=False)
+    elif isinstance(rois, list | tuple) and any(isinstance(one, cupy.ndarray) for one in rois):
+        rows = _joined([cupy.asarray(entry) for entry in rois], num_images)
     else:
         # Numbers of the host: looking at them costs nothing, so they are checked as always.
         return cupy.asarray(kit.check_rois(rois, num_images, spec))
@@ -89,14 +109,21 @@ def require_usable(name: str, array: Any) -> None:
     here = cupy.cuda.runtime.getDevice()
     if array.device.id != here:
         raise ValueError(f"{name} must be on device {here}, got one on {array.device.id}")
-    itemsize = array.itemsize
-    places = [array.data.ptr]
-    places += [step for step, n in zip(array.strides, array.shape, strict=True) if n > 1]
-    if array.size and any(place % itemsize for place in places):
+    itemsize, address = array.itemsize, array.data.ptr
+    is_odd = address % itemsize
+    for step in array.strides:
+        is_odd = is_odd or step % itemsize
+    if is_odd and array.size and (address % itemsize or _has_odd_steps(array)):
         raise ValueError(
             f"{name} must have its address and strides in multiples of its items of {itemsize} "
-            f"bytes, got {array.data.ptr:#x} and {array.strides}"
+            f"bytes, got {address:#x} and {array.strides}"
         )
+
+
+def _has_odd_steps(array: Any) -> bool:
+    """Whether between two elements there is no whole number of items."""
+    steps = zip(array.strides, array.shape, strict=True)
+    return any(step % array.itemsize and n > 1 for step, n in steps)
 
 
 def refuse_capture() -> None:

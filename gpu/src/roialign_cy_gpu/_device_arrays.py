@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +14,11 @@ LARGEST_INDEX = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceArray:
-    """An array with its axes in the order (outer, channel, row, column).
+class Layout:
+    """Where the elements of an array lie, its axes in the order (outer, channel, row, column).
 
     Attributes
     ----------
-    pointer : cupy.ndarray of shape (1,)
-        Its first element. Kernels get no more than this: were they given the array, CuPy would
-        compile them anew for every kind of strides.
     strides : tuple of int
         In elements.
     plane_extent : int
@@ -30,9 +26,19 @@ class DeviceArray:
         which is larger where a plane is one element repeated.
     """
 
-    pointer: Any
     strides: tuple[int, int, int, int]
     plane_extent: int
+
+    @staticmethod
+    def of(shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any) -> Layout:
+        """That of an array of usable strides, whose length along the first axis does not count."""
+        outer, channel, row, col = (stride // dtype.itemsize for stride in strides)
+        extent = sum(
+            abs(stride) * (size - 1)
+            for stride, size in zip((row, col), shape[2:], strict=True)
+            if size > 1
+        )
+        return Layout((outer, channel, row, col), max(extent, *shape[2:]))
 
     @property
     def channels_last(self) -> bool:
@@ -40,20 +46,18 @@ class DeviceArray:
         return abs(self.strides[1]) < abs(self.strides[3])
 
 
-def device_array(array: Any) -> DeviceArray:
-    """View ``array``, of a usable address and strides."""
-    strides = tuple(stride // array.itemsize for stride in array.strides)
-    extent = sum(
-        abs(stride) * (size - 1)
-        for stride, size in zip(strides[2:], array.shape[2:], strict=True)
-        if size > 1
-    )
-    return DeviceArray(pointer(array), strides, max(extent, *array.shape[2:]))
-
-
 def pointer(array: Any) -> Any:
-    """The first element of an array as an array of its own."""
+    """The first element of an array as an array of its own, of shape (1,).
+
+    Kernels get no more than this: were they given the array, CuPy would compile them anew for
+    every kind of strides.
+    """
     return cupy.ndarray((1,), array.dtype, array.data)
+
+
+def scratch(size: int, dtype: Any) -> Any:
+    """A pointer to new memory for that many items."""
+    return cupy.ndarray((1,), dtype, cupy.cuda.alloc(size * dtype.itemsize))
 
 
 def lanes_and_groups(channels: int) -> tuple[int, int]:
@@ -62,6 +66,6 @@ def lanes_and_groups(channels: int) -> tuple[int, int]:
     return -(-channels // groups), groups
 
 
-def needs_wide_index(counts: Iterable[int], *arrays: DeviceArray) -> bool:
-    """Whether a count or an offset within a plane is beyond 32 bits."""
-    return max(*counts, *(array.plane_extent for array in arrays)) > LARGEST_INDEX
+def needs_wide_index(*counts: int) -> bool:
+    """Whether one of these counts and offsets is beyond 32 bits."""
+    return max(counts) > LARGEST_INDEX

@@ -17,17 +17,18 @@ import numpy as np
 # border of the map.
 OPTIONS = ("-fmad=false",)
 
+# Some in pairs, as complex numbers: an argument costs the host half a microsecond. Of the first
+# three, the other one is rounded to the boxes' dtype; the rest is along rows and columns.
 _BOX_ARGUMENTS = (
-    "raw R rois, int64 row_stride, int64 col_stride, float64 images,"
-    "float64 scale, float64 offset, float64 min_size,"
-    "float64 own_scale, float64 own_offset, float64 own_min_size,"
-    "float64 height, float64 rows, float64 own_rows, float64 ratio_rows,"
-    "float64 width, float64 cols, float64 own_cols, float64 ratio_cols"
+    "raw R rois, int64 row_stride, int64 col_stride, float64 images, complex128 scale,"
+    "complex128 offset, complex128 min_size, complex128 size, complex128 ratio"
 )
 _MAKE_PLANS = """
-        const Geometry geometry = {scale, offset, min_size, own_scale, own_offset, own_min_size};
-        const AxisPlan y_plan = {height, rows, own_rows, ratio_rows};
-        const AxisPlan x_plan = {width, cols, own_cols, ratio_cols};"""
+        const Geometry geometry = {
+            scale.real(), offset.real(), min_size.real(),
+            scale.imag(), offset.imag(), min_size.imag()};
+        const AxisPlan y_plan = {size.real(), (double)rows, rounded<R>(rows), ratio.real()};
+        const AxisPlan x_plan = {size.imag(), (double)cols, rounded<R>(cols), ratio.imag()};"""
 _TABLES = "raw int8 tables, int64 num_boxes, int64 rows, int64 cols, int64 row_room, int64 col_room"
 _READING = "int64 num_images, int64 height, int64 width"
 _TABLES_FILES = "geometry", "weights", "tables"
@@ -66,7 +67,7 @@ def boxes_kernel(sampling: str) -> Any:
     """From the caller's boxes to those of the gradient with respect to them."""
     return _kernel(
         f"roi_align_boxes_{sampling}",
-        _BOX_ARGUMENTS,
+        f"{_BOX_ARGUMENTS}, int64 rows, int64 cols",
         "raw float64 boxes",
         f"""
         {_MAKE_PLANS}
@@ -84,16 +85,15 @@ def tables_kernel(mode: str, sampling: str, working: str, wide: bool) -> Any:
     index = index_type(wide)
     return _kernel(
         f"roi_align_tables_{mode}_{sampling}_{working}_{index_name(wide)}",
-        f"{_BOX_ARGUMENTS}, int64 row_entries, int64 col_entries,"
-        "int64 num_boxes, int64 table_rows, int64 table_cols, int64 row_room, int64 col_room",
+        f"{_BOX_ARGUMENTS}, complex128 entries,"
+        "int64 num_boxes, int64 rows, int64 cols, int64 row_room, int64 col_room",
         "raw int8 tables",
         f"""
         {_MAKE_PLANS}
-        const Tables<{_entry(mode)}<{working}, {index}>, {index}> all(
-            &tables[0], num_boxes, table_rows, table_cols, row_room, col_room);
+        {_make_tables(_entry(mode), working, index)}
         make_tables<{_ENUM[mode]}, {sampling.upper()}, R>(
             ({index})i, &rois[0], row_stride, col_stride, images, y_plan, x_plan, geometry,
-            ({index})row_entries, ({index})col_entries, all);
+            ({index})entries.real(), ({index})entries.imag(), all);
         """,
         *_TABLES_FILES,
     )

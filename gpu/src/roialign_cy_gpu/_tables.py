@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import cupy
 import numpy as np
 
 from . import _kernels
-from ._device_arrays import pointer
+from ._device_arrays import pointer, scratch
 
 if TYPE_CHECKING:
     from roialign_cy.backends.kit import CallSpec
+
+BYTES = np.dtype(np.int8)
 
 BOX_FIELDS = 9
 """Numbers in a ``Box`` of ``cuda/box.cuh``."""
@@ -61,61 +62,73 @@ def rooms_for(spec: CallSpec, size: tuple[int, int]) -> Rooms:
     return Rooms((in_section[0], in_section[1]), (in_box[0], in_box[1]))
 
 
-def make_tables(
-    rois: Any,
-    num_images: int,
-    size: tuple[int, int],
-    spec: CallSpec,
-    rooms: Rooms,
-    working: str,
-    wide: bool,
-) -> tuple[Any, ...]:
-    """Work out what every section of every box reads; gives the tables as kernels take them."""
-    num_boxes, sections = len(rois), sum(spec.output_size)
-    entry, section = _kernels.table_sizes(spec.mode, working, wide)
-    index = 8 if wide else 4
-    memory = cupy.empty(num_boxes * (rooms.total * entry + sections * section + index), np.int8)
-    tables = pointer(memory), num_boxes, *spec.output_size, *rooms.box
-    _kernels.tables_kernel(spec.mode, spec.sampling, working, wide)(
-        *_box_arguments(rois, num_images, size, spec),
-        *rooms.section,
-        *tables[1:],
-        tables[0],
-        size=num_boxes * sections,
-    )
-    return tables
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """How the tables of a kind of call are made.
 
-
-def make_boxes(rois: Any, num_images: int, size: tuple[int, int], spec: CallSpec) -> Any:
-    """Work the boxes out in cells of a map of that size.
-
-    Returns
-    -------
-    cupy.ndarray of shape (K, BOX_FIELDS)
+    Attributes
+    ----------
+    constants : tuple of numbers
+        Arguments of the kernel between the boxes and their number.
+    sizes : tuple of int
+        Sections and room of a box, as all kernels take them.
+    threads_of_box, bytes_of_box : int
     """
-    boxes = cupy.empty((len(rois), BOX_FIELDS), np.float64)
-    _kernels.boxes_kernel(spec.sampling)(
-        *_box_arguments(rois, num_images, size, spec), pointer(boxes), size=len(rois)
-    )
-    return boxes
 
+    kernel: Any
+    constants: tuple[complex, ...]
+    sizes: tuple[int, int, int, int]
+    threads_of_box: int
+    bytes_of_box: int
 
-def _box_arguments(
-    rois: Any, num_images: int, size: tuple[int, int], spec: CallSpec
-) -> tuple[Any, ...]:
-    row_stride, col_stride = (stride // rois.itemsize for stride in rois.strides)
-    return pointer(rois), row_stride, col_stride, num_images, *_constants(spec, size, rois.dtype)
+    def make(self, rois: Any, num_boxes: int) -> tuple[Any, ...]:
+        """Work out what every section of every box reads; gives the tables as kernels take them."""
+        memory = scratch(num_boxes * self.bytes_of_box, BYTES)
+        self.kernel(
+            pointer(rois),
+            *self.constants,
+            num_boxes,
+            *self.sizes,
+            memory,
+            size=num_boxes * self.threads_of_box,
+        )
+        return memory, num_boxes, *self.sizes
 
 
 @lru_cache(maxsize=256)
-def _constants(spec: CallSpec, size: tuple[int, int], dtype: Any) -> tuple[float, ...]:
-    """What kernels are told of the convention, and of both axes."""
-    own = dtype.type  # what decides the adaptive count is rounded to the boxes' own dtype
+def plan_tables(
+    spec: CallSpec,
+    shape: tuple[int, int, int, int],
+    rois_dtype: Any,
+    rois_strides: tuple[int, int],
+    working: str,
+    wide: bool,
+) -> TablePlan:
+    """Plan the tables of boxes on maps of that shape."""
+    sections, rooms = sum(spec.output_size), rooms_for(spec, shape[2:])
+    entry, section = _kernels.table_sizes(spec.mode, working, wide)
+    index = 8 if wide else 4
+    return TablePlan(
+        kernel=_kernels.tables_kernel(spec.mode, spec.sampling, working, wide),
+        constants=(*box_constants(spec, shape, rois_dtype, rois_strides), complex(*rooms.section)),
+        sizes=(*spec.output_size, *rooms.box),
+        threads_of_box=sections,
+        bytes_of_box=rooms.total * entry + sections * section + index,
+    )
+
+
+@lru_cache(maxsize=256)
+def box_constants(
+    spec: CallSpec,
+    shape: tuple[int, int, int, int],
+    rois_dtype: Any,
+    rois_strides: tuple[int, int],
+) -> tuple[complex, ...]:
+    """What kernels that read boxes are told of them, of the convention, and of both axes."""
+    own = rois_dtype.type  # what decides the adaptive count is rounded to the boxes' own dtype
     min_size = -np.inf if spec.min_size is None else spec.min_size
     (scale,) = spec.spatial_scales
-    constants = [scale, spec.pixel_offset, min_size]
     with np.errstate(over="ignore"):  # then the boxes' extents overflow, which is detected
-        constants += [float(own(value)) for value in constants]
-        for cells, sections, ratio in zip(size, spec.output_size, spec.sampling_ratio, strict=True):
-            constants += [cells, sections, float(own(sections)), ratio]
-    return tuple(constants)
+        rounded = [complex(x, own(x)) for x in (scale, spec.pixel_offset, min_size)]
+    strides = (stride // rois_dtype.itemsize for stride in rois_strides)
+    return (*strides, shape[0], *rounded, complex(*shape[2:]), complex(*spec.sampling_ratio))

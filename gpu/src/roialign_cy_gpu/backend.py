@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,27 +63,13 @@ class GpuBackend:
         self, maps: tuple[Any, ...], rois: Any, levels: Any | None, spec: CallSpec, out: Any | None
     ) -> Any:
         """Pool ``maps`` under ``rois`` into ``out``; see `roialign_cy.backends.Backend`."""
-        import cupy
-
-        from . import _checks, _forward
-
         (features,) = maps
         if isinstance(features, np.ndarray):
             pooled = self.roi_align(
                 (_to_device(features, spec),), _to_device(rois, spec), levels, spec, None
             )
             return _to_host(pooled, spec, out)
-        with features.device:
-            _checks.refuse_capture()
-            _checks.require_usable("features", features)
-            rois = _checks.check_rois(rois, len(features), spec)
-            shape = spec.output_shape(len(rois), features.shape[1])
-            if out is None:
-                out = kit.new_maps(shape, features.dtype, spec, cupy.empty)
-            else:
-                _checks.require_usable("out", out)
-                kit.check_out(out, shape, features.dtype, spec)
-            return _forward.roi_align(features, rois, spec, out)
+        return _module("_forward").roi_align(features, rois, spec, out)
 
     def feature_gradient(
         self,
@@ -94,20 +82,14 @@ class GpuBackend:
         out: tuple[Any, ...] | None,
     ) -> tuple[Any, ...]:
         """Gradient with respect to the features; see `roialign_cy.backends.Backend`."""
-        from . import _backward, _checks
-
-        target = None if out is None else out[0]
+        (shape,), (target,) = shapes, out or (None,)
         if isinstance(grad_output, np.ndarray):
             grads, boxes, maps = _arguments_to_device(grad_output, rois, features, spec)
             (result,) = self.feature_gradient(grads, boxes, levels, shapes, spec, maps, None)
             return (_to_host(result, spec, target),)
-        with grad_output.device:
-            _checks.refuse_capture()
-            rois = _checks.check_gradient(
-                "feature_gradient", grad_output, rois, shapes, spec, features, target
-            )
-            call = _backward.Call(grad_output, rois, shapes, spec, features)
-            return (call.feature_gradient(target),)
+        (array,) = features or (None,)
+        of_maps = _module("_backward").feature_gradient
+        return (of_maps(grad_output, rois, shape, spec, array, target),)
 
     def box_gradient(
         self,
@@ -119,18 +101,18 @@ class GpuBackend:
         out: Any | None,
     ) -> Any:
         """Gradient with respect to the boxes; see `roialign_cy.backends.Backend`."""
-        from . import _backward, _checks
-
         if isinstance(grad_output, np.ndarray):
             grads, boxes, maps = _arguments_to_device(grad_output, rois, features, spec)
             return _to_host(self.box_gradient(grads, boxes, levels, maps, spec, None), spec, out)
-        shapes = tuple(array.shape for array in features)
-        with grad_output.device:
-            _checks.refuse_capture()
-            rois = _checks.check_gradient(
-                "box_gradient", grad_output, rois, shapes, spec, features, out
-            )
-            return _backward.Call(grad_output, rois, shapes, spec, features).box_gradient(out)
+        (array,) = features
+        of_boxes = _module("_backward").box_gradient
+        return of_boxes(grad_output, rois, array.shape, spec, array, out)
+
+
+@cache
+def _module(name: str) -> Any:
+    """A module of this package that imports CuPy; finding it is not free at every call."""
+    return import_module(f".{name}", __package__)
 
 
 def _to_device(array: np.ndarray, spec: CallSpec) -> Any:
