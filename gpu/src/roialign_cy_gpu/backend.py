@@ -10,6 +10,8 @@ import numpy as np
 from roialign_cy.backends import kit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from roialign_cy.backends.kit import CallSpec
 
     Shapes = tuple[tuple[int, int, int, int], ...]
@@ -29,6 +31,7 @@ class GpuBackend:
     name = "gpu"
     api_version = 2
     array_types = ("cupy:ndarray", "numpy:ndarray")
+    takes_levels = True
 
     def unavailable_reason(self) -> str | None:
         """Why kernels cannot run, with what to install; None if they can."""
@@ -63,13 +66,17 @@ class GpuBackend:
         self, maps: tuple[Any, ...], rois: Any, levels: Any | None, spec: CallSpec, out: Any | None
     ) -> Any:
         """Pool ``maps`` under ``rois`` into ``out``; see `roialign_cy.backends.Backend`."""
-        (features,) = maps
-        if isinstance(features, np.ndarray):
-            pooled = self.roi_align(
-                (_to_device(features, spec),), _to_device(rois, spec), levels, spec, None
-            )
-            return _to_host(pooled, spec, out)
-        return _module("_forward").roi_align(features, rois, spec, out)
+        pool = _module("_forward").roi_align
+        if not isinstance(maps[0], np.ndarray):
+            return pool(maps[0], rois, spec, out)
+        if out is None:
+            out = kit.new_maps(spec.output_shape(len(rois), maps[0].shape[1]), maps[0].dtype, spec)
+        for level, rows, its_spec in _by_level(levels, spec):
+            boxes = rois[rows]
+            if len(boxes):
+                arrays = _to_device(maps[level], spec), _to_device(boxes, spec)
+                out[rows] = _to_host(pool(*arrays, its_spec, None), spec)
+        return out
 
     def feature_gradient(
         self,
@@ -82,14 +89,18 @@ class GpuBackend:
         out: tuple[Any, ...] | None,
     ) -> tuple[Any, ...]:
         """Gradient with respect to the features; see `roialign_cy.backends.Backend`."""
-        (shape,), (target,) = shapes, out or (None,)
-        if isinstance(grad_output, np.ndarray):
-            grads, boxes, maps = _arguments_to_device(grad_output, rois, features, spec)
-            (result,) = self.feature_gradient(grads, boxes, levels, shapes, spec, maps, None)
-            return (_to_host(result, spec, target),)
-        (array,) = features or (None,)
-        of_maps = _module("_backward").feature_gradient
-        return (of_maps(grad_output, rois, shape, spec, array, target),)
+        differentiate = _module("_backward").feature_gradient
+        maps = features or (None,) * len(shapes)
+        if not isinstance(grad_output, np.ndarray):
+            (target,) = out or (None,)
+            return (differentiate(grad_output, rois, shapes[0], spec, maps[0], target),)
+        out = out or tuple(kit.new_maps(shape, grad_output.dtype, spec) for shape in shapes)
+        for level, rows, its_spec in _by_level(levels, spec):
+            grads, boxes = _to_device(grad_output[rows], spec), _to_device(rois[rows], spec)
+            its_map = None if features is None else _to_device(features[level], spec)
+            by_map = differentiate(grads, boxes, shapes[level], its_spec, its_map, None)
+            out[level][...] = _to_host(by_map, spec)
+        return out
 
     def box_gradient(
         self,
@@ -101,12 +112,20 @@ class GpuBackend:
         out: Any | None,
     ) -> Any:
         """Gradient with respect to the boxes; see `roialign_cy.backends.Backend`."""
-        if isinstance(grad_output, np.ndarray):
-            grads, boxes, maps = _arguments_to_device(grad_output, rois, features, spec)
-            return _to_host(self.box_gradient(grads, boxes, levels, maps, spec, None), spec, out)
-        (array,) = features
-        of_boxes = _module("_backward").box_gradient
-        return of_boxes(grad_output, rois, array.shape, spec, array, out)
+        differentiate = _module("_backward").box_gradient
+        if not isinstance(grad_output, np.ndarray):
+            (array,) = features
+            return differentiate(grad_output, rois, array.shape, spec, array, out)
+        if out is None:
+            out = np.empty((len(rois), 4), rois.dtype)
+        for level, rows, its_spec in _by_level(levels, spec):
+            boxes = rois[rows]
+            if len(boxes):
+                grads, boxes = _to_device(grad_output[rows], spec), _to_device(boxes, spec)
+                its_map = _to_device(features[level], spec)
+                by_box = differentiate(grads, boxes, its_map.shape, its_spec, its_map, None)
+                out[rows] = _to_host(by_box, spec)
+        return out
 
 
 @cache
@@ -124,21 +143,18 @@ def _to_device(array: np.ndarray, spec: CallSpec) -> Any:
     return kit.as_nchw(cupy.asarray(native), spec)
 
 
-def _arguments_to_device(
-    grad_output: np.ndarray, rois: np.ndarray, features: tuple[Any, ...] | None, spec: CallSpec
-) -> tuple[Any, Any, Any]:
-    grads, boxes = _to_device(grad_output, spec), _to_device(rois, spec)
-    if features is None:
-        return grads, boxes, None
-    return grads, boxes, tuple(_to_device(array, spec) for array in features)
-
-
-def _to_host(array: Any, spec: CallSpec, out: np.ndarray | None) -> np.ndarray:
+def _to_host(array: Any, spec: CallSpec) -> np.ndarray:
     result: np.ndarray = kit.as_nchw(kit.as_given(array, spec).get(), spec)
-    if out is None:
-        return result
-    out[...] = result
-    return out
+    return result
+
+
+def _by_level(levels: Any | None, spec: CallSpec) -> Iterator[tuple[int, Any, CallSpec]]:
+    """Each map, the boxes on it and the call that pools them."""
+    if levels is None:
+        yield 0, slice(None), spec
+        return
+    for level in range(len(spec.spatial_scales)):
+        yield level, np.flatnonzero(levels == level), spec.at_level(level)
 
 
 BACKEND = GpuBackend()
