@@ -54,6 +54,41 @@ def test_numpy_out_is_filled():
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_levels_of_numpy_have_the_bits_of_the_cpu(layout, mode):
+    rng = np.random.default_rng(0)
+    shapes = [(2, 5, 24, 20), (2, 5, 12, 10), (2, 5, 6, 5)]
+    if layout == "NHWC":
+        shapes = [(n, h, w, c) for n, c, h, w in shapes]
+    maps = [rng.standard_normal(shape, np.float32) for shape in shapes]
+    corners = rng.uniform(0, 40, (12, 2))
+    extents = rng.uniform(1, 40, (12, 2))
+    rois = np.column_stack([np.arange(12) % 2, corners, corners + extents])
+    options = {"mode": mode, "layout": layout, "spatial_scales": [1 / 4, 1 / 8, 1 / 16]}
+    levels = np.array([0, 2] * 6)  # and none on the map between
+    of_cpu, of_gpu = (
+        ra.multiscale_roi_align(maps, rois, (2, 3), levels=levels, backend=backend, **options)
+        for backend in ("cpu", "gpu")
+    )
+    np.testing.assert_array_equal(of_gpu, of_cpu)
+    grad = rng.standard_normal(of_cpu.shape, np.float32)
+    options |= {"features": maps, "wrt": ("features", "rois"), "levels": levels}
+    of_cpu, of_gpu = (
+        ra.multiscale_roi_align_backward(grad, rois, shapes, backend=backend, **options)
+        for backend in ("cpu", "gpu")
+    )
+    for ours, expected in zip(of_gpu[0], of_cpu[0], strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    np.testing.assert_allclose(of_gpu[1], of_cpu[1], rtol=0, atol=1e-5)
+
+
+def test_levels_of_cupy_are_refused_by_name():
+    features, rois, _ = arrays()
+    with pytest.raises(TypeError, match=r"features\[0\] must be a NumPy array, got cupy.ndarray"):
+        ra.multiscale_roi_align([cupy.asarray(features)], rois, 2, spatial_scales=[1.0])
+
+
 def test_numpy_is_validated():
     features, rois, _ = arrays()
     rois[3, 2] = np.nan
@@ -272,7 +307,8 @@ def test_runs_on_the_current_stream():
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        ({"features": np.ones((2, 9, 7, 6), np.int32)}, TypeError, r"\.astype\(np\.float32\)"),
+        ({"features": np.ones((2, 9, 7, 6), np.uint8)}, TypeError, r"\.astype\(np\.float32\)"),
+        ({"features": np.ones((2, 9, 7, 6), bool)}, TypeError, r"\.astype\(np\.float32\)"),
         ({"features": np.ones((9, 7, 6))}, ValueError, "features must have four axes"),
         ({"rois": np.ones((3, 4))}, ValueError, r"rois must have the shape \(K, 5\), .* in a list"),
         ({"rois": np.ones((3, 5), bool)}, TypeError, "rois must be floats or integers"),
@@ -289,7 +325,7 @@ def test_bad_arguments(change, error, text):
 
 def test_out_of_another_kind_or_on_top_of_an_input():
     features, rois, _ = map(cupy.asarray, arrays())
-    with pytest.raises(TypeError, match="out must be a CuPy array, got ndarray"):
+    with pytest.raises(TypeError, match="out must be a CuPy array, got numpy"):
         pool(features, rois, out=np.empty((16, 9, 2, 3), np.float32))
     size, result = 2 * 9 * 7 * 6, 16 * 9 * 2 * 3
     memory = cupy.zeros(size + result, np.float32)

@@ -11,6 +11,7 @@ from . import _arrays
 from ._choices import require_choice
 from ._core import paste, threads
 from ._rois import numeric, require_bare
+from .backends._registry import full_name
 from .conventions import finite_number, int_pair
 from .typing import MaskFormat, PasteConvention
 
@@ -210,7 +211,7 @@ def _image_size(image_size: tuple[int, int]) -> tuple[int, int]:
 
 def _check_masks(masks: Any) -> None:
     if not isinstance(masks, np.ndarray):
-        raise TypeError(f"masks must be a NumPy array, got {type(masks).__name__}")
+        raise TypeError(f"masks must be a NumPy array, got {full_name(type(masks))}")
     if masks.dtype.char not in "efd":
         hint = ": convert them with .astype(np.float32)" if masks.dtype.kind in "iub" else ""
         raise TypeError(f"masks must be float16, float32 or float64, got {masks.dtype}{hint}")
@@ -221,7 +222,7 @@ def _check_masks(masks: Any) -> None:
 
 def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+        raise TypeError(f"out must be a NumPy array, got {full_name(type(out))}")
     require_bare(type(out), "out")
     if out.shape != shape:
         raise ValueError(f"out must have the shape {shape}, got {out.shape}")

@@ -21,7 +21,7 @@ from ._spec import (
     require_gradient,
     with_scales,
 )
-from .backends._registry import resolve
+from .backends._registry import full_name, resolve
 from .typing import Boxes, ConventionName, Layout, LevelOptions, LevelRuleName, Mode, Shape, Wrt
 
 if TYPE_CHECKING:
@@ -359,7 +359,7 @@ def _targets(
 
 def _require_numpy(array: Any, name: str) -> None:
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+        raise TypeError(f"{name} must be a NumPy array, got {full_name(type(array))}")
 
 
 def require_alike(sizes: list[tuple[int, ...]], name: str) -> None:

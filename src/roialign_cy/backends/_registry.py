@@ -138,7 +138,7 @@ def require_kind(array: Any, argument: str, like: Any, backend: Backend) -> None
     if kind not in _type_names(type(array)):
         package = kind.partition(":")[0]
         whose = {"numpy": "NumPy", "cupy": "CuPy"}.get(package, package)
-        raise TypeError(f"{argument} must be a {whose} array, got {type(array).__name__}")
+        raise TypeError(f"{argument} must be a {whose} array, got {full_name(type(array))}")
 
 
 @cache
@@ -151,13 +151,13 @@ def _resolve(name: str | None, named_by: str, array_type: type, argument: str) -
         name = next((BACKEND_OF_ARRAY[kind] for kind in kinds if kind in BACKEND_OF_ARRAY), None)
         if name is None:
             raise TypeError(
-                f"{argument} must be a NumPy or CuPy array, got {_full_name(array_type)}: "
+                f"{argument} must be a NumPy or CuPy array, got {full_name(array_type)}: "
                 + _advice(kinds)
             )
     backend = get(name)
     if not any(kind in backend.array_types for kind in kinds):
         raise TypeError(
-            f"{argument} of type {_full_name(array_type)} cannot go to backend {name!r}, "
+            f"{argument} of type {full_name(array_type)} cannot go to backend {name!r}, "
             f"which takes {', '.join(backend.array_types)}: " + _advice(kinds)
         )
     return backend
@@ -176,8 +176,9 @@ def _type_names(array_type: type) -> tuple[str, ...]:
     return tuple(f"{t.__module__.partition('.')[0]}:{t.__qualname__}" for t in array_type.__mro__)
 
 
-def _full_name(array_type: type) -> str:
-    return f"{array_type.__module__}.{array_type.__qualname__}"
+def full_name(array_type: type) -> str:
+    """How error texts call a type: more than one library has an ``ndarray``."""
+    return f"{array_type.__module__}.{array_type.__qualname__}".removeprefix("builtins.")
 
 
 def _load(name: str) -> Backend | str:
