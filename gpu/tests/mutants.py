@@ -19,6 +19,7 @@ from agreement import (
 from large import large_array
 
 CELLS = Convention(pixel_offset=0.0)  # coordinates are cell indices
+ZEROS = Convention(pixel_offset=0.0, border="zero")
 
 
 def mean() -> None:
@@ -124,6 +125,22 @@ def border_within_a_section() -> None:
         pool(features - 5, boxes, call)
         pool(features - 5, boxes - np.array([0, 5, 5, 5, 5]), call)
         pool(features - 5, boxes + np.array([0, 5, 5, 5, 5]), call)
+
+
+def border_of_zeros() -> None:
+    for mode in ("avg", "max"):
+        for ratio in (2, 12):
+            assert_same_bits(Call(mode, ZEROS, ratio, scale=1.0))
+    assert_same_bits(Call("max", ZEROS, 3, scale=0.3))
+    call = Call("max", ZEROS, 1, output_size=(1, 1), scale=1.0)
+    height, width = call.size
+    features = np.full((2, 9, height, width), np.inf, np.float32)
+    pool(features, [[0, -1, 1, -1, 1], [0, 1, -1, 1, -1], [0, width, 1, width, 1]], call)
+
+
+def gradient_under_zeros() -> None:
+    for mode in ("avg", "max"):
+        assert_backward_agrees(Call(mode, ZEROS, 2, dtype=np.float64), "rois")
 
 
 def one_cell() -> None:
@@ -335,9 +352,9 @@ MUTANTS = [
     Mutant("tables", "is_row ? p : p - tables.rows", "p", mean),
     Mutant("tables", "is_row ? fixed_row_room : fixed_col_room", "fixed_row_room", other_ratios),
     Mutant("tables", "is_row ? rows.size : cols.size", "rows.size", mean),
-    Mutant("tables", "W(0.5), W(0.5)", "W(0), W(0)", one_cell),
+    Mutant("tables", "point.low_weight *= W(0.5);", "point.low_weight = 0;", one_cell),
     Mutant("tables", "    ++point.high;", "", interior_maximum),
-    Mutant("tables", "if (MODE == MAX_WEIGHTED) {", "if (false) {", weighted_maximum),
+    Mutant("tables", "MODE != MAX_WEIGHTED &&", "", weighted_maximum),
     Mutant("tables", "(inside.begin > 0 ? OUTSIDE_BEFORE : 0)", "0", interior_maximum),
     Mutant("tables", "inside.end < (long long)axis.samples", "false", interior_maximum),
     # RoI Pooling and PrRoI Pooling
@@ -353,6 +370,19 @@ MUTANTS = [
     Mutant("tables", "if (stretch.low < 0 ||", "if (", prroi_pooling),
     Mutant("box_gradient", "cell <= stretch.low ? -0.5 : 0.5", "0.5", prroi_pooling),
     Mutant("box_gradient", "(weight - hat(stretch.low - cell))", "weight", prroi_pooling),
+    # A border of zeros
+    Mutant("samples", "-1.0, has_zeros(SAMPLING)", "-1.0, false", border_of_zeros),
+    Mutant("samples", "size, !has_zeros(SAMPLING)", "size, true", border_of_zeros),
+    Mutant("samples", "spot.low < 0 ? spot.fraction :", "false ? 0.0 :", border_of_zeros),
+    Mutant("samples", "? 1.0 : 1.0 - spot.fraction", "? 1.0 : 1.0", border_of_zeros),
+    Mutant("samples", "!has_zeros(SAMPLING) && position >= size - 1 ?", "true ?", border_of_zeros),
+    Mutant("tables", "has_zeros(SAMPLING) && cell < 0", "false", border_of_zeros),
+    Mutant("tables", "|| cell < size)", "|| true)", border_of_zeros),
+    Mutant("tables", "WeightRounder<W>(weight).last(weight)", "1", border_of_zeros),
+    Mutant("feature_gradient", "? 2 * point.low_weight", "? W(1)", border_of_zeros),
+    Mutant("box_gradient", "col < 0 ||", "", gradient_under_zeros),
+    Mutant("box_gradient", "|| row >= height", "", gradient_under_zeros),
+    Mutant("box_gradient", "return has_zeros", "return false && ", gradient_under_zeros),
     # Sums and maxima
     Mutant("pool", "fill_lanes(results, -W(0));", "fill_lanes(results, W(1));", mean),
     Mutant("pool", "IS_FIRST ? value :", "false ? value :", mean),
@@ -426,7 +456,12 @@ MUTANTS = [
     # The gradient of the boxes
     Mutant("box_gradient", "scale - fraction * axis.growth", "scale", gradient_by_boxes),
     Mutant("geometry", "    axis.growth = 0;", "", gradient_by_boxes),
-    Mutant("box_gradient", "(right - left)", "(left - right)", gradient_by_boxes),
+    Mutant(
+        "box_gradient",
+        "(value(left + 1) - value(left))",
+        "(value(left) - value(left + 1))",
+        gradient_by_boxes,
+    ),
     Mutant("box_gradient", "position >= 0 &&", "", gradient_by_boxes),
     Mutant("box_gradient", "&& position < size - 1", "", gradient_by_boxes),
     Mutant("box_gradient", "(section + within) / sections", "within", gradient_by_boxes),

@@ -52,6 +52,7 @@ def variants() -> Iterator[Variant]:
     yield Variant("boxes", _kernels.boxes_kernel("interior"), np.float32)
     yield Variant("boxes", _kernels.boxes_kernel("integral"), np.float32)
     yield Variant("box sums", _kernels.box_sums_kernel(True), np.float32)
+    yield from _variants_under_zeros()
     yield from _variants(np.float32, sampling="interior", last=True, wide=True)
     yield from _variants_of_operators(np.float32, last=True, wide=True)
     yield from _variants_of_readers(True)
@@ -94,6 +95,17 @@ def _variants_of_operators(dtype: Any, *, last: bool, wide: bool) -> Iterator[Va
     yield Variant(f"feature gradient max {kind}", gather, dtype)
     parts = _kernels.box_parts_kernel("avg", "integral", last, working, wide)
     yield Variant(f"box gradient avg {kind}", parts, dtype)
+
+
+def _variants_under_zeros() -> Iterator[Variant]:
+    """Kernels that know of the border."""
+    kind, choices = "float32 index32", ("float", False)
+    for mode in ("avg", "max", "max_weighted"):
+        tables = _kernels.tables_kernel(mode, "interior_zero", *choices)
+        yield Variant(f"tables {kind}", tables, np.float32)
+    for mode in ("avg", "max"):
+        parts = _kernels.box_parts_kernel(mode, "interior_zero", False, *choices)
+        yield Variant(f"box gradient {mode} {kind}", parts, np.float32)
 
 
 def _variants_of_readers(wide: bool) -> Iterator[Variant]:

@@ -66,6 +66,25 @@ def test_box_gradient_of_integrals():
     assert_backward_agrees(Call("avg", "prroi", None, scale=0.3), "features", "rois")
 
 
+@pytest.mark.parametrize(
+    ("mode", "sampling", "ratio", "layout", "dtype", "rois_dtype"),
+    in_turns(("avg", "max", "max_weighted"), ("centered", "interior"), (2, 33)),
+)
+def test_border_of_zeros(mode, sampling, ratio, layout, dtype, rois_dtype):
+    convention = ra.Convention(sampling=sampling, border="zero")
+    call = Call(mode, convention, ratio, layout, dtype, rois_dtype)
+    assert_forward_agrees(call)
+    assert_same_bits(call)
+
+
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("sampling", ["centered", "interior"])
+def test_gradients_under_a_border_of_zeros(mode, sampling):
+    convention = ra.Convention(sampling=sampling, border="zero")
+    call = Call(mode, convention, None if sampling == "interior" else 0, dtype=np.float64)
+    assert_backward_agrees(call, "features", "rois")
+
+
 @pytest.mark.parametrize("ratio", [1, (3, 1), (1, 4), 5, (0, 2), 33])
 def test_forward_at_every_kind_of_ratio(ratio):
     assert_forward_agrees(Call("avg", "torchvision", ratio))

@@ -180,7 +180,7 @@ class _Plan:
             self.argmax = _kernels.argmax_kernel(whole_cells, self.source.channels_last, *choice)
         if target_strides is None:
             self.add_parts = _kernels.box_parts_kernel(
-                self.mode, spec.sampling, self.source.channels_last, self.working, wide
+                self.mode, _kernels.sampler(spec), self.source.channels_last, self.working, wide
             )
         else:
             self.target = Layout.of(shape, target_strides, dtype)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
+
+if TYPE_CHECKING:
+    from roialign_cy.backends.kit import CallSpec
 
 # Contraction to fused multiply-adds would move coordinates by an ulp, and so points across the
 # border of the map.
@@ -44,6 +47,12 @@ the work on coordinates among fewer."""
 def working_type(dtype: Any) -> str:
     """What values of that dtype are weighted and summed in."""
     return "double" if dtype == np.float64 else "float"
+
+
+def sampler(spec: CallSpec) -> str:
+    """The name of a ``Sampling`` of ``cuda/samples.cuh``, but for its case."""
+    has_zeros = spec.border == "zero" and spec.sampling in ("centered", "interior")
+    return f"{spec.sampling}_zero" if has_zeros else spec.sampling
 
 
 @cache

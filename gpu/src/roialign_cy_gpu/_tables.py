@@ -109,7 +109,7 @@ def plan_tables(
     entry, section = _kernels.table_sizes(spec.mode, working, wide)
     index = 8 if wide else 4
     return TablePlan(
-        kernel=_kernels.tables_kernel(spec.mode, spec.sampling, working, wide),
+        kernel=_kernels.tables_kernel(spec.mode, _kernels.sampler(spec), working, wide),
         constants=(*box_constants(spec, shape, rois_dtype, rois_strides), complex(*rooms.section)),
         sizes=(*spec.output_size, *rooms.box),
         threads_of_box=sections,

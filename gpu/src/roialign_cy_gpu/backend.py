@@ -55,10 +55,10 @@ class GpuBackend:
         return None
 
     def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
-        """Refuse what the kernels lack: points under a border of zeros, samplings yet to come."""
+        """Refuse samplings and borders that are none of those there are kernels for."""
         if spec.sampling not in ("centered", "interior", "cells", "integral"):
             return f"it does not have the sampling {spec.sampling!r}"
-        if spec.border != "clamp" and spec.sampling != "integral":
+        if spec.border not in ("clamp", "zero"):
             return f"it does not have the border {spec.border!r}"
         return None
 

@@ -14,7 +14,7 @@ __device__ W weight_of(Index cell, const Section<Index>& section, const Tap<W, I
 // Its weight at a point.
 template <typename W, typename Index>
 __device__ W weight_of(Index cell, const Point<W, Index>& point) {
-  if (point.low == point.high) return W(cell == point.low);
+  if (point.low == point.high) return cell == point.low ? 2 * point.low_weight : W(0);
   return cell == point.low ? point.low_weight : cell == point.high ? point.high_weight : W(0);
 }
 

@@ -3,11 +3,22 @@
 enum Mode { AVG, MAX, MAX_WEIGHTED };
 
 enum Sampling {
-  CENTERED,  // points at the centers of equal parts of a section
-  INTERIOR,  // points where lines between equal parts cross
-  CELLS,     // whole cells
-  INTEGRAL   // the whole section
+  CENTERED,       // points at the centers of equal parts of a section
+  INTERIOR,       // points where lines between equal parts cross
+  CENTERED_ZERO,  // the same under a border of zeros
+  INTERIOR_ZERO,
+  CELLS,          // whole cells
+  INTEGRAL        // the whole section
 };
+
+__device__ constexpr bool is_interior(Sampling sampling) {
+  return sampling == INTERIOR || sampling == INTERIOR_ZERO;
+}
+
+// Whether points are not clamped to the map, beyond which there are zeros.
+__device__ constexpr bool has_zeros(Sampling sampling) {
+  return sampling == CENTERED_ZERO || sampling == INTERIOR_ZERO;
+}
 
 // Fractions of a cell below this count as zero: the smallest normal float.
 [[maybe_unused]] constexpr double SMALLEST_FRACTION = 0x1p-126;
@@ -16,7 +27,7 @@ enum Sampling {
 // of the definition: in another one, samples round to the other side of the map's border.
 template <Sampling SAMPLING>
 __device__ double position(double begin, double section, double samples, double i) {
-  if (SAMPLING == INTERIOR) return begin + (i + 1.0) * section / (samples + 1.0);
+  if (is_interior(SAMPLING)) return begin + (i + 1.0) * section / (samples + 1.0);
   return begin + (i + 0.5) * section / samples;
 }
 
@@ -24,23 +35,26 @@ __device__ inline double section_begin(const Axis& axis, double section) {
   return axis.start + section * axis.section;
 }
 
-__device__ inline bool is_inside(double position, double size) {
+// Under a border of zeros, nothing is read at either end of that.
+template <Sampling SAMPLING>
+__device__ bool is_inside(double position, double size) {
+  if (has_zeros(SAMPLING)) return position > -1.0 && position < size;
   return position >= -1.0 && position <= size;
 }
 
 // The lower cell of a sample inside the map, and the weight of the one after it; 0 if it is not
-// read.
+// read. Under a border of zeros one of the two may lie outside: -1, or the size.
 template <typename Offset>
 struct Spot {
   Offset low;
   double fraction;
 };
 
-template <typename Offset>
+template <Sampling SAMPLING, typename Offset>
 __device__ Spot<Offset> locate(double position, Offset size) {
-  const double clamped = fmin(fmax(position, 0.0), (double)(size - 1));
-  const Offset low = (Offset)clamped;
-  const double fraction = clamped - low;
+  if (!has_zeros(SAMPLING)) position = fmin(fmax(position, 0.0), (double)(size - 1));
+  const Offset low = position < 0 ? -1 : (Offset)position;
+  const double fraction = position - low;
   return {low, fraction >= SMALLEST_FRACTION ? fraction : 0.0};
 }
 
@@ -76,9 +90,10 @@ __device__ Range inside_samples(const Axis& axis, double begin, double size) {
   Range range = {0, samples};
   const double first = position<SAMPLING>(begin, axis.section, axis.samples, 0);
   const double last = position<SAMPLING>(begin, axis.section, axis.samples, axis.samples - 1);
-  if (is_inside(first, size) && is_inside(last, size)) return range;
-  const long long low = samples_below<SAMPLING>(axis, begin, samples, -1.0, false);
-  const long long high = samples_below<SAMPLING>(axis, begin, samples, size, true);
+  if (is_inside<SAMPLING>(first, size) && is_inside<SAMPLING>(last, size)) return range;
+  const long long low = samples_below<SAMPLING>(axis, begin, samples, -1.0, has_zeros(SAMPLING));
+  const long long high =
+      samples_below<SAMPLING>(axis, begin, samples, size, !has_zeros(SAMPLING));
   if (axis.section >= 0) {
     range.begin = low;
     range.end = high;
@@ -91,8 +106,9 @@ __device__ Range inside_samples(const Axis& axis, double begin, double size) {
 
 // Between samples of one stretch the map is linear along the axis: only the first and the last of
 // them can be the largest, or have the largest weight.
-__device__ inline double stretch_of(double position, double size) {
-  return position >= size - 1 ? size - 1 : floor(position);
+template <Sampling SAMPLING>
+__device__ double stretch_of(double position, double size) {
+  return !has_zeros(SAMPLING) && position >= size - 1 ? size - 1 : floor(position);
 }
 
 // The last sample before ``end`` in the stretch of sample ``i``, which is at ``at``.
@@ -101,20 +117,39 @@ __device__ long long last_of_stretch(
     const Axis& axis, double begin, double size, long long i, double at, long long end) {
   const double cells_left = axis.section >= 0 ? floor(at) + 1 - at : at - floor(at);
   const double samples_left = floor(cells_left * axis.samples / fabs(axis.section));
-  const double stretch = stretch_of(at, size);
+  const double stretch = stretch_of<SAMPLING>(at, size);
   long long last = (long long)fmin(i + samples_left, (double)(end - 1));
   // That is an estimate, which rounding may have moved.
   const auto is_in = [&](long long sample) {
-    return stretch_of(position<SAMPLING>(begin, axis.section, axis.samples, sample), size) ==
-           stretch;
+    const double there = position<SAMPLING>(begin, axis.section, axis.samples, sample);
+    return stretch_of<SAMPLING>(there, size) == stretch;
   };
   while (last > i && !is_in(last)) --last;
   while (last + 1 < end && is_in(last + 1)) ++last;
   return last;
 }
 
+// How many of these samples lie on the map; of those that lie between it and zeros, the part that is
+// read.
+template <Sampling SAMPLING, typename Offset>
+__device__ double count_on_map(
+    const Axis& axis, double begin, Offset size, const Range& inside) {
+  if (!has_zeros(SAMPLING)) return inside.end - inside.begin;
+  const bool ascends = axis.section >= 0;
+  double count = 0;  // in the CPU's order, from the low end
+#pragma unroll 1
+  for (long long left = inside.end - inside.begin; left > 0; --left) {
+    const long long i = ascends ? inside.end - left : inside.begin + left - 1;
+    const Spot<Offset> spot =
+        locate<SAMPLING>(position<SAMPLING>(begin, axis.section, axis.samples, i), size);
+    count += spot.low < 0 ? spot.fraction : spot.low + 1 < size ? 1.0 : 1.0 - spot.fraction;
+  }
+  return count;
+}
+
 // Walks through the cells that a section reads along one axis, from the low end: every cell once,
-// with the sum of its weights. A section of many samples reads few cells.
+// with the sum of its weights. A section of many samples reads few cells. Under a border of zeros it
+// goes through the cells on both sides of the map, too.
 template <Sampling SAMPLING, typename Offset>
 struct CellWalk {
   const Axis& axis;
@@ -136,7 +171,8 @@ struct CellWalk {
 
   __device__ void look() {
     if (left > 0) {
-      upcoming = locate(position<SAMPLING>(begin, axis.section, axis.samples, next), size);
+      upcoming =
+          locate<SAMPLING>(position<SAMPLING>(begin, axis.section, axis.samples, next), size);
     }
   }
 

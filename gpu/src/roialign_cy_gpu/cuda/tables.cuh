@@ -168,31 +168,39 @@ __device__ void list_points(
   Index cell;
   double sum;
   walk.advance(cell, sum);
+  if (has_zeros(SAMPLING) && cell < 0) walk.advance(cell, sum);
   section.first = cell;
   section.begin = place >= 0 ? place : cell + 3 * (-1 - place);
-  TapWriter<W, Index> writer(entries + section.begin, (inside.end - inside.begin) / axis.samples);
+  TapWriter<W, Index> writer(
+      entries + section.begin,
+      count_on_map<SAMPLING>(axis, begin, size, inside) / axis.samples);
   do {
     writer.add(cell, sum / axis.samples);
     section.end = cell + 1;
-  } while (walk.advance(cell, sum));
+  } while (walk.advance(cell, sum) && (!has_zeros(SAMPLING) || cell < size));
   section.count = writer.close();
 }
 
-template <Mode MODE, typename W, typename Index>
+template <Mode MODE, Sampling SAMPLING, typename W, typename Index>
 __device__ Point<W, Index> make_point(double position, Index size, Index sample) {
-  const Spot<Index> spot = locate(position, size);
-  Point<W, Index> point = {spot.low, spot.low, W(0.5), W(0.5), sample};
-  if (spot.fraction > 0) {
+  const Spot<Index> spot = locate<SAMPLING>(position, size);
+  Point<W, Index> point = {spot.low, spot.low, W(1), W(0), sample};
+  if (has_zeros(SAMPLING) && (spot.low < 0 || (spot.low + 1 == size && spot.fraction > 0))) {
+    const double weight = spot.low < 0 ? spot.fraction : 1 - spot.fraction;
+    point.low = point.high = max(spot.low, (Index)0);
+    point.low_weight = WeightRounder<W>(weight).last(weight);
+  } else if (spot.fraction > 0) {
     WeightRounder<W> rounder(1);
     ++point.high;
     point.low_weight = rounder.next(1 - spot.fraction);
     point.high_weight = rounder.last(spot.fraction);
-  } else if (MODE == MAX_WEIGHTED) {
-    point.low_weight = 1;
-    point.high_weight = 0;
   }
-  // Else the only cell is halved and added to itself: exact, and without the weight 0 that would
-  // turn an infinity into NaN.
+  if (MODE != MAX_WEIGHTED && point.low == point.high) {
+    // The only cell is halved and added to itself: exact, and without the weight 0 that would turn
+    // an infinity into NaN.
+    point.low_weight *= W(0.5);
+    point.high_weight = point.low_weight;
+  }
   return point;
 }
 
@@ -202,15 +210,15 @@ __device__ void list_extremes(
     const Axis& axis, double begin, const Range& inside, Index size, Index place,
     Point<W, Index>* entries, Section<Index>& section) {
   const long long lowest = axis.section >= 0 ? inside.begin : inside.end - 1;
-  section.first =
-      locate(position<SAMPLING>(begin, axis.section, axis.samples, lowest), size).low;
+  const double at_lowest = position<SAMPLING>(begin, axis.section, axis.samples, lowest);
+  section.first = max(locate<SAMPLING>(at_lowest, size).low, (Index)0);
   section.begin = place >= 0 ? place : 2 * (section.first + 3 * (-1 - place));
   long long i = inside.begin;
   bool is_last = true;  // of its stretch, as the one before the first is
   long long last = 0;
   while (i < inside.end) {
     const double at = position<SAMPLING>(begin, axis.section, axis.samples, i);
-    const Point<W, Index> point = make_point<MODE, W>(at, size, (Index)(i - inside.begin));
+    const Point<W, Index> point = make_point<MODE, SAMPLING, W>(at, size, (Index)(i - inside.begin));
     entries[section.begin + section.count++] = point;
     section.end = max(section.end, point.high + 1);
     if (is_last) last = last_of_stretch<SAMPLING>(axis, begin, size, i, at, inside.end);
