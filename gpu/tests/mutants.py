@@ -380,8 +380,8 @@ MUTANTS = [
     Mutant("tables", "|| cell < size)", "|| true)", border_of_zeros),
     Mutant("tables", "WeightRounder<W>(weight).last(weight)", "1", border_of_zeros),
     Mutant("feature_gradient", "? 2 * point.low_weight", "? W(1)", border_of_zeros),
-    Mutant("box_gradient", "col < 0 ||", "", gradient_under_zeros),
-    Mutant("box_gradient", "|| row >= height", "", gradient_under_zeros),
+    Mutant("box_gradient", "has_low = low >= 0;", "", gradient_under_zeros),
+    Mutant("box_gradient", "has_high = low + 1 < size;", "", gradient_under_zeros),
     Mutant("box_gradient", "return has_zeros", "return false && ", gradient_under_zeros),
     # Sums and maxima
     Mutant("pool", "fill_lanes(results, -W(0));", "fill_lanes(results, W(1));", mean),
@@ -456,12 +456,7 @@ MUTANTS = [
     # The gradient of the boxes
     Mutant("box_gradient", "scale - fraction * axis.growth", "scale", gradient_by_boxes),
     Mutant("geometry", "    axis.growth = 0;", "", gradient_by_boxes),
-    Mutant(
-        "box_gradient",
-        "(value(left + 1) - value(left))",
-        "(value(left) - value(left + 1))",
-        gradient_by_boxes,
-    ),
+    Mutant("box_gradient", "(right - left)", "(left - right)", gradient_by_boxes),
     Mutant("box_gradient", "position >= 0 &&", "", gradient_by_boxes),
     Mutant("box_gradient", "&& position < size - 1", "", gradient_by_boxes),
     Mutant("box_gradient", "(section + within) / sections", "within", gradient_by_boxes),

@@ -67,14 +67,13 @@ def test_box_gradient_of_integrals():
 
 
 @pytest.mark.parametrize(
-    ("mode", "sampling", "ratio", "layout", "dtype", "rois_dtype"),
-    in_turns(("avg", "max", "max_weighted"), ("centered", "interior"), (2, 33)),
+    ("mode", "how", "layout", "dtype", "rois_dtype"),
+    in_turns(("avg", "max", "max_weighted"), (("centered", 33), ("interior", 2))),
 )
-def test_border_of_zeros(mode, sampling, ratio, layout, dtype, rois_dtype):
+def test_border_of_zeros(mode, how, layout, dtype, rois_dtype):
+    sampling, ratio = how
     convention = ra.Convention(sampling=sampling, border="zero")
-    call = Call(mode, convention, ratio, layout, dtype, rois_dtype)
-    assert_forward_agrees(call)
-    assert_same_bits(call)
+    assert_same_bits(Call(mode, convention, ratio, layout, dtype, rois_dtype))
 
 
 @pytest.mark.parametrize("mode", ["avg", "max"])

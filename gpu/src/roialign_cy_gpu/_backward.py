@@ -81,7 +81,6 @@ def box_gradient(
     _kernels.boxes_kernel(spec.sampling)(
         pointer(rois),
         *box_constants(spec, shape, rois.dtype, rois.strides),
-        *spec.output_size,
         boxes,
         size=num_boxes,
     )
@@ -161,40 +160,37 @@ class _Plan:
         num_images, self.channels, height, width = shape
         rows, cols = spec.output_size
         self.maps = num_images, height, width
-        self.lanes, self.groups = lanes_and_groups(self.channels)
-        self.cells = num_images * self.groups * height * width  # threads of them
+        lanes, self.groups = lanes_and_groups(self.channels)
         self.threads_of_box = self.groups * rows * cols
         self.mode, self.wide = spec.mode, wide
         self.working = _kernels.working_type(dtype)
         self.grad = Layout.of(spec.output_shape(1, self.channels), grad_strides, dtype)
-        layouts = [self.grad]
+        counts = [self.grad.plane_extent, rooms_for(spec, shape[2:]).total]
         if features_strides is not None:
             self.source = Layout.of(shape, features_strides, dtype)
-            layouts.append(self.source)
+            counts.append(self.source.plane_extent)
         self.tables = plan_tables(spec, shape, rois_dtype, rois_strides, self.working, wide)
-        whole_cells, choice = spec.sampling == "cells", (self.lanes, self.working, wide)
+        whole_cells = spec.sampling == "cells"
         self.argmax_strides = (0, 0, 0, 0)
         self.argmax_dtype = np.dtype(np.int64 if wide else np.int32)
         if self.mode == "max":
+            counts.append((2 * height + 4) * (2 * width + 4))  # points: four to a cell, at most
             self.argmax_strides = _contiguous(self.channels, spec)
-            self.argmax = _kernels.argmax_kernel(whole_cells, self.source.channels_last, *choice)
+            self.argmax = _kernels.argmax_kernel(
+                whole_cells, self.source.channels_last, lanes, self.working, wide
+            )
         if target_strides is None:
             self.add_parts = _kernels.box_parts_kernel(
                 self.mode, _kernels.sampler(spec), self.source.channels_last, self.working, wide
             )
         else:
             self.target = Layout.of(shape, target_strides, dtype)
-            layouts.append(self.target)
+            self.cells = num_images * self.groups * height * width  # threads of them
+            counts += self.cells, self.target.plane_extent
             self.gather = _kernels.gather_kernel(
-                self.mode, whole_cells, self.target.channels_last, *choice
+                self.mode, whole_cells, self.target.channels_last, lanes, self.working, wide
             )
-        self.largest = max(
-            self.cells,
-            rooms_for(spec, shape[2:]).total,
-            # Points of a section, of which there may be four to a cell.
-            (2 * height + 4) * (2 * width + 4) if self.mode == "max" else 0,
-            *(layout.plane_extent for layout in layouts),
-        )
+        self.largest = max(counts)
         self.largest_of_box = max(self.threads_of_box, rows + cols, height + width + 1, 4 * SUMS)
 
     def no_tables(self, boxes: Any) -> tuple[Any, ...]:

@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 # border of the map.
 OPTIONS = ("-fmad=false",)
 
-# Some in pairs, as complex numbers: an argument costs the host half a microsecond. Of the first
-# three, the other one is rounded to the boxes' dtype; the rest is along rows and columns.
+# In pairs, as complex numbers: an argument costs the host half a microsecond. A number and its
+# rounding to the boxes' dtype; or of what has two axes, that along rows and that along columns.
 _BOX_ARGUMENTS = (
-    "raw R rois, int64 row_stride, int64 col_stride, float64 images, complex128 scale,"
-    "complex128 offset, complex128 min_size, complex128 size, complex128 ratio"
+    "raw R rois, int64 row_stride, int64 col_stride, float64 images,"
+    "complex128 scale, complex128 offset, complex128 min_size,"
+    "complex128 size, complex128 sections, complex128 own_sections, complex128 ratio"
 )
 _MAKE_PLANS = """
         const Geometry geometry = {
             scale.real(), offset.real(), min_size.real(),
             scale.imag(), offset.imag(), min_size.imag()};
-        const AxisPlan y_plan = {size.real(), (double)rows, rounded<R>(rows), ratio.real()};
-        const AxisPlan x_plan = {size.imag(), (double)cols, rounded<R>(cols), ratio.imag()};"""
+        const AxisPlan y_plan = {
+            size.real(), sections.real(), own_sections.real(), ratio.real()};
+        const AxisPlan x_plan = {
+            size.imag(), sections.imag(), own_sections.imag(), ratio.imag()};"""
 _TABLES = "raw int8 tables, int64 num_boxes, int64 rows, int64 cols, int64 row_room, int64 col_room"
 _READING = "int64 num_images, int64 height, int64 width"
 _TABLES_FILES = "geometry", "weights", "tables"
@@ -76,7 +79,7 @@ def boxes_kernel(sampling: str) -> Any:
     """From the caller's boxes to those of the gradient with respect to them."""
     return _kernel(
         f"roi_align_boxes_{sampling}",
-        f"{_BOX_ARGUMENTS}, int64 rows, int64 cols",
+        _BOX_ARGUMENTS,
         "raw float64 boxes",
         f"""
         {_MAKE_PLANS}
@@ -94,11 +97,11 @@ def tables_kernel(mode: str, sampling: str, working: str, wide: bool) -> Any:
     index = index_type(wide)
     return _kernel(
         f"roi_align_tables_{mode}_{sampling}_{working}_{index_name(wide)}",
-        f"{_BOX_ARGUMENTS}, complex128 entries,"
-        "int64 num_boxes, int64 rows, int64 cols, int64 row_room, int64 col_room",
+        f"{_BOX_ARGUMENTS}, complex128 entries,int64 num_boxes, int64 row_room, int64 col_room",
         "raw int8 tables",
         f"""
         {_MAKE_PLANS}
+        const ptrdiff_t rows = sections.real(), cols = sections.imag();
         {_make_tables(_entry(mode), working, index)}
         make_tables<{_ENUM[mode]}, {sampling.upper()}, R>(
             ({index})i, &rois[0], row_stride, col_stride, images, y_plan, x_plan, geometry,

@@ -88,7 +88,7 @@ class TablePlan:
             pointer(rois),
             *self.constants,
             num_boxes,
-            *self.sizes,
+            *self.sizes[2:],
             memory,
             size=num_boxes * self.threads_of_box,
         )
@@ -130,5 +130,7 @@ def box_constants(
     (scale,) = spec.spatial_scales
     with np.errstate(over="ignore"):  # then the boxes' extents overflow, which is detected
         rounded = [complex(x, own(x)) for x in (scale, spec.pixel_offset, min_size)]
+        sections = complex(*spec.output_size), complex(*map(own, spec.output_size))
     strides = (stride // rois_dtype.itemsize for stride in rois_strides)
-    return (*strides, shape[0], *rounded, complex(*shape[2:]), complex(*spec.sampling_ratio))
+    size, ratio = complex(*shape[2:]), complex(*spec.sampling_ratio)
+    return (*strides, shape[0], *rounded, size, *sections, ratio)

@@ -21,12 +21,28 @@ __device__ Motion find_motion(
 }
 
 // The derivative of the interpolated value along one axis, from the right, is the difference of
-// two neighbouring cells, of which one may be beyond the map, where zeros are; 0 where the position is
-// clamped or outside.
+// two neighbouring cells, of which one may be among the zeros beyond the map; 0 where the position
+// is clamped or outside.
 template <Sampling SAMPLING>
 __device__ bool has_slope(double position, double size) {
   return has_zeros(SAMPLING) || (position >= 0 && position < size - 1);
 }
+
+// The two cells of that difference, along one axis.
+template <Sampling SAMPLING, typename Index>
+struct Neighbours {
+  Index offset;  // of the lower one
+  bool has_low, has_high;
+
+  __device__ Neighbours(double position, Index size, Index stride, Index offset_on_map)
+      : offset(offset_on_map), has_low(true), has_high(true) {
+    if (!has_zeros(SAMPLING)) return;
+    const Index low = locate<SAMPLING>(position, size).low;
+    offset = low * stride;
+    has_low = low >= 0;
+    has_high = low + 1 < size;
+  }
+};
 
 // A section's samples as one thread sees them.
 template <Sampling SAMPLING, typename W, typename Index>
@@ -42,30 +58,36 @@ struct Sampler {
         position<SAMPLING>(section_begin(box.y, p), box.y.section, box.y.samples, j);
     const double x_at =
         position<SAMPLING>(section_begin(box.x, q), box.x.section, box.x.samples, i);
-    const Point<W, Index> y = make_point<MAX, SAMPLING, W>(y_at, height, (Index)0);
-    const Point<W, Index> x = make_point<MAX, SAMPLING, W>(x_at, width, (Index)0);
+    Point<W, Index> y = make_point<MAX, SAMPLING, W>(y_at, height, (Index)0);
+    Point<W, Index> x = make_point<MAX, SAMPLING, W>(x_at, width, (Index)0);
+    y.low *= row_stride;
+    y.high *= row_stride;
+    x.low *= col_stride;
+    x.high *= col_stride;
     if (has_slope<SAMPLING>(x_at, width)) {
-      const Index left = locate<SAMPLING>(x_at, width).low;
-      const T* low = plane + y.low * row_stride;
-      const T* high = plane + y.high * row_stride;
-      const auto value = [&](Index col) {
-        if (has_zeros(SAMPLING) && (col < 0 || col >= width)) return W(0);
-        return y.low_weight * W(low[col * col_stride]) + y.high_weight * W(high[col * col_stride]);
-      };
-      const double slope = (double)((value(left + 1) - value(left)) * share);
+      const Neighbours<SAMPLING, Index> cells(x_at, width, col_stride, x.low);
+      const T* at = plane + cells.offset;
+      W left = 0, right = 0;
+      if (cells.has_low) left = y.low_weight * W(at[y.low]) + y.high_weight * W(at[y.high]);
+      if (cells.has_high) {
+        right = y.low_weight * W(at[y.low + col_stride]) +
+                y.high_weight * W(at[y.high + col_stride]);
+      }
+      const double slope = (double)((right - left) * share);
       const Motion motion = find_motion<SAMPLING>(box.x, q, cols, i, scale);
       sums.x1 += slope * motion.by_near;
       sums.x2 += slope * motion.by_far;
     }
     if (has_slope<SAMPLING>(y_at, height)) {
-      const Index above = locate<SAMPLING>(y_at, height).low;
-      const T* low = plane + x.low * col_stride;
-      const T* high = plane + x.high * col_stride;
-      const auto value = [&](Index row) {
-        if (has_zeros(SAMPLING) && (row < 0 || row >= height)) return W(0);
-        return x.low_weight * W(low[row * row_stride]) + x.high_weight * W(high[row * row_stride]);
-      };
-      const double slope = (double)((value(above + 1) - value(above)) * share);
+      const Neighbours<SAMPLING, Index> cells(y_at, height, row_stride, y.low);
+      const T* at = plane + cells.offset;
+      W above = 0, below = 0;
+      if (cells.has_low) above = x.low_weight * W(at[x.low]) + x.high_weight * W(at[x.high]);
+      if (cells.has_high) {
+        below = x.low_weight * W(at[x.low + row_stride]) +
+                x.high_weight * W(at[x.high + row_stride]);
+      }
+      const double slope = (double)((below - above) * share);
       const Motion motion = find_motion<SAMPLING>(box.y, p, rows, j, scale);
       sums.y1 += slope * motion.by_near;
       sums.y2 += slope * motion.by_far;

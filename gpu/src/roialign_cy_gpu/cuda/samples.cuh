@@ -53,7 +53,7 @@ struct Spot {
 template <Sampling SAMPLING, typename Offset>
 __device__ Spot<Offset> locate(double position, Offset size) {
   if (!has_zeros(SAMPLING)) position = fmin(fmax(position, 0.0), (double)(size - 1));
-  const Offset low = position < 0 ? -1 : (Offset)position;
+  const Offset low = has_zeros(SAMPLING) && position < 0 ? -1 : (Offset)position;
   const double fraction = position - low;
   return {low, fraction >= SMALLEST_FRACTION ? fraction : 0.0};
 }
@@ -129,8 +129,7 @@ __device__ long long last_of_stretch(
   return last;
 }
 
-// How many of these samples lie on the map; of those that lie between it and zeros, the part that is
-// read.
+// How many of these samples lie on the map; of one between it and zeros, the part that is read.
 template <Sampling SAMPLING, typename Offset>
 __device__ double count_on_map(
     const Axis& axis, double begin, Offset size, const Range& inside) {
@@ -148,8 +147,8 @@ __device__ double count_on_map(
 }
 
 // Walks through the cells that a section reads along one axis, from the low end: every cell once,
-// with the sum of its weights. A section of many samples reads few cells. Under a border of zeros it
-// goes through the cells on both sides of the map, too.
+// with the sum of its weights. A section of many samples reads few cells. Under a border of zeros
+// these may be the cells on both sides of the map, too.
 template <Sampling SAMPLING, typename Offset>
 struct CellWalk {
   const Axis& axis;

@@ -218,7 +218,8 @@ __device__ void list_extremes(
   long long last = 0;
   while (i < inside.end) {
     const double at = position<SAMPLING>(begin, axis.section, axis.samples, i);
-    const Point<W, Index> point = make_point<MODE, SAMPLING, W>(at, size, (Index)(i - inside.begin));
+    const Index number = i - inside.begin;
+    const Point<W, Index> point = make_point<MODE, SAMPLING, W>(at, size, number);
     entries[section.begin + section.count++] = point;
     section.end = max(section.end, point.high + 1);
     if (is_last) last = last_of_stretch<SAMPLING>(axis, begin, size, i, at, inside.end);
