@@ -148,6 +148,7 @@ cdef Job make_job(
     bint with_slopes, Tables *tables,
 ):
     cdef Job job
+    memset(&job, 0, sizeof(Job))  # what is not set here, the caller sets
     job.rois = <const char *>rois.buf
     job.stride = rois.strides[0]
     job.geometry = make_geometry(spec, rois.itemsize)
