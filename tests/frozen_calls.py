@@ -45,6 +45,8 @@ class Frozen:
     wrt: Any = "features"
     grads: str = "noise"
     out: str | None = None
+    clockwise: bool = False
+    angles: str = "any"
 
     def arguments(self) -> dict[str, Any]:
         """Make what the function is called with."""
@@ -60,21 +62,34 @@ class Frozen:
         if self.function != "roi_pool":
             names = ("convention", "mode", "sampling_ratio")
             arguments |= {name: getattr(self, name) for name in names}
-        if self.function == "roi_align_backward":
+        if self.is_rotated:
+            arguments["clockwise"] = self.clockwise
+        if self.function.endswith("_backward"):
             grads = self._placed(numbers(self.grads, 2, result, self.dtype))
             arguments |= {"grad_output": grads, "input_shape": features.shape, "wrt": self.wrt}
-            result = (self.count, 4) if self.wrt == "rois" else shape
+            of_boxes = (self.count, 5 if self.is_rotated else 4)
+            result = of_boxes if self.wrt == "rois" else shape
         else:
             arguments["output_size"] = self.output_size
         if self.out is not None:
-            dtype = self.boxes_dtype if result == (self.count, 4) else self.dtype
+            dtype = self.boxes_dtype if len(result) == 2 else self.dtype
             arguments["out"] = placed(self._in_layout(np.full(result, 5.0, dtype)), self.out).array
         return arguments
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether its boxes are turned."""
+        return "rotated" in self.function
 
     def _rois(self) -> Any:
         corners = BOXES[self.boxes](unit(3, (self.count, 4)), np.array(self.cells[::-1]))
         image = integers(4, self.count) % np.uint64(self.images)
-        rois = np.column_stack([image, corners / self.spatial_scale]).astype(self.boxes_dtype)
+        boxes = corners / self.spatial_scale
+        if self.is_rotated:
+            near, far = np.split(boxes, 2, axis=1)
+            angles = ANGLES[self.angles](unit(5, (self.count, 1)))
+            boxes = np.hstack([(near + far) / 2, np.abs(far - near), angles])
+        rois = np.column_stack([image, boxes]).astype(self.boxes_dtype)
         if self.boxes_memory == "lists":
             return [rois[image == index, 1:] for index in range(self.images)]
         return placed(rois, self.boxes_memory).array
@@ -198,6 +213,14 @@ BOXES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 """Sides in cells, from numbers in [0, 1) and the size (columns, rows) of the map."""
 
+ANGLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "any": lambda u: 1080 * u - 540,
+    "quarter turns": lambda u: np.floor(13 * u - 6) * 90,
+    "none": lambda u: 0 * u,
+    "many turns": lambda u: u * 2.0**100,
+}
+"""Of rotated boxes."""
+
 
 # The table
 
@@ -318,10 +341,45 @@ POOL: Groups = {
     "out": ({}, [OUT]),
     "empty": ({}, [EMPTY]),
 }
+ROTATED: Groups = {
+    "types": ({"channels": 17}, [AVG | MAX, DTYPES, LAYOUTS]),
+    "channels": ({}, [AVG, each("channels", 1, 3, 16, 40)]),
+    "conventions": (
+        {"spatial_scale": 0.3},
+        [
+            each("convention", "mmcv", "torchvision")
+            | {"zeros": {"convention": ra.Convention(border="zero")}},
+            each("clockwise", False, True),
+        ],
+    ),
+    "angles": ({}, [AVG | MAX, each("angles", *ANGLES)]),
+    "sizes": ({"channels": 3}, [AVG | MAX, each("output_size", 1, 7, (40, 2))]),
+    "maps": ({"channels": 3}, [AVG, MAPS]),
+    "memory": ({}, [AVG, each("memory", "backwards", "unaligned", "field")]),
+    "byte order": ({}, [AVG, BYTE_ORDER]),
+    "out": ({}, [AVG, each("out", "sliced", "unaligned")]),
+    "boxes": ({}, [AVG | MAX, BOX_KINDS]),
+    "types of boxes": ({"boxes": "inside"}, [AVG, each("boxes_dtype", "float16", ">f4", "int64")]),
+    "memory of boxes": ({}, [AVG, each("boxes_memory", "lists", "transposed")]),
+    "values": ({}, [AVG | MAX, VALUES]),
+    "empty": ({}, [AVG, EMPTY]),
+    # Lists that are made where they are read, and more than a batch has.
+    "large": ({"cells": (90, 120), "boxes": "large", "output_size": 2}, [AVG | MAX]),
+    "batches": ({"channels": 1, "count": 3000, "output_size": 7, "sampling_ratio": 3}, [AVG]),
+}
+ROTATED_GRADIENTS: Groups = {
+    name: ROTATED[name]
+    for name in ("types", "conventions", "angles", "boxes", "values", "empty", "large", "batches")
+}
 FUNCTIONS: dict[str, tuple[dict[str, Any], Groups]] = {
     "align": ({"function": "roi_align"}, ALIGN),
     "gradient": ({"function": "roi_align_backward", "wrt": ("features", "rois")}, GRADIENTS),
     "pool": ({"function": "roi_pool"}, POOL),
+    "rotated": ({"function": "roi_align_rotated"}, ROTATED),
+    "rotated gradient": (
+        {"function": "roi_align_rotated_backward", "wrt": ("features", "rois")},
+        ROTATED_GRADIENTS,
+    ),
 }
 
 

@@ -10,6 +10,7 @@ from ._levels import assign_levels
 from ._masks import paste_masks
 from ._memory import set_retained_memory
 from ._multiscale import multiscale_roi_align, multiscale_roi_align_backward
+from ._rotated import roi_align_rotated, roi_align_rotated_backward
 from .backends import BackendUnavailableError
 from .conventions import CONVENTIONS, Convention
 
@@ -33,6 +34,8 @@ __all__ = [
     "paste_masks",
     "roi_align",
     "roi_align_backward",
+    "roi_align_rotated",
+    "roi_align_rotated_backward",
     "roi_pool",
     "set_num_threads",
     "set_retained_memory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import numpy as np
@@ -149,6 +150,13 @@ def roi_align(
     spec = make_spec(
         output_size, convention, spatial_scale, sampling_ratio, mode, layout, num_threads
     )
+    return pool(features, rois, spec, layout, backend, out)
+
+
+def pool(
+    features: Any, rois: Any, spec: CallSpec, layout: Layout, backend: str | None, out: Any | None
+) -> Any:
+    """Check the arrays of `roi_align` and have a backend pool them."""
     chosen = resolve(backend, features)
     require_runnable(chosen, spec, "roi_align")
     if out is not None:
@@ -397,6 +405,30 @@ def roi_align_backward(
     ... )
     array([[0.5, 2. , 0.5, 2. ]])
     """
+
+    def make(sections: tuple[int, int]) -> CallSpec:
+        return make_spec(
+            sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads
+        )
+
+    return pool_backward(grad_output, rois, input_shape, features, wrt, make, layout, backend, out)
+
+
+def pool_backward(
+    grad_output: Any,
+    rois: Any,
+    input_shape: tuple[int, int, int, int],
+    features: Any | None,
+    wrt: Wrt | tuple[Wrt, ...],
+    make: Callable[[tuple[int, int]], CallSpec],
+    layout: Layout,
+    backend: str | None,
+    out: Any | None,
+) -> Any:
+    """Check the arrays of `roi_align_backward` and have a backend differentiate.
+
+    ``make`` gives the call's spec for the output size, which is that of ``grad_output``.
+    """
     operations = make_wrt(wrt)
     chosen = resolve(backend, grad_output, "grad_output")
     if features is not None:
@@ -407,8 +439,7 @@ def roi_align_backward(
     grad_output = _arrays.as_ndarray(grad_output, "grad_output")
     features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(grad_output, layout, "grad_output")
-    sections = sections_of(grad_output, layout)
-    spec = make_spec(sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads)
+    spec = make(sections_of(grad_output, layout))
     require_gradient(spec, operations)
     shape = make_shape(input_shape, grad_output.dtype.itemsize)
     require_operands(spec, operations, wrt, features, out)

@@ -164,14 +164,14 @@ def check_rois(rois: Any, num_images: int, spec: CallSpec) -> NDArray[np.floatin
 
     Returns
     -------
-    ndarray of shape (K, 5)
+    ndarray of shape (K, 5), or (K, 6) if ``spec.sampling`` is "rotated"
 
     Raises
     ------
     ValueError, TypeError
         With the texts of `roi_align`.
     """
-    boxes = normalise_rois(rois, num_images)
+    boxes = normalise_rois(rois, num_images, parameters=spec.parameters)
     require_poolable(boxes, num_images, spec, "rois", is_list_per_image(rois))
     return boxes
 
@@ -240,6 +240,8 @@ _FAULTS = {
         "{place} must have an extent whose adaptive sample count is exact, got {box}; "
         "give a sampling_ratio for boxes as large as this"
     ),
+    "negative size": "{place} must have a width and a height of at least 0, got {box}",
+    "angle too large": "{place} must have an angle of at most 2**20 radians, got {box}",
 }
 
 
@@ -290,7 +292,7 @@ def check_gradient(
     if out is None:
         return
     if operation == "box_gradient":
-        check_out(out, (len(rois), 4), rois.dtype, spec)
+        check_out(out, (len(rois), spec.parameters), rois.dtype, spec)
     else:
         check_out(out, shape, dtype, spec, f"out{place}")
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def normalise_rois(rois: Any, num_images: int, name: str = "rois") -> NDArray[np.floating]:
+def normalise_rois(
+    rois: Any, num_images: int, name: str = "rois", parameters: int = 4
+) -> NDArray[np.floating]:
     """Give what a caller passes as ``rois`` as rows ``[batch_index, x1, y1, x2, y2]``.
 
     Parameters
@@ -23,24 +25,26 @@ def normalise_rois(rois: Any, num_images: int, name: str = "rois") -> NDArray[np
     num_images : int
     name : str, default "rois"
         The name of the argument, for errors.
+    parameters : int, default 4
+        Numbers of a box, to which the index of its image is added: 5 of a rotated one.
 
     Returns
     -------
-    ndarray of shape (K, 5)
+    ndarray of shape (K, 1 + parameters)
         A copy, in native float16, float32 or float64.
     """
     # Always a copy: another thread that changes the caller's boxes after they were checked must
     # not reach the core, which trusts them.
-    if type(rois) is np.ndarray and rois.ndim == 2 and rois.shape[1] == 5 and is_plain(rois):
+    if type(rois) is np.ndarray and rois.shape[1:] == (1 + parameters,) and is_plain(rois):
         return rois.copy()
     if is_list_per_image(rois):
         require_entry_per_image(rois, num_images, name)
-        return join(rois, name)
+        return join(rois, name, parameters)
     array = numeric(rois, name)
-    if is_no_boxes(array.shape):
-        array = array.reshape(0, 5)
-    if array.ndim != 2 or array.shape[1] != 5:
-        raise ValueError(wrong_shape(name, array.shape, num_images))
+    if is_no_boxes(array.shape, parameters):
+        array = array.reshape(0, 1 + parameters)
+    if array.ndim != 2 or array.shape[1] != 1 + parameters:
+        raise ValueError(wrong_shape(name, array.shape, num_images, parameters))
     return np.array(array, order="C")
 
 
@@ -75,36 +79,41 @@ def require_entry_per_image(rois: Sequence[Any], num_images: int, name: str) -> 
         )
 
 
-def is_no_boxes(shape: tuple[int, ...]) -> bool:
+def is_no_boxes(shape: tuple[int, ...], parameters: int = 4) -> bool:
     """Whether an array of that shape is no boxes, of rows of either width."""
-    return shape in ((0,), (0, 4), (0, 5))
+    return shape in ((0,), (0, parameters), (0, 1 + parameters))
 
 
-def wrong_shape(name: str, shape: tuple[int, ...], num_images: int) -> str:
+def wrong_shape(name: str, shape: tuple[int, ...], num_images: int, parameters: int = 4) -> str:
     """What is wrong with an array of boxes that is not (K, 5), and how to fix it."""
-    text = f"{name} must have the shape (K, 5), got {shape}"
-    if len(shape) == 1 and shape[0] in (4, 5):
+    width = 1 + parameters
+    text = f"{name} must have the shape (K, {width}), got {shape}"
+    if len(shape) == 1 and shape[0] in (parameters, width):
         return f"{text}: one box is a row, too: [{name}]"
-    if len(shape) == 2 and shape[1] == 4:
-        text += ": the first of five columns is the index of the image; (K, 4) boxes go in a list"
+    if len(shape) == 2 and shape[1] == parameters:
+        columns = {4: "five", 5: "six"}[parameters]
+        text += (
+            f": the first of {columns} columns is the index of the image; "
+            f"(K, {parameters}) boxes go in a list"
+        )
         return text + (f": [{name}]" if num_images == 1 else ", an array for each image")
     return text
 
 
-def wrong_entry_shape(name: str, shape: tuple[int, ...]) -> str:
+def wrong_entry_shape(name: str, shape: tuple[int, ...], parameters: int = 4) -> str:
     """What is wrong with an entry of a list that is not (K, 4), and how to fix it."""
-    text = f"{name} must have the shape (K, 4), got {shape}"
-    if len(shape) == 2 and shape[1] == 5:
+    text = f"{name} must have the shape (K, {parameters}), got {shape}"
+    if len(shape) == 2 and shape[1] == 1 + parameters:
         text += ": the place in the list is the index of the image, without a column for it"
     return text
 
 
-def join(boxes: Sequence[ArrayLike], name: str) -> NDArray[np.floating]:
+def join(boxes: Sequence[ArrayLike], name: str, parameters: int = 4) -> NDArray[np.floating]:
     """Join the (K_i, 4) entries of a list as (K, 5) rows with the index of their image."""
     if not isinstance(boxes, Iterable) or isinstance(boxes, str | bytes | Mapping | Set):
         raise TypeError(f"{name} must be a sequence of arrays, got {boxes!r}")
-    entries = [columns(entry, f"{name}[{index}]") for index, entry in enumerate(boxes)]
-    filled = [entry for entry in entries if entry.size] or entries or [np.empty((0, 4))]
+    entries = [columns(entry, f"{name}[{index}]", parameters) for index, entry in enumerate(boxes)]
+    filled = [entry for entry in entries if entry.size] or entries or [np.empty((0, parameters))]
     indices = np.repeat(np.arange(len(entries)), [len(entry) for entry in entries])
     return with_images(np.concatenate(filled), indices, len(entries))
 
@@ -116,19 +125,19 @@ def with_images(
     dtype = boxes.dtype
     if num_images > 2 ** (np.finfo(dtype).nmant + 1):
         dtype = np.dtype(np.float64)
-    rows = np.empty((len(boxes), 5), dtype)
+    rows = np.empty((len(boxes), 1 + boxes.shape[1]), dtype)
     rows[:, 0] = images
     rows[:, 1:] = boxes
     return rows
 
 
-def columns(boxes: Any, name: str) -> NDArray[np.floating]:
+def columns(boxes: Any, name: str, parameters: int = 4) -> NDArray[np.floating]:
     """``boxes`` as an array of shape (K, 4), of native floats."""
     array = numeric(boxes, name)
     if array.size == 0 and array.ndim <= 2:
-        return array.reshape(0, 4)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise ValueError(wrong_entry_shape(name, array.shape))
+        return array.reshape(0, parameters)
+    if array.ndim != 2 or array.shape[1] != parameters:
+        raise ValueError(wrong_entry_shape(name, array.shape, parameters))
     return array
 
 

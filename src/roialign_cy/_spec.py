@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from ._choices import require_choice
 from ._core.threads import check_num_threads
@@ -24,7 +24,7 @@ from .conventions import (
     int_pair,
     ratio_pair,
 )
-from .typing import Border, ConventionName, Layout, Mode, Sampling, Wrt
+from .typing import AngleUnit, Border, ConventionName, Layout, Mode, Sampling, Wrt
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 WRT: MappingProxyType[Wrt, str] = MappingProxyType(
@@ -47,8 +47,9 @@ class CallSpec:
         Cells subtracted from scaled box coordinates.
     min_size : float or None
         Smallest extent of a box in cells.
-    sampling : {"centered", "interior", "cells", "integral", "corners", "nearest"}
-        Where samples lie in a section, or what it reads instead.
+    sampling : {"centered", "interior", "cells", "integral", "corners", "nearest", "rotated"}
+        Where samples lie in a section, or what it reads instead. "rotated" are the centered
+        samples of boxes that are turned: rows ``[batch_index, cx, cy, width, height, angle]``.
     border : {"clamp", "zero"}
         What samples within a cell of the map read beyond it.
     sampling_ratio : (int, int)
@@ -62,18 +63,29 @@ class CallSpec:
         arrays that a backend is given have their axes in the order NCHW in either case.
     num_threads : int or None
         Upper bound from the caller; None leaves it to the backend's policy.
+    angle : {"degrees", "radians"}, default "degrees"
+        Unit of the angles of rotated boxes.
+    clockwise : bool, default False
+        Whether those go clockwise.
     """
 
     output_size: tuple[int, int]
     spatial_scales: tuple[float, ...]
     pixel_offset: float
     min_size: float | None
-    sampling: Sampling
+    sampling: Sampling | Literal["rotated"]
     border: Border
     sampling_ratio: tuple[int, int]
     mode: Mode
     channels_last: bool
     num_threads: int | None
+    angle: AngleUnit = "degrees"
+    clockwise: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of a box, besides the index of its image."""
+        return 5 if self.sampling == "rotated" else 4
 
     def output_shape(self, num_rois: int, channels: int) -> tuple[int, int, int, int]:
         """Shape of the pooled values of that many boxes: (K, C, rows, cols)."""

@@ -9,10 +9,11 @@ from types import MappingProxyType
 from typing import get_args
 
 from ._choices import require_choice
-from .typing import Border, ConventionName, MaxRule, Mode, Sampling
+from .typing import AngleUnit, Border, ConventionName, MaxRule, Mode, Sampling
 
 SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
 BORDERS: tuple[Border, ...] = get_args(Border)
+ANGLES: tuple[AngleUnit, ...] = get_args(AngleUnit)
 MODES: tuple[Mode, ...] = get_args(Mode)
 MAX_RULES: tuple[MaxRule, ...] = get_args(MaxRule)
 MODE_OF_SAMPLING: MappingProxyType[Sampling, Mode] = MappingProxyType(
@@ -53,6 +54,8 @@ class Convention:
     border : {"clamp", "zero"}, default "clamp"
         What a sample within a cell of the map reads beyond it: the border's cells again, as if it
         were clamped to them, or zeros. ``"integral"`` goes with zeros alone.
+    angle : {"degrees", "radians"}, default "degrees"
+        Unit of the angle of a rotated box, which counts for `roi_align_rotated` alone.
 
     Raises
     ------
@@ -73,12 +76,14 @@ class Convention:
     mode: Mode = "avg"
     max_rule: MaxRule = "max"
     border: Border = "clamp"
+    angle: AngleUnit = "degrees"
 
     def __post_init__(self) -> None:
         require_choice("sampling", self.sampling, SAMPLINGS)
         require_choice("mode", self.mode, MODES)
         require_choice("max_rule", self.max_rule, MAX_RULES)
         require_choice("border", self.border, BORDERS)
+        require_choice("angle", self.angle, ANGLES)
         # Normalised in place, so that equal conventions are equal however they were written.
         normalise = object.__setattr__
         normalise(self, "pixel_offset", finite_number("pixel_offset", self.pixel_offset))
@@ -185,7 +190,7 @@ CONVENTIONS: MappingProxyType[ConventionName, Convention] = MappingProxyType(
         "document": Convention(sampling="interior", mode="max"),
         "torchvision": Convention(pixel_offset=0.0, min_size=1.0),
         "detectron2": Convention(),
-        "mmcv": Convention(),
+        "mmcv": Convention(angle="radians"),
         "onnx": Convention(max_rule="max_weighted"),
         "onnx-10": Convention(pixel_offset=0.0, min_size=1.0, max_rule="max_weighted"),
         "roi_pool": Convention(pixel_offset=0.0, sampling="cells", mode="max"),

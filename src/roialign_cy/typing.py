@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .conventions import Convention
 
 __all__ = [
+    "AngleUnit",
     "Array",
     "Border",
     "Boxes",
@@ -37,6 +38,7 @@ ConventionName = Literal[
 ]
 Sampling = Literal["centered", "interior", "cells", "integral", "corners", "nearest"]
 Border = Literal["clamp", "zero"]
+AngleUnit = Literal["degrees", "radians"]
 Mode = Literal["avg", "max", "max_weighted"]
 MaxRule = Literal["max", "max_weighted"]
 Layout = Literal["NCHW", "NHWC"]

@@ -94,6 +94,15 @@ EDGES = {  # shape of the maps, of the output, boxes
     "many sections": ((1, 1, 64, 64), (1000, 1000), [[0, 1, 2, 60, 61]]),
     "many sections along x": ((1, 1, 4, 64), (1, 100_000), [[0, 1, 0, 60, 3]]),
 }
+ROTATED_EDGES = {
+    "two boxes on a tall, wide map": (
+        (1, 3, 2000, 2000),
+        (7, 7),
+        [[0, 1000, 1000, 1900, 1800, 5], [0, 500, 900, 700, 1900, 80]],
+    ),
+    "one section on all of a map": ((1, 1, 1500, 1500), (1, 1), [[0, 750, 750, 1500, 1500, 0]]),
+    "many sections": ((1, 1, 64, 64), (1000, 1000), [[0, 32, 32, 60, 61, 30]]),
+}
 EDGE = """
 import resource
 import numpy as np
@@ -101,21 +110,24 @@ import roialign_cy as ra
 
 shape, size, rois = {edge}
 options = dict(convention="detectron2", mode={mode!r}, num_threads=1)
+pool = getattr(ra, "{name}")
+differentiate = getattr(ra, "{name}_backward")
+small = np.array([[0, 1, 1, 6, 6.0, 0][: len(rois[0])]])
 
 def call(shape, size, rois):
     maps, grads = np.zeros(shape, np.float32), np.zeros((len(rois), shape[1], *size), np.float32)
     grads[...] = 0  # so that its pages are there
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if {wrt!r} is None:
-        ra.roi_align(maps, rois, size, out=grads, **options)
+        pool(maps, rois, size, out=grads, **options)
         result = 0
     else:
-        result = ra.roi_align_backward(
+        result = differentiate(
             grads, rois, shape, features=maps, wrt={wrt!r}, **options
         ).nbytes
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 - result
 
-call((1, 1, 8, 8), (7, 7), np.array([[0, 1, 1, 6, 6.0]]))
+call((1, 1, 8, 8), (7, 7), small)
 print(call(shape, size, np.array(rois, float)))
 """
 
@@ -125,7 +137,19 @@ print(call(shape, size, np.array(rois, float)))
 @pytest.mark.parametrize("wrt", [None, "features", "rois"])
 @pytest.mark.parametrize("mode", ["avg", "max"])
 def test_scratch_memory_does_not_grow_with_an_area(mode, wrt, edge):
-    program = EDGE.format(edge=EDGES[edge], mode=mode, wrt=wrt)
+    program = EDGE.format(name="roi_align", edge=EDGES[edge], mode=mode, wrt=wrt)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert int(done.stdout) <= SCRATCH + TABLES
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+@pytest.mark.parametrize("edge", ROTATED_EDGES)
+@pytest.mark.parametrize("wrt", [None, "features", "rois"])
+@pytest.mark.parametrize("mode", ["avg", "max"])
+def test_scratch_memory_does_not_grow_with_the_area_of_a_rotated_box(mode, wrt, edge):
+    program = EDGE.format(name="roi_align_rotated", edge=ROTATED_EDGES[edge], mode=mode, wrt=wrt)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
     )

@@ -19,7 +19,7 @@ import roialign_cy as ra
 from roialign_cy.conventions import MODE_OF_SAMPLING, ROUNDED_SAMPLINGS, find_convention
 
 from .arrays import ROWS_KINDS, WRITEABLE_KINDS, Array, Overlap, Rows, draw_array
-from .coordinates import draw_coordinate, draw_rows
+from .coordinates import draw_coordinate, draw_rotated_rows, draw_rows
 from .source import Source
 
 NAN = math.nan
@@ -233,6 +233,39 @@ def _crop(source: Source) -> Call:
     return Call("crop_and_resize_backward", arguments, faults)
 
 
+def _rotated(source: Source) -> Call:
+    """Turn the boxes of a plain call."""
+    call = source.pick((_roi_align, _backward))(source)
+    arguments = call.arguments
+    maps = arguments.get("features") or Array(arguments["input_shape"], "<f4")
+    images, _, height, width = _channels_first(maps.shape, arguments["layout"])
+    if images == 0:
+        return call
+    scale = float(arguments["spatial_scale"])
+    rois = draw_rotated_rows(source, images, height, width, scale)
+    maximal = ra.Convention(pixel_offset=0.0, mode="max", angle="radians")
+    options = {
+        "rois": rois if rois.rows else Array((0, 6), rois.dtype),
+        "convention": source.pick(("detectron2", "torchvision", ra.Convention(border="zero"))),
+        "sampling_ratio": source.pick((None, 0, 1, 2, (1, 3), (64, 1))),
+        "mode": source.pick((None, "avg", "max")),
+        "clockwise": source.pick((False, True)),
+    }
+    if source.chance(20):
+        options["convention"] = maximal
+    if call.function == "roi_align_backward":
+        sections = arguments["grad_output"].shape
+        grads = (len(rois.rows), *sections[1:])
+        options["grad_output"] = draw_array(source, grads, maps.dtype, ("noise", "whole", "tiny"))
+        fills = ("noise", "whole", "constant")
+        options["features"] = Array(
+            maps.shape, maps.dtype, fills[maps.seed % len(fills)], maps.seed, maps.kind
+        )
+    arguments = {name: value for name, value in arguments.items() if name != "out"} | options
+    function = call.function.replace("align", "align_rotated")
+    return Call(function, arguments)
+
+
 def _paste_masks(source: Source) -> Call:
     boxes = _four_columns(source)
     count, cells = count_of(boxes), source.below(6)
@@ -321,7 +354,8 @@ def _backend(source: Source) -> Call:
 
 
 _DRAWERS = (
-    *(_roi_align,) * 23,
+    *(_roi_align,) * 20,
+    *(_rotated,) * 3,
     *(_paste_masks,) * 3,
     *(_crop,) * 3,
     *(_backward,) * 16,
@@ -459,6 +493,7 @@ def _odd_value(source: Source, call: Call, name: str) -> tuple[Any, bool]:
         return source.pick(BAD_ARRAYS)
     if name in ("rois", "boxes"):
         width = 5 if name == "rois" else 4
+        width += "clockwise" in call.arguments
         form = source.below(4)
         if form == 0:
             return Array((2, width), source.pick(BAD_DTYPES)), True
@@ -534,4 +569,5 @@ _ODD: dict[str, tuple[tuple[Any, bool], ...]] = {
     "min_size": _odd((*NOT_NUMBERS[1:], -1), ODD_NUMBERS),
     "sampling": BAD_NAMES,
     "max_rule": BAD_NAMES,
+    "clockwise": _odd(tuple(value for value in JUNK if value is not False), (True,)),
 }

@@ -57,6 +57,18 @@ def draw_rows(source: Source, images: int, height: int, width: int, scale: float
     return Rows(tuple(rows), dtype, source.pick(ROWS_KINDS) if source.chance(40) else "plain")
 
 
+def draw_rotated_rows(source: Source, images: int, height: int, width: int, scale: float) -> Rows:
+    """Write down rotated boxes that can be pooled."""
+    rows = []
+    for _ in range(source.below(4)):
+        x, y, *sides = (draw_coordinate(source, n, False) for n in (width, height) * 2)
+        angle = source.pick((0.0, 90.0, -90.0, 450.0, 45.0, 1e4, source.fraction() * 800 - 400))
+        numbers = [number / scale for number in (x, y, *map(abs, sides))]
+        rows.append((float(source.below(max(images, 1))), *numbers, angle))
+    dtype = source.pick(("<f8", "<f8", "<f4", ">f4", ">f8"))
+    return Rows(tuple(rows), dtype, source.pick(ROWS_KINDS) if source.chance(40) else "plain")
+
+
 def floats(rows: np.ndarray) -> np.ndarray:
     """Take boxes of any numeric type as the native floats that the library says it computes in."""
     is_narrow = rows.dtype.kind == "f" and rows.dtype.itemsize <= 8

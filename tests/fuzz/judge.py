@@ -22,7 +22,7 @@ from roialign_cy._core import variants
 from .arrays import Array, Made, Overlap, Rows, shared
 from .calls import Call
 from .coordinates import can_be_pooled, floats
-from .oracle import FailureError, compare, spec_of
+from .oracle import ROTATED, FailureError, compare, spec_of
 from .ways import POOLING, assert_same_bits, forced, registered
 
 # What a fault in one argument can show as a fault in: sizes have to fit, numbers to be finite.
@@ -159,8 +159,8 @@ def run(function: str, arguments: dict[str, Any]) -> Any:
 
 def has_to_be_refused(call: Call, arguments: dict[str, Any]) -> bool:
     """Say whether boxes of a call that is plain otherwise cannot be pooled."""
-    if call.function not in POOLING or call.odd:
-        return False
+    if call.function not in POOLING or call.function in ROTATED or call.odd:
+        return False  # rotated boxes are drawn such that all can
     shape = arguments.get("input_shape") or arguments["features"].shape
     rows, images = arguments["rois"], shape[0]
     if isinstance(rows, list) and any(isinstance(entry, np.ndarray) for entry in rows):

@@ -9,6 +9,7 @@ import numpy as np
 import roialign_cy as ra
 from roialign_cy import _arrays
 from roialign_cy._elements import pooled_dtype
+from roialign_cy._rotated import make_rotated_spec
 from roialign_cy._spec import CallSpec, make_spec
 from roialign_cy.backends import reference
 
@@ -23,6 +24,10 @@ BACKWARD = {"float64": 4e-12, "float32": 16e-6, "float16": 2.0**-8}
 BY_BOXES = {"float64": 4e-12, "float32": 8e-6, "float16": 8e-6}
 
 
+ROTATED = ("roi_align_rotated", "roi_align_rotated_backward")
+"""Functions of rotated boxes."""
+
+
 class FailureError(AssertionError):
     """A call was neither answered as the oracle does nor refused by name."""
 
@@ -30,10 +35,12 @@ class FailureError(AssertionError):
 def compare(call: Call, arguments: dict[str, Any], result: Any) -> str:
     """Hold a result to the oracle's; say which kind of comparison that was."""
     function = call.function
-    if function in ("roi_align", "roi_pool", "multiscale_roi_align"):
+    if function in ROTATED and is_at_the_border(arguments, spec_of(function, arguments)):
+        return "rotated, at the border"
+    if function in ("roi_align", "roi_pool", "multiscale_roi_align", "roi_align_rotated"):
         return _pooled(function, arguments, result)
-    if function == "roi_align_backward":
-        return _gradients(arguments, result)
+    if function in ("roi_align_backward", "roi_align_rotated_backward"):
+        return _gradients(function, arguments, result)
     if function.startswith("crop_and_resize"):
         return _crops(function, arguments, result)
     _HELPERS.get(function, _anything)(arguments, result)
@@ -54,13 +61,13 @@ def _pooled(function: str, arguments: dict[str, Any], result: np.ndarray) -> str
     return "kernel"
 
 
-def _gradients(arguments: dict[str, Any], result: Any) -> str:
+def _gradients(function: str, arguments: dict[str, Any], result: Any) -> str:
     wrt, features = arguments["wrt"], arguments["features"]
     names, results = ((wrt,), (result,)) if isinstance(wrt, str) else (wrt, result)
-    expected = _by_reference("roi_align_backward", arguments)
+    expected = _by_reference(function, arguments)
     expected = (expected,) if isinstance(wrt, str) else expected
     grads = np.asarray(arguments["grad_output"])
-    spec = spec_of("roi_align_backward", arguments)
+    spec = spec_of(function, arguments)
     try:
         for name, got, wanted in zip(names, results, expected, strict=True):
             if (got.dtype, got.shape) != (wanted.dtype, wanted.shape):
@@ -134,8 +141,31 @@ def spec_of(function: str, arguments: dict[str, Any]) -> CallSpec:
     if size is None:
         shape = arguments["grad_output"].shape
         size = shape[1:3] if arguments["layout"] == "NHWC" else shape[2:]
-    names = ("convention", "spatial_scale", "sampling_ratio", "mode", "layout", "num_threads")
-    return make_spec(size, *map(arguments.get, names))
+    names = ("spatial_scale", "sampling_ratio", "mode", "layout", "num_threads")
+    options = map(arguments.get, names)
+    if function in ROTATED:
+        return make_rotated_spec(size, arguments["convention"], arguments["clockwise"], *options)
+    return make_spec(size, arguments.get("convention"), *options)
+
+
+def is_at_the_border(arguments: dict[str, Any], spec: CallSpec) -> bool:
+    """Whether rounding, which differs from the reference's, may take a sample off the map.
+
+    Or away from what it is next to, where that is what a gradient depends on.
+    """
+    shape = arguments.get("input_shape") or arguments["features"].shape
+    size = shape[1:3] if spec.channels_last else shape[2:]
+    rois = floats(np.asarray(arguments["rois"]))
+    near = 1e-12 * (1 + _largest(rois[:, 1:5]) * spec.spatial_scales[0])
+    for section in reference.sections(rois, spec, *size):
+        for point in section.points:
+            for sample, cells in zip(point, size, strict=True):
+                jumps = [-1, cells]
+                if "wrt" in arguments:
+                    jumps.append(round(sample.position))
+                if any(abs(sample.position - jump) <= near for jump in jumps):
+                    return True
+    return False
 
 
 def _by_reference(function: str, arguments: dict[str, Any]) -> Any:

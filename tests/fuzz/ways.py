@@ -14,9 +14,9 @@ from roialign_cy._core import variants
 from roialign_cy.backends import _registry
 from roialign_cy.backends.cpu import CpuBackend, Overrides
 
-from .oracle import FailureError
+from .oracle import ROTATED, FailureError
 
-POOLING = ("roi_align", "roi_pool", "roi_align_backward")
+POOLING = ("roi_align", "roi_pool", "roi_align_backward", *ROTATED)
 """Functions that backends are behind."""
 
 MOST_THREADS = 3

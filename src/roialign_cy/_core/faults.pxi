@@ -1,5 +1,9 @@
 # The one pass over the boxes' values that every call makes before anything is computed.
 
+from libc.math cimport fabs
+
+from .geometry cimport ROTATED
+
 # Past this many samples to a bin, i + 0.5 is no longer exact and neighbouring samples of a
 # box that size are further apart in float64 than in truth.
 cdef double MOST_SAMPLES = 2.0**51
@@ -11,6 +15,8 @@ cdef enum Fault:
     BAD_BATCH_INDEX = 2
     EXTENT_OVERFLOWS = 3
     TOO_MANY_SAMPLES = 4
+    NEGATIVE_SIZE = 5
+    ANGLE_TOO_LARGE = 6
 
 
 _FAULT_NAMES = {
@@ -19,13 +25,15 @@ _FAULT_NAMES = {
     BAD_BATCH_INDEX: "bad batch index",
     EXTENT_OVERFLOWS: "extent overflows",
     TOO_MANY_SAMPLES: "too many samples",
+    NEGATIVE_SIZE: "negative size",
+    ANGLE_TOO_LARGE: "angle too large",
 }
 
 
 def find_fault(rois, Py_ssize_t num_images, spec):
     """The first box that cannot be pooled and what is wrong with it: (row, fault or None).
 
-    ``rois`` is a (K, 5) array of native float16, float32 or float64.
+    ``rois`` is a (K, 5) array, of rotated boxes (K, 6), of native float16, float32 or float64.
     """
     cdef Py_buffer view
     cdef Py_ssize_t k, rows, cols, ratio_rows, ratio_cols
@@ -59,6 +67,8 @@ cdef int box_fault(
     cdef double low, high, own
     if not (0 <= index < <double>num_images and floor(index) == index):
         return BAD_BATCH_INDEX
+    if g.sampling == ROTATED:
+        return rotated_fault(roi, rows, cols, ratio_rows, ratio_cols, g)
     for axis in range(2):  # x, then y
         low = coordinate(roi, 1 + axis, g.rois_itemsize)
         high = coordinate(roi, 3 + axis, g.rois_itemsize)
@@ -71,8 +81,47 @@ cdef int box_fault(
             and isfinite(box_extent(low, high, g))
         ):
             return EXTENT_OVERFLOWS
-        if (ratio_rows if axis else ratio_cols) == 0 and (
-            adaptive_count(own, rows if axis else cols, g) > MOST_SAMPLES
+        if has_too_many(
+            own, rows if axis else cols, ratio_rows if axis else ratio_cols, g
         ):
             return TOO_MANY_SAMPLES
+    return GOOD
+
+
+cdef inline bint has_too_many(
+    double own_extent, Py_ssize_t bins, Py_ssize_t ratio, const Geometry *g
+) noexcept nogil:
+    return ratio == 0 and adaptive_count(own_extent, bins, g) > MOST_SAMPLES
+
+
+cdef int rotated_fault(
+    const char *roi, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t ratio_rows, Py_ssize_t ratio_cols,
+    const Geometry *g,
+) noexcept nogil:
+    cdef int column
+    cdef double number, own, room = 0.0
+    cdef Geometry unmoved = g[0]
+    unmoved.offset = 0.0
+    for column in range(1, 6):
+        number = coordinate(roi, column, g.rois_itemsize)
+        if not isfinite(number):
+            return NOT_FINITE
+        if column < 5:
+            room += fabs(number * g.scale)
+    # Samples are computed with multiples of the sides.
+    if not isfinite(1024.0 * room):
+        return EXTENT_OVERFLOWS
+    for column in range(3, 5):  # width, height
+        number = coordinate(roi, column, g.rois_itemsize)
+        if number < 0:
+            return NEGATIVE_SIZE
+        own = extent_in_own_dtype(0.0, number, &unmoved)
+        if not isfinite(own):
+            return EXTENT_OVERFLOWS
+        if has_too_many(
+            own, rows if column == 4 else cols, ratio_rows if column == 4 else ratio_cols, g
+        ):
+            return TOO_MANY_SAMPLES
+    if not g.in_degrees and fabs(coordinate(roi, 5, g.rois_itemsize)) > MOST_RADIANS:
+        return ANGLE_TOO_LARGE
     return GOOD

@@ -12,6 +12,7 @@ cdef enum Sampling:
     INTEGRAL = 3    # the whole bin
     CORNERS = 4     # a point a bin, the first and the last on the sides of the box
     NEAREST = 5     # the cell nearest to each of those
+    ROTATED = 6     # points as the centered ones, of a box that is turned
 
 
 cdef struct Geometry:
@@ -21,6 +22,8 @@ cdef struct Geometry:
     Sampling sampling
     bint zero_border    # neighbours outside the map count as 0; else samples are clamped to it
     int rois_itemsize   # 2, 4 or 8: dtype in which the adaptive count is taken
+    bint in_degrees     # angles, which go counter-clockwise or
+    bint is_clockwise
 
 
 cdef inline Sampling sampling_of(name):
@@ -28,6 +31,8 @@ cdef inline Sampling sampling_of(name):
         return CENTERED
     if name == "interior":
         return INTERIOR
+    if name == "rotated":
+        return ROTATED
     if name == "cells":
         return CELLS
     if name == "integral":
@@ -43,6 +48,8 @@ cdef inline Geometry make_geometry(spec, Py_ssize_t rois_itemsize):
     g.sampling = sampling_of(spec.sampling)
     g.zero_border = spec.border == "zero"
     g.rois_itemsize = <int>rois_itemsize
+    g.in_degrees = spec.angle == "degrees"
+    g.is_clockwise = spec.clockwise
     return g
 
 
@@ -55,7 +62,7 @@ cdef struct Span:
 
 
 cdef inline double coordinate(const char *roi, int column, int itemsize) noexcept nogil:
-    """Number ``column`` of a row of five, whatever its dtype."""
+    """Number ``column`` of a row, whatever its dtype."""
     if itemsize == 8:
         return (<const double *>roi)[column]
     if itemsize == 4:

@@ -1,23 +1,6 @@
 # What samplers make lines of: taps that are added, merged, rounded and listed. See taps.pxd for the
 # tables that this fills.
 
-# Below this a neighbour counts as not read. It is the smallest normal float32, so that the same
-# cells are read (and the same NaN spread) in either working type.
-cdef double NEGLIGIBLE = 2.0**-126
-
-
-cdef struct Request:
-    # What to make of every box along one axis.
-    Py_ssize_t size     # of the map
-    Py_ssize_t bins
-    Py_ssize_t ratio    # samples to a bin; 0 if adaptive
-    int low_column      # of the box's coordinates in its row of five
-    int high_column
-    int mode
-    bint single         # the working type is float32
-    bint with_slopes    # fill near and far, too
-
-
 cdef struct Cursor:
     # Where the next line, tap and distinct cell of a box go.
     Py_ssize_t line

@@ -35,7 +35,7 @@ cdef inline Sample locate_corner(
     double position, const Request *request, const Geometry *g
 ) noexcept nogil:
     """What a point on the map reads."""
-    cdef Sample sample = locate(position, request, g)
+    cdef Sample sample = locate(position, request.size, g.zero_border)
     if g.sampling == NEAREST:
         sample.cell = <Py_ssize_t>round(position)  # halves are rounded up
         sample.fraction = 0.0

@@ -81,38 +81,6 @@ cdef void inside_samples(
         end[0] = samples_below(span, bin, <double>size, not is_open, g)
 
 
-cdef struct Sample:
-    Py_ssize_t cell     # the lower of its two cells, which a border of zeros may lie before
-    double fraction     # weight of the upper one; 0 if there is none
-    Py_ssize_t stretch  # samples of one stretch see the map change linearly between them
-    bint is_clamped
-    double near         # change of the position per input unit of the box's near and far side
-    double far
-
-
-cdef inline Sample locate(
-    double position, const Request *request, const Geometry *g
-) noexcept nogil:
-    cdef Sample sample
-    cdef double last = <double>(request.size - 1)
-    sample.near = sample.far = 0.0
-    sample.is_clamped = not g.zero_border and (position >= last or position < 0)
-    if sample.is_clamped:
-        sample.cell = request.size - 1 if position >= last else 0
-        sample.fraction = 0.0
-        # Constant before 0, where it is linear from 0 on.
-        sample.stretch = sample.cell if position >= last else -1
-        return sample
-    sample.cell = <Py_ssize_t>position
-    if position < 0:  # never before -1
-        sample.cell = -1
-    sample.fraction = position - <double>sample.cell
-    if sample.fraction < NEGLIGIBLE:
-        sample.fraction = 0.0
-    sample.stretch = sample.cell
-    return sample
-
-
 cdef inline void differentiate(
     Sample *sample, const Span *span, Py_ssize_t bin, Py_ssize_t j, const Request *request,
     const Geometry *g,
@@ -139,8 +107,8 @@ cdef void range_of_points(
     begin[0] = end[0] = 0
     inside_samples(span, bin, request.size, g, &first, &last)
     if first < last:
-        low = locate(ascending_position(span, bin, first, g), request, g)
-        high = locate(ascending_position(span, bin, last - 1, g), request, g)
+        low = locate(ascending_position(span, bin, first, g), request.size, g.zero_border)
+        high = locate(ascending_position(span, bin, last - 1, g), request.size, g.zero_border)
         begin[0] = max(low.cell, <Py_ssize_t>0)
         end[0] = min(high.cell + (2 if high.fraction > 0 else 1), request.size)
 
@@ -187,7 +155,7 @@ cdef char add_points(
     memset(&previous, 0, sizeof(Sample))  # for compilers that do not see that it is set when read
     inside_samples(span, bin, request.size, g, &begin, &end)
     for j in range(begin, end):
-        sample = locate(ascending_position(span, bin, j, g), request, g)
+        sample = locate(ascending_position(span, bin, j, g), request.size, g.zero_border)
         if request.with_slopes:
             differentiate(&sample, span, bin, j, request, g)
         if request.mode == AVG:

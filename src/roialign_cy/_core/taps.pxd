@@ -5,6 +5,10 @@ all its samples merged; in ``max`` it has a line for each sample that can be the
 bin with no sample inside the map has no line.
 """
 
+from libc.stdint cimport int32_t
+
+from .geometry cimport Geometry, Span
+
 cdef enum Mode:
     AVG = 0
     MAX = 1
@@ -53,12 +57,127 @@ cdef struct Tables:
     Py_ssize_t *image           # [box]; boxes stand in the order of `sort_boxes`
 
 
-cdef class Taps:
-    """The tables of boxes ``first .. last`` of a call, counted in the order of `sort_boxes`."""
+cdef struct Request:
+    # What to make of every box along one axis.
+    Py_ssize_t size     # of the map
+    Py_ssize_t bins
+    Py_ssize_t ratio    # samples to a bin; 0 if adaptive
+    int low_column      # of the box's coordinates in its row
+    int high_column
+    int mode
+    bint single         # the working type is float32
+    bint with_slopes    # fill near and far, too
+
+
+cdef struct Cell:
+    # A cell of the map.
+    int32_t y
+    int32_t x
+
+
+cdef struct RotatedBox:
+    double y                # its centre, in cells
+    double x
+    Span y_span             # its sides, counted from there
+    Span x_span
+    double sine
+    double cosine
+    double blur             # more cells than what rounding moves a sample by
+    Py_ssize_t y_begin      # rows and columns that it may read
+    Py_ssize_t y_end
+    Py_ssize_t x_begin
+    Py_ssize_t x_end
+    bint is_inside          # all of it is on the map
+    Py_ssize_t first_bin    # in the tables; -1: its lists are made where they are read
+    Py_ssize_t first_line
+    Py_ssize_t first_tap
+
+
+cdef struct PointTables:
+    # The lists of boxes whose bins do not separate along the axes: (cell, weight).
+    Mode mode
+    Request y
+    Request x
+    Geometry geometry
+    Py_ssize_t *image       # [box]; boxes stand in the order of `sort_boxes`
+    RotatedBox *box         # [box]
+    Py_ssize_t *line_end    # [bin]: its lines end there, and those of the box's next one begin
+    Py_ssize_t *tap_end     # [line]: and its taps
+    Cell *place            # [tap]
+    double *weight          # [tap], as in the working type; 0 only where there are slopes
+    double *slope           # [tap][parameter of the box]: change of the weight; or NULL
+
+
+cdef enum:
+    PARAMETERS = 5          # of a rotated box: cx, cy, width, height, angle
+    # Samples whose lists are made at a time, and what they have room for: cells of a sample, and a
+    # line for those outside the map.
+    SAMPLES_AT_ONCE = 32
+    TAPS_AT_ONCE = 4 * SAMPLES_AT_ONCE
+    LINES_AT_ONCE = SAMPLES_AT_ONCE + 1
+
+
+cdef struct Sum:
+    # Of the weights of a line so far: rounded, in the working type; and in double precision, with
+    # what that sum lost.
+    double total
+    double running
+    double carry
+
+
+cdef struct ListCursor:
+    # Where the samples of a bin go on.
+    Py_ssize_t row_bin
+    Py_ssize_t col_bin
+    Py_ssize_t row          # of its samples, up to last_row
+    Py_ssize_t last_row
+    double down             # how far that row is from the centre of the box
+    Py_ssize_t col          # of its samples on the map, up to last_col
+    Py_ssize_t last_col
+    Py_ssize_t outside_row  # the first sample outside the map, in `max`; -1: none, or it was met
+    Py_ssize_t outside_col
+    double share            # what the weights sum to so far, times the samples
+    Sum sum
+
+
+cdef struct Lists:
+    # Some lines of a bin. In `avg` a bin is one line, which may come in pieces.
+    Py_ssize_t lines
+    Py_ssize_t *tap_end     # [line]
+    Py_ssize_t first_tap    # of the first line
+    Cell *place            # [tap]
+    double *weight
+    double *slope
+
+
+cdef void start_lists(
+    const PointTables *tables, const RotatedBox *box, Py_ssize_t row_bin, Py_ssize_t col_bin,
+    ListCursor *cursor,
+) noexcept nogil
+cdef void make_lists(
+    const PointTables *tables, const RotatedBox *box, ListCursor *cursor, Lists *lists
+) noexcept nogil
+
+
+cdef class BoxTaps:
+    """What is read of boxes ``first .. last`` of a call, counted in the order of `sort_boxes`."""
 
     cdef readonly Py_ssize_t first, last
-    cdef Tables tables
     cdef const Py_ssize_t *target   # rows of the caller's array that they are from
     cdef Py_buffer _order           # whose memory that is
     cdef void *memory
+    cdef Py_ssize_t begin(self, order, Py_ssize_t first) except -1
+
+
+cdef class Taps(BoxTaps):
+    """Tables of boxes that separate along the axes."""
+
+    cdef Tables tables
+    cdef int build(self, void *job, Py_ssize_t most, int num_threads) except -1
+
+
+cdef class PointTaps(BoxTaps):
+    """Lists of boxes that do not."""
+
+    cdef PointTables tables
     cdef int build(self, void *job, Py_ssize_t most, int num_threads) except -1

@@ -1,5 +1,5 @@
 from enum import IntEnum
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -21,7 +21,7 @@ def bins_read(
     rois: NDArray[Any], height: int, width: int, spec: CallSpec, bins: NDArray[Any]
 ) -> None: ...
 
-class Taps:
+class BoxTaps:
     first: int
     last: int
     def __new__(
@@ -37,4 +37,7 @@ class Taps:
         with_slopes: bool = False,
         first_image: int = 0,
         most_bytes: int = 0,
-    ) -> Taps: ...
+    ) -> Self: ...
+
+class Taps(BoxTaps): ...
+class PointTaps(BoxTaps): ...

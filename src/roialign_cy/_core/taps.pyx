@@ -9,11 +9,13 @@ from cpython.buffer cimport (
 )
 from cython.parallel cimport prange
 from libc.math cimport floor, isfinite
+from libc.stdint cimport INT32_MAX, int32_t
 from libc.stdlib cimport free, qsort
 from libc.string cimport memset
 
 from .arena cimport Arena, allocate, arena_alloc, arena_in
 from .geometry cimport (
+    ROTATED,
     Geometry,
     Span,
     adaptive_count,
@@ -25,14 +27,19 @@ from .geometry cimport (
 )
 from .runtime cimport granted
 
+include "rotation.pxi"
 include "faults.pxi"
 include "weights.pxi"
+include "locate.pxi"
 include "lines.pxi"
 include "sampler_points.pxi"
 include "sampler_cells.pxi"
 include "sampler_integral.pxi"
 include "sampler_corners.pxi"
 include "samplers.pxi"
+include "sampler_rotated.pxi"
+include "point_lists.pxi"
+include "point_taps.pxi"
 
 
 # Bounds on one batch of boxes: its tables stay in the second-level cache's order of size, and a
@@ -218,9 +225,12 @@ cdef void rank_boxes(
     cdef const char *roi
     for k in range(boxes):
         roi = job.rois + k * job.stride
-        span = make_span(roi, &job.y, &job.geometry)
         ranks[k].image = image_of(roi, &job.geometry)
-        ranks[k].row = first_cell_read(&span, &job.y, &job.geometry)
+        if job.geometry.sampling == ROTATED:
+            ranks[k].row = rotated_box(roi, &job.y, &job.x, &job.geometry).y_begin
+        else:
+            span = make_span(roi, &job.y, &job.geometry)
+            ranks[k].row = first_cell_read(&span, &job.y, &job.geometry)
         ranks[k].box = k
     qsort(ranks, boxes, sizeof(Rank), compare_ranks)
     for k in range(boxes):
@@ -295,12 +305,27 @@ cdef void find_bins_along(
             found[1] = bin + 1
 
 
-cdef class Taps:
-    """Tables of as many boxes from ``order[first]`` on as fit the batch bounds (at least one).
+cdef class BoxTaps:
+    """What is read of as many boxes from ``order[first]`` on as fit the batch bounds, or of one.
 
     ``order`` is that of `sort_boxes`, or the part of it with one image's boxes; ``first_image`` is
     then taken off their image. ``most_bytes`` bounds a batch, in tests; 0 is MOST_TABLE_BYTES.
     """
+
+    cdef Py_ssize_t begin(self, order, Py_ssize_t first) except -1:
+        """Say which boxes come; how many there are from ``first`` on, at most, comes back."""
+        self.first = first
+        PyObject_GetBuffer(order, &self._order, PyBUF_C_CONTIGUOUS)
+        self.target = <const Py_ssize_t *>self._order.buf + first
+        return min(self._order.len // <Py_ssize_t>sizeof(Py_ssize_t) - first, MOST_BOXES)
+
+    def __dealloc__(self):
+        free(self.memory)
+        PyBuffer_Release(&self._order)
+
+
+cdef class Taps(BoxTaps):
+    """Tables of boxes that separate along the axes."""
 
     def __cinit__(
         self, rois, order, Py_ssize_t first, Py_ssize_t height, Py_ssize_t width, spec,
@@ -309,24 +334,16 @@ cdef class Taps:
     ):
         cdef Py_buffer view
         cdef Job job
-        cdef Py_ssize_t boxes
-        self.first = first
-        PyObject_GetBuffer(order, &self._order, PyBUF_C_CONTIGUOUS)
-        self.target = <const Py_ssize_t *>self._order.buf + first
-        boxes = self._order.len // <Py_ssize_t>sizeof(Py_ssize_t)
+        cdef Py_ssize_t most = self.begin(order, first)
         PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
         try:
             job = make_job(spec, &view, height, width, single, with_slopes, &self.tables)
             job.target = self.target
             job.first_image = first_image
             job.most_bytes = most_bytes or MOST_TABLE_BYTES
-            self.build(&job, min(boxes - first, MOST_BOXES), num_threads)
+            self.build(&job, most, num_threads)
         finally:
             PyBuffer_Release(&view)
-
-    def __dealloc__(self):
-        free(self.memory)
-        PyBuffer_Release(&self._order)
 
     cdef int build(self, void *job_pointer, Py_ssize_t most, int num_threads) except -1:
         cdef Job *job = <Job *>job_pointer
@@ -356,4 +373,98 @@ cdef class Taps:
             self.last = self.first + boxes
         finally:
             free(places)
+        return 0
+
+
+cdef Py_ssize_t measure_points(
+    const PointTables *tables, const Job *job, Py_ssize_t most, RotatedBox *boxes,
+    PointTotal *total,
+) noexcept nogil:
+    """Find how many boxes make this batch, and where the lists of each begin."""
+    cdef Py_ssize_t k = 0, bins = tables.y.bins * tables.x.bins
+    cdef double used = 0, lines, taps
+    cdef double of_tap = sizeof(Cell) + sizeof(double)
+    if tables.y.with_slopes:
+        of_tap += PARAMETERS * sizeof(double)
+    memset(total, 0, sizeof(PointTotal))
+    while k < most and (k == 0 or used < <double>job.most_bytes):
+        boxes[k] = rotated_box(
+            job.rois + job.target[k] * job.stride, &tables.y, &tables.x, &tables.geometry
+        )
+        lines, taps = most_lines(tables, &boxes[k]), most_taps(tables, &boxes[k])
+        boxes[k].first_bin = -1
+        if max(lines, taps) <= MOST_LISTED_TAPS:
+            boxes[k].first_bin = total.bins
+            boxes[k].first_line, boxes[k].first_tap = total.lines, total.taps
+            total.bins += bins
+            total.lines += <Py_ssize_t>lines
+            total.taps += <Py_ssize_t>taps
+            used += taps * of_tap + (lines + <double>bins) * sizeof(Py_ssize_t)
+        used += sizeof(RotatedBox) + sizeof(Py_ssize_t)
+        k += 1
+    return k
+
+
+cdef class PointTaps(BoxTaps):
+    """Lists of as many boxes as fit the batch bounds; the arguments are those of `Taps`."""
+
+    def __cinit__(
+        self, rois, order, Py_ssize_t first, Py_ssize_t height, Py_ssize_t width, spec,
+        bint single, int num_threads, bint with_slopes=False, Py_ssize_t first_image=0,
+        size_t most_bytes=0,
+    ):
+        cdef Py_buffer view
+        cdef Job job
+        cdef Tables unused
+        cdef Py_ssize_t most = self.begin(order, first)
+        if max(height, width) > INT32_MAX:
+            raise MemoryError("a map of more rows or columns than places have numbers")
+        PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
+        try:
+            job = make_job(spec, &view, height, width, single, with_slopes, &unused)
+            job.target = self.target
+            job.first_image = first_image
+            job.most_bytes = most_bytes or MOST_TABLE_BYTES
+            self.tables.mode = unused.mode
+            self.tables.y, self.tables.x = job.y, job.x
+            self.tables.geometry = job.geometry
+            self.build(&job, most, num_threads)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int build(self, void *job_pointer, Py_ssize_t most, int num_threads) except -1:
+        cdef const Job *job = <const Job *>job_pointer
+        cdef PointTables *tables = &self.tables
+        cdef PointTotal total
+        cdef Py_ssize_t boxes, k
+        cdef Arena arena
+        cdef RotatedBox *made = <RotatedBox *>allocate(most, sizeof(RotatedBox))
+        try:
+            if made == NULL:
+                raise MemoryError("no memory for the boxes' sample positions")
+            with nogil:
+                boxes = measure_points(tables, job, most, made, &total)
+                arena = arena_in(NULL)
+                place_lists(tables, boxes, &total, &arena)
+                self.memory = allocate(1, arena.used)
+            if self.memory == NULL:
+                raise MemoryError("no memory for the boxes' lists")
+            arena = arena_in(self.memory)
+            place_lists(tables, boxes, &total, &arena)
+            for k in range(boxes):
+                tables.box[k] = made[k]
+                tables.image[k] = image_of(
+                    job.rois + job.target[k] * job.stride, &job.geometry
+                ) - job.first_image
+            num_threads = granted(num_threads) if boxes >= BOXES_WORTH_THREADS else 1
+            if num_threads > 1:
+                for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="dynamic"):
+                    fill_lists(tables, &tables.box[k])
+            else:
+                with nogil:
+                    for k in range(boxes):
+                        fill_lists(tables, &tables.box[k])
+            self.last = self.first + boxes
+        finally:
+            free(made)
         return 0

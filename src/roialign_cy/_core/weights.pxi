@@ -31,8 +31,22 @@ cdef inline double next_below(double x, bint single) noexcept nogil:
     return of_double.value
 
 
+cdef inline Sum empty_sum() noexcept nogil:
+    cdef Sum empty
+    empty.total = empty.running = empty.carry = 0.0
+    return empty
+
+
 cdef inline void round_weights(
     double *weight, Py_ssize_t count, double share, bint single
+) noexcept nogil:
+    """`round_next_weights` of a whole line."""
+    cdef Sum sum = empty_sum()
+    round_next_weights(&sum, weight, count, share, single)
+
+
+cdef inline void round_next_weights(
+    Sum *sum, double *weight, Py_ssize_t count, double share, bint single
 ) noexcept nogil:
     """Round to the working type so that the sum is ``share``; what is positive stays so.
 
@@ -45,7 +59,8 @@ cdef inline void round_weights(
     1.9e-8, and do not sum to 1). ``single`` is a constant where this is called: sums of floats
     then need no double.
     """
-    cdef double total = 0.0, running = 0.0, carry = 0.0, target, before, rounded
+    cdef double total = sum.total, running = sum.running, carry = sum.carry
+    cdef double target, before, rounded
     cdef double most = in_working_type(share, single)
     cdef Py_ssize_t t, last = count - 1
     if most > share:
@@ -69,10 +84,12 @@ cdef inline void round_weights(
         weight[t] = rounded
         total = in_working_type(total + rounded, single)
     if count:
+        sum.running, sum.carry = running + weight[last], carry
         rounded = in_working_type(weight[last], single)
         if in_working_type(total + rounded, single) != most:
             rounded = step_to(most, total, rounded, single)
         weight[last] = rounded
+        sum.total = in_working_type(total + rounded, single)
 
 
 cdef double step_to(double target, double total, double weight, bint single) noexcept nogil:

@@ -27,6 +27,7 @@ class ExplanationData:
     values: NDArray[np.float64]
     output: NDArray[np.floating]
     spec: CallSpec
+    angle: float = 0.0
 
     def number(self, row: int, col: int) -> tuple[int, int]:
         """Number a section or a point as the coordinates do."""

@@ -13,7 +13,7 @@ try:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Rectangle
+    from matplotlib.patches import Polygon, Rectangle
     from matplotlib.patheffects import withStroke
 except ImportError as error:
     raise ImportError(
@@ -108,14 +108,12 @@ def draw_rectangle(
     linestyle: str = "-",
     zorder: int = 2,
     outlined: bool = False,
+    scale: float = 1.0,
 ) -> None:
     """Draw the outline of a box in the explanation's coordinates."""
-    x, y, width, height = box
     axes.add_patch(
-        Rectangle(
-            (x, y),
-            width,
-            -height if it.coordinates == "document" else height,
+        Polygon(
+            corners(it, [box], scale)[0],
             fill=False,
             edgecolor=colour,
             linewidth=linewidth,
@@ -126,16 +124,37 @@ def draw_rectangle(
     )
 
 
+def corners(it: ExplanationData, boxes: list[Box], scale: float = 1.0) -> NDArray[np.float64]:
+    """Corners of boxes, (count, 4, 2), once they are turned about the centre of the one explained.
+
+    ``scale`` is what a cell measures.
+    """
+    x, y, width, height = np.reshape(boxes, (-1, 4)).T
+    down = -1 if it.coordinates == "document" else 1
+    far_x, far_y = x + width, y + down * height
+    upright = np.moveaxis(np.array([[x, y], [far_x, y], [far_x, far_y], [x, far_y]]), -1, 0)
+    if it.angle == 0:
+        return upright
+    left, top, *sides = it.box
+    centre = np.array([left + sides[0] / 2, top + down * sides[1] / 2]) * scale
+    angle = np.radians(it.angle) * -down  # on axes whose y grows downwards, clockwise
+    sine, cosine = np.sin(angle), np.cos(angle)
+    turned: NDArray[np.float64] = centre + (upright - centre) @ [[cosine, sine], [-sine, cosine]]
+    return turned
+
+
 def draw_sections(
-    axes: Axes, it: ExplanationData, boxes: list[Box], colour: str, linewidth: float = 1.3
+    axes: Axes,
+    it: ExplanationData,
+    boxes: list[Box],
+    colour: str,
+    linewidth: float = 1.3,
+    scale: float = 1.0,
 ) -> None:
     """Draw the outlines of boxes, as one artist: there can be thousands."""
-    x, y, width, height = np.reshape(boxes, (-1, 4)).T
-    far_x, far_y = x + width, (y - height if it.coordinates == "document" else y + height)
-    corners = np.array([[x, y], [far_x, y], [far_x, far_y], [x, far_y]])
     axes.add_collection(
         PolyCollection(
-            list(np.moveaxis(corners, -1, 0)),
+            list(corners(it, boxes, scale)),
             facecolors="none",
             edgecolors=colour,
             linewidths=linewidth,
@@ -164,10 +183,11 @@ def draw_box(
         (row, col): (x + across * col, y + step * row, across, down)
         for row, col in np.ndindex(rows, cols)
     }
-    draw_sections(axes, it, list(boxes.values()), BOX)
+    draw_sections(axes, it, list(boxes.values()), BOX, scale=scale)
     if section is not None:
-        draw_rectangle(axes, it, boxes[section], ACCENT, linewidth=2.6, zorder=3)
-    draw_rectangle(axes, it, (x, y, width, height), BOX, linewidth=2.6, outlined=True)
+        draw_rectangle(axes, it, boxes[section], ACCENT, linewidth=2.6, zorder=3, scale=scale)
+    whole = (x, y, width, height)
+    draw_rectangle(axes, it, whole, BOX, linewidth=2.6, outlined=True, scale=scale)
     if it.values.size > _MOST_POINTS_DRAWN:
         return
     is_outside = it.outside
@@ -260,10 +280,7 @@ def view(it: ExplanationData, *boxes: Box) -> Limits:
     size_y, size_x = it.map.shape
     is_document = it.coordinates == "document"
     edge = 0.0 if is_document else -0.5
-    xs = [side for x, _, width, _ in boxes for side in (x, x + width)]
-    ys = [
-        side for _, y, _, height in boxes for side in (y, y - height if is_document else y + height)
-    ]
+    xs, ys = corners(it, list(boxes)).reshape(-1, 2).T.tolist()
 
     def limits(sides: list[float], size: int) -> tuple[float, float]:
         low, high = min(sides), max(sides)

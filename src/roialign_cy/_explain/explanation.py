@@ -62,6 +62,9 @@ class Explanation(ExplanationData):
         What the backend "reference" gives, in the dtype of the features.
     spec : CallSpec
         The call, its convention filled in.
+    angle : float
+        By how much the box is turned about its centre, in degrees counter-clockwise; ``box`` is
+        what it is before that.
     """
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _arrays
 from .._choices import require_choice
+from .._rotated import make_rotated_spec
 from .._spec import CallSpec, make_spec
 from ..backends import reference
 from ..backends._registry import resolve
@@ -47,7 +48,8 @@ def explain(
     Parameters
     ----------
     features, rois, output_size
-        As for `roi_align`; NumPy arrays only.
+        As for `roi_align`; NumPy arrays only. Rows of six numbers are rotated boxes, as for
+        `roi_align_rotated`, whose convention then has to be given.
     roi : int, default 0
         The box, a row of ``rois`` (of all lists of boxes, one after the other).
     channel : int, default 0
@@ -94,7 +96,11 @@ def explain(
            [ 9., 10.]])
     """
     require_choice("coordinates", coordinates, COORDINATES)
-    spec = make_spec(output_size, convention, spatial_scale, sampling_ratio, mode, layout, None)
+    options = (spatial_scale, sampling_ratio, mode, layout, None)
+    if _are_rotated(rois):
+        spec = make_rotated_spec(output_size, convention, False, *options)
+    else:
+        spec = make_spec(output_size, convention, *options)
     if math.prod(spec.output_size) > MOST_POINTS:
         raise ValueError(
             f"output_size must have at most {MOST_POINTS} sections to explain, "
@@ -114,7 +120,15 @@ def explain(
         raise ValueError(f"features must have a cell or more to explain, got {features.shape}")
     image = int(box[0])
 
-    of_rows, of_cols = reference.box_axes(box, spec)
+    angle = 0.0
+    of_rows: reference.Axis
+    of_cols: reference.Axis
+    if spec.sampling == "rotated":
+        turned = reference.rotated_box(box, spec)
+        of_rows, of_cols = turned.unturned()
+        angle = math.degrees(math.atan2(turned.sine, turned.cosine))
+    else:
+        of_rows, of_cols = reference.box_axes(box, spec)
     sizes = (of_rows, height), (of_cols, width)
     along = [axis.sections * _most_samples(axis, size) for axis, size in sizes]
     # Each axis by itself as well: of a box without samples along one, the other is still read.
@@ -124,8 +138,13 @@ def explain(
             f"rois[{roi}] has {count} samples, more than {MOST_POINTS} cannot be listed: "
             "give a sampling_ratio, or a smaller box"
         )
-    rows = _read(of_rows, height, _upper_first, spec)
-    cols = _read(of_cols, width, _left_first, spec)
+    if spec.sampling == "rotated":
+        along_y, along_x = _samples_of(turned, spec, (height, width))
+    else:
+        along_y = _samples_along(of_rows, height)[:, np.newaxis, :, np.newaxis]
+        along_x = _samples_along(of_cols, width)[np.newaxis, :, np.newaxis, :]
+    rows = _read(along_y, height, _upper_first, spec)
+    cols = _read(along_x, width, _left_first, spec)
 
     alone = box[np.newaxis].copy()
     alone[0, 0] = 0
@@ -135,11 +154,10 @@ def explain(
     plane = maps[image, channel].astype(maps.dtype.newbyteorder("="))
 
     place = _in_document(height) if coordinates == "document" else _in_array
-    by_row, by_col = np.s_[:, np.newaxis, :, np.newaxis], np.s_[np.newaxis, :, np.newaxis, :]
-    cell_y = rows.cells[by_row][..., [0, 0, 1, 1]]  # Q11, Q21, Q12, Q22
-    cell_x = cols.cells[by_col][..., [0, 1, 0, 1]]
+    cell_y = rows.cells[..., [0, 0, 1, 1]]  # Q11, Q21, Q12, Q22
+    cell_x = cols.cells[..., [0, 1, 0, 1]]
     reads_nothing = np.isnan(cell_y) | np.isnan(cell_x)
-    points = place(cols.positions[by_col], rows.positions[by_row])
+    points = place(cols.positions, rows.positions)
     corner = place(np.array(of_cols.start), np.array(of_rows.start))
     return Explanation(
         coordinates=coordinates,
@@ -154,58 +172,84 @@ def explain(
         map=plane,
         points=points,
         neighbours=np.where(reads_nothing[..., np.newaxis], np.nan, place(cell_x, cell_y)),
-        weights=rows.weights[by_row][..., [0, 0, 1, 1]] * cols.weights[by_col][..., [0, 1, 0, 1]],
+        weights=rows.weights[..., [0, 0, 1, 1]] * cols.weights[..., [0, 1, 0, 1]],
         cells=_cells_at(plane, cell_y, cell_x, spec),
         values=np.where(np.isnan(points).any(-1), np.nan, _values(plane, rows, cols, spec)),
         output=pooled[channel],
         spec=spec,
+        angle=angle,
     )
 
 
-class _AxisReads(NamedTuple):
-    """What the samples of one axis read, as many as the section with most samples has.
+class _Reads(NamedTuple):
+    """What samples read along one axis of the map.
 
     Attributes
     ----------
-    positions : ndarray of shape (sections, samples)
-        NaN where a section has no such sample.
-    cells : ndarray of shape (sections, samples, 2)
+    positions : ndarray
+        NaN where a section has no such sample, here and below of any shape that is broadcast to
+        (rows, cols, gy, gx).
+    cells : ndarray of shape (..., 2)
         Indices of the two neighbours, NaN outside the map.
-    weights : ndarray of shape (sections, samples, 2)
-    read : list of `reference.Cells`
-        The same as the reference has it, without the cells that have no weight.
+    weights : ndarray of shape (..., 2)
+    read : ndarray of object
+        The same as the reference has it, `reference.Cells`, without the cells that have no weight.
     """
 
     positions: NDArray[np.float64]
     cells: NDArray[np.float64]
     weights: NDArray[np.float64]
-    read: list[reference.Cells]
+    read: NDArray[np.object_]
+
+
+def _are_rotated(rois: Any) -> bool:
+    """Whether boxes are rows of six numbers."""
+    rows = rois if hasattr(rois, "ndim") or not isinstance(rois, list | tuple) else rois[:1]
+    return np.ndim(rows) == 2 and np.shape(rows)[1] == 6
 
 
 def _most_samples(axis: reference.Axis, size: int) -> int:
     return max(len(axis.numbers(section, size)) for section in range(axis.sections))
 
 
-def _read(
-    axis: reference.Axis, size: int, first_neighbour: Callable[[float], int], spec: CallSpec
-) -> _AxisReads:
-    shape = axis.sections, _most_samples(axis, size)
-    positions = np.full(shape, np.nan)
-    read: list[reference.Cells] = [()] * math.prod(shape)
-    cells, weights = np.full((*shape, 2), np.nan), np.zeros((*shape, 2))
+def _samples_along(axis: reference.Axis, size: int) -> NDArray[np.object_]:
+    """List the samples of an axis: (sections, samples), None where a section has fewer."""
+    samples = np.full((axis.sections, _most_samples(axis, size)), None)
     for section in range(axis.sections):
         for n, i in enumerate(axis.numbers(section, size)):
-            sample = axis.sample(section, i, size)
-            positions[section, n] = sample.position
-            read[section * shape[1] + n] = sample.cells
-            if sample.cells:
-                at, weight_of = sample.position, dict(sample.cells)
-                if spec.border == "clamp":
-                    at = min(max(at, 0.0), size - 1.0)
-                first = first_neighbour(at)
-                cells[section, n] = first, first + 1
-                weights[section, n] = weight_of.get(first, 0.0), weight_of.get(first + 1, 0.0)
-    return _AxisReads(positions, cells, weights, read)
+            samples[section, n] = axis.sample(section, i, size)
+    return samples
+
+
+def _samples_of(
+    box: reference.RotatedBox, spec: CallSpec, size: tuple[int, int]
+) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """List the samples of a rotated box along (rows, columns) of the map."""
+    shape = *spec.output_size, box.rows.samples, box.cols.samples
+    along_y, along_x = np.full(shape, None), np.full(shape, None)
+    for row, col, i, j in np.ndindex(*shape):
+        at = row, col, i, j
+        along_y[at], along_x[at] = box.point((row, col), i, j, size)
+    return along_y, along_x
+
+
+def _read(
+    samples: NDArray[np.object_], size: int, first_neighbour: Callable[[float], int], spec: CallSpec
+) -> _Reads:
+    positions, read = np.full(samples.shape, np.nan), np.full(samples.shape, None)
+    cells, weights = np.full((*samples.shape, 2), np.nan), np.zeros((*samples.shape, 2))
+    for at, sample in np.ndenumerate(samples):
+        read[at] = () if sample is None else sample.cells
+        if sample is not None:
+            positions[at] = sample.position
+        if read[at]:
+            place, weight_of = sample.position, dict(sample.cells)
+            if spec.border == "clamp":
+                place = min(max(place, 0.0), size - 1.0)
+            first = first_neighbour(place)
+            cells[at] = first, first + 1
+            weights[at] = weight_of.get(first, 0.0), weight_of.get(first + 1, 0.0)
+    return _Reads(positions, cells, weights, read)
 
 
 # The document's rule, in indices: on the centre of a cell, the other neighbour is the one to the
@@ -240,13 +284,13 @@ def _cells_at(
 
 @np.errstate(all="ignore")  # inf and NaN are values here
 def _values(
-    plane: NDArray[np.floating], rows: _AxisReads, cols: _AxisReads, spec: CallSpec
+    plane: NDArray[np.floating], rows: _Reads, cols: _Reads, spec: CallSpec
 ) -> NDArray[np.float64]:
     is_weighted = spec.mode == "max_weighted"
     value = reference.largest_product if is_weighted else reference.interpolated
     image = plane[np.newaxis].astype(np.float64)
-    grid = np.array([[value(image, y, x)[0] for x in cols.read] for y in rows.read], np.float64)
-    return grid.reshape(*rows.positions.shape, *cols.positions.shape).swapaxes(1, 2)
+    pairs = np.broadcast(rows.read, cols.read)
+    return np.array([value(image, y, x)[0] for y, x in pairs], np.float64).reshape(pairs.shape)
 
 
 def position(name: str, value: int, count: int) -> int:

@@ -35,6 +35,12 @@ def point_formula(it: ExplanationData, row: int, col: int, i: int, j: int, digit
         f"P_x({label}) = {_position(it, 0, col, j, digits)}",
         f"P_y({label}) = {_position(it, 1, row, i, digits)}",
     ]
+    if it.spec.sampling == "rotated":
+        at = it.points[row, col, i, j]
+        lines = [
+            f"P_{axis}({label}) = {number_text(number, digits)}"
+            for axis, number in zip("xy", at, strict=True)
+        ]
     if it.is_outside(row, col, i, j):
         return "\n".join((*lines, "P = 0, outside the map"))
 

@@ -50,7 +50,9 @@ class Backend(Protocol):
 
     - ``maps``, ``features``: a tuple of arrays of shape (N, C, H, W), one for each level. The axes
       are in this order whatever the caller's ``layout``: arrays of a call in NHWC come as views.
-    - ``rois``: an array of shape (K, 5) of rows ``[batch_index, x1, y1, x2, y2]``.
+    - ``rois``: an array of shape (K, 5) of rows ``[batch_index, x1, y1, x2, y2]``; where
+      ``spec.sampling`` is "rotated", (K, 6) of ``[batch_index, cx, cy, width, height, angle]``.
+      `cannot_run` has to refuse every sampling that the backend does not know.
     - ``levels``: which of several maps each box is for, (K,) integers; None if there is one. Only
       backends with the attribute ``takes_levels = True`` get several maps, always NumPy's; for
       other backends the library refuses such a call.
@@ -113,4 +115,7 @@ class Backend(Protocol):
         spec: CallSpec,
         out: Any | None,
     ) -> Any:
-        """Gradient with respect to ``[x1, y1, x2, y2]``: (K, 4), in the dtype of ``rois``."""
+        """Gradient with respect to ``[x1, y1, x2, y2]``: (K, 4), in the dtype of ``rois``.
+
+        Of rotated boxes with respect to their five numbers: (K, 5).
+        """

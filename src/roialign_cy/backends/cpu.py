@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .._core import memory, threads, variants
-from .._core.taps import Taps, Update, sort_boxes
+from .._core.taps import BoxTaps, PointTaps, Taps, Update, sort_boxes
 from ._protocol import API_VERSION
 from .kit import new_maps
 
@@ -159,7 +159,7 @@ class CpuBackend:
         out: Floats | None,
     ) -> Floats:
         """Gradient with respect to the boxes; see `Backend.box_gradient`."""
-        result = np.empty((len(rois), 4), rois.dtype) if out is None else out
+        result = np.empty((len(rois), spec.parameters), rois.dtype) if out is None else out
         with np.errstate(over="ignore"):
             result[...] = self._box_gradient(grad_output, rois, levels, features, spec)
         return result
@@ -220,7 +220,7 @@ class CpuBackend:
         spec: CallSpec,
     ) -> NDArray[np.float64]:
         """Gradient with respect to the boxes, in float64."""
-        out = np.zeros((len(rois), 4))
+        out = np.zeros((len(rois), spec.parameters))
         for level, rows, its_spec in _by_level(levels, spec):
             maps = features[level]
             if grads.size == 0 or maps.size == 0:
@@ -240,7 +240,7 @@ class CpuBackend:
         spec: CallSpec,
         with_slopes: bool = False,
         first_image: int = 0,
-    ) -> Iterator[tuple[ModuleType, Taps, tuple[int, Overrides | None]]]:
+    ) -> Iterator[tuple[ModuleType, BoxTaps, tuple[int, Overrides | None]]]:
         """Kernels, tables and last arguments of each batch of boxes: with results of ``dtype``."""
         height, width = maps.shape[2:]
         in_float64 = dtype.itemsize == 8
@@ -252,9 +252,10 @@ class CpuBackend:
             table_bytes = overrides.table_bytes or 0
             if overrides.parallel is False:
                 num_threads = 1
+        make = PointTaps if spec.sampling == "rotated" else Taps
         first = 0
         while first < len(order):
-            taps = Taps(
+            taps = make(
                 rois,
                 order,
                 first,

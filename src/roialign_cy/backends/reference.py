@@ -277,13 +277,19 @@ class CornerAxis(Axis):
 class Sample(NamedTuple):
     """A sample along one axis: what it reads, and how that changes.
 
-    ``by_near`` and ``by_far`` are the derivatives of ``cells`` by the sides of the box.
+    ``by_near`` and ``by_far`` are the derivatives of ``cells`` by the sides of the box, of a
+    rotated one ``by_box`` those by each of its five numbers.
     """
 
     position: float
     cells: Cells
     by_near: Cells
     by_far: Cells
+    by_box: tuple[Cells, ...] = ()
+
+
+Point: TypeAlias = tuple[Sample, Sample]
+"""Its samples along (rows, columns)."""
 
 
 class Section(NamedTuple):
@@ -295,6 +301,156 @@ class Section(NamedTuple):
     col: int
     points: list[tuple[Sample, Sample]]
     samples: float
+
+
+@dataclass(frozen=True)
+class RotatedBox:
+    """A box that is turned about its centre, and where its samples lie.
+
+    Attributes
+    ----------
+    y, x : float
+        Its centre, in cells of the map.
+    rows, cols : PointAxis
+        Its sides before it is turned, counted from its centre.
+    sine, cosine : float
+        Of the angle that it is turned by, counter-clockwise.
+    turn : float
+        Radians by which one unit more of its angle turns it, counter-clockwise.
+    scale : float
+        Cells per input unit.
+    border : str
+        What lies beyond the map.
+    """
+
+    y: float
+    x: float
+    rows: PointAxis
+    cols: PointAxis
+    sine: float
+    cosine: float
+    turn: float
+    scale: float
+    border: str
+
+    def point(self, section: tuple[int, int], i: int, j: int, size: tuple[int, int]) -> Point:
+        """Interpolate at sample (i, j) of a section."""
+        down, right = self.rows.position(section[0], i), self.cols.position(section[1], j)
+        y = (down * self.cosine - right * self.sine) + self.y
+        x = (down * self.sine + right * self.cosine) + self.x
+        # A point is on the map as a whole, or not at all.
+        is_on = bool(neighbours(y, size[0], self.border) and neighbours(x, size[1], self.border))
+        far_down = self.rows.fraction(section[0], i) - 0.5
+        far_right = self.cols.fraction(section[1], j) - 0.5
+        tall, wide = far_down * self.rows.by_far[1], far_right * self.cols.by_far[1]
+        moves_y = (
+            *(0.0, self.scale, -wide * self.sine, tall * self.cosine),
+            -(down * self.sine + right * self.cosine) * self.turn,
+        )
+        moves_x = (
+            *(self.scale, 0.0, wide * self.cosine, tall * self.sine),
+            (down * self.cosine - right * self.sine) * self.turn,
+        )
+        return (
+            self._sample(y, size[0], moves_y, is_on),
+            self._sample(x, size[1], moves_x, is_on),
+        )
+
+    def _sample(self, position: float, size: int, moves: tuple[float, ...], is_on: bool) -> Sample:
+        if not is_on:
+            return Sample(position, (), (), (), ((),) * len(moves))
+        slopes = slope(position, size, self.border)
+        by_box = tuple(tuple((cell, by * move) for cell, by in slopes) for move in moves)
+        return Sample(position, neighbours(position, size, self.border), (), (), by_box)
+
+    def unturned(self) -> tuple[PointAxis, PointAxis]:
+        """Return the axes (rows, columns) as they are before the box is turned."""
+        return (
+            replace(self.rows, start=self.y + self.rows.start),
+            replace(self.cols, start=self.x + self.cols.start),
+        )
+
+    def candidates(self, section: tuple[int, int], size: tuple[int, int]) -> tuple[range, range]:
+        """Number the rows and columns of a section's samples, without most that are far outside."""
+        corners = [(y - self.y, x - self.x) for y in (-1, size[0]) for x in (-1, size[1])]
+        down = [y * self.cosine + x * self.sine for y, x in corners]
+        right = [x * self.cosine - y * self.sine for y, x in corners]
+        return (
+            _between(self.rows, section[0], min(down), max(down)),
+            _between(self.cols, section[1], min(right), max(right)),
+        )
+
+
+def _between(axis: PointAxis, section: int, low: float, high: float) -> range:
+    """Number the samples of a section between two places along a side, and some on either side."""
+    if not axis.adaptive or axis.samples < 64:
+        return range(axis.samples)
+    # Rounding misplaces samples of a huge box, which are about a cell apart, by few cells.
+    extra = 4 + 2.0**-45 * (abs(low) + abs(high) + axis.extent)
+    begin = axis.start + section * axis.section
+    first, last = (
+        min(max((edge - begin) / axis.section * axis.samples, 0), axis.samples - 1)
+        for edge in (low - extra, high + extra)
+    )
+    return range(int(first), int(last) + 1)
+
+
+def rotated_box(roi: Array, spec: CallSpec) -> RotatedBox:
+    """Read a box ``[batch_index, cx, cy, width, height, angle]``."""
+    (scale,) = spec.spatial_scales
+    _, x, y, width, height, angle = roi
+    unmoved = replace(spec, sampling="centered", pixel_offset=0.0)
+    sides = []
+    for axis, side in enumerate((height, width)):
+        side_axis = _exact_axis(side * 0, side, axis, unmoved)
+        assert isinstance(side_axis, PointAxis)
+        sides.append(replace(side_axis, start=-side_axis.extent / 2))
+    turn = math.radians(1) if spec.angle == "degrees" else 1.0
+    sine, cosine = _rotation(float(angle), spec.angle)
+    if spec.clockwise:
+        sine, turn = -sine, -turn
+    rows, cols = sides
+    return RotatedBox(
+        y=float(y) * scale - spec.pixel_offset,
+        x=float(x) * scale - spec.pixel_offset,
+        rows=rows,
+        cols=cols,
+        sine=sine,
+        cosine=cosine,
+        turn=turn,
+        scale=scale,
+        border=spec.border,
+    )
+
+
+def _rotation(angle: float, unit: str) -> tuple[float, float]:
+    """Sine and cosine of an angle; of quarter turns in degrees, exactly."""
+    if unit == "radians":
+        return math.sin(angle), math.cos(angle)
+    angle = math.fmod(angle, 360.0)
+    if angle % 90 == 0:
+        return ((0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0))[int(angle // 90) % 4]
+    return math.sin(math.radians(angle)), math.cos(math.radians(angle))
+
+
+def rotated_sections(rois: Array, spec: CallSpec, height: int, width: int) -> Iterator[Section]:
+    """Walk through the sections of rotated boxes as `sections` does."""
+    for k, roi in enumerate(rois):
+        box = rotated_box(roi, spec)
+        count = float(box.rows.samples) * float(box.cols.samples)
+        for row, col in np.ndindex(spec.output_size):
+            points = []
+            has_outside = False
+            rows, cols = box.candidates((row, col), (height, width))
+            for i in rows:
+                for j in cols:
+                    y, x = box.point((row, col), i, j, (height, width))
+                    if not y.cells and has_outside:
+                        continue
+                    has_outside |= not y.cells
+                    points.append((y, x))
+            if points:
+                yield Section(k, int(roi[0]), row, col, points, count)
 
 
 def box_axes(roi: Array, spec: CallSpec) -> tuple[Axis, Axis]:
@@ -406,6 +562,9 @@ def section_samples(axis: Axis, section: int, size: int) -> list[Sample]:
 def sections(rois: Array, spec: CallSpec, height: int, width: int) -> Iterator[Section]:
     """Walk through every section of every box, except those without samples."""
     if height == 0 or width == 0:
+        return
+    if spec.sampling == "rotated":
+        yield from rotated_sections(rois, spec, height, width)
         return
     for k, roi in enumerate(rois):
         rows, cols = box_axes(roi, spec)
@@ -519,8 +678,8 @@ class ReferenceBackend:
         spec: CallSpec,
         out: Array | None,
     ) -> Array:
-        """Gradient with respect to the boxes ``[x1, y1, x2, y2]``."""
-        by_box = np.zeros((len(rois), 4))
+        """Gradient with respect to the boxes' numbers."""
+        by_box = np.zeros((len(rois), spec.parameters))
         if levels is not None:
             for level, mine, alone in _one_by_one(levels, spec):
                 by_box[mine] = self.box_gradient(
@@ -531,6 +690,13 @@ class ReferenceBackend:
         points = _points(grad_output, rois, maps, maps.shape, spec)
         for section, (y, x), channels, share in points:
             image = maps[section.image, channels]
+            if spec.sampling == "rotated":
+                by_box[section.box] += [
+                    (interpolated(image, by_y, x.cells) + interpolated(image, y.cells, by_x))
+                    @ share
+                    for by_y, by_x in zip(y.by_box, x.by_box, strict=True)
+                ]
+                continue
             by_box[section.box] += [
                 interpolated(image, *cells) @ share
                 for cells in (

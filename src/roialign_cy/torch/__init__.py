@@ -14,14 +14,17 @@ from ._multiscale import MultiScaleRoIAlign
 from ._onnx import onnx_translations
 from ._patch import patch_torchvision
 from ._pooling import prroi_pool, roi_pool
+from ._rotated import RoIAlignRotated, roi_align_rotated
 
 __all__ = [
     "MultiScaleRoIAlign",
     "RoIAlign",
+    "RoIAlignRotated",
     "onnx_translations",
     "paste_masks_in_image",
     "patch_torchvision",
     "prroi_pool",
     "roi_align",
+    "roi_align_rotated",
     "roi_pool",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import _arrays
 from .._choices import require_choice
 from .._rois import is_no_boxes, require_corners, require_entry_per_image, wrong_entry_shape
-from .._spec import make_output_size, make_scale, make_spec
+from .._spec import CallSpec, make_output_size, make_scale, make_spec
 from ..conventions import MODES, Convention, find_convention, int_pair, ratio_pair
 from ..typing import ConventionName, Mode
 from . import _kernels, _operators
@@ -94,41 +94,63 @@ def roi_align(
     elif aligned:
         raise ValueError(f"aligned must be left out where convention is given, got {aligned!r}")
     chosen = find_convention(convention)
-    rows, cols = int_pair(sampling_ratio, "sampling_ratio")
-    asked = ratio_pair((max(rows, -1), max(cols, -1)))
-    own_ratio = ratio_pair(chosen.sampling_ratio)
     if mode is None:
         mode = chosen.mode
     require_choice("mode", mode, MODES)
+    sections, scale, ratio = to_sampling(output_size, spatial_scale, sampling_ratio, chosen)
+    geometry = (
+        *(scale, ratio, mode),
+        *(chosen.pixel_offset, chosen.min_size, chosen.sampling, chosen.max_rule, chosen.border),
+    )
+    return run(
+        _operators.roi_align,
+        input,
+        boxes,
+        sections,
+        geometry,
+        lambda: make_spec(sections, chosen, scale, ratio, mode, "NCHW", None),
+    )
+
+
+def to_sampling(
+    output_size: int | tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int | tuple[int, int],
+    convention: Convention,
+) -> tuple[tuple[int, int], float, tuple[int, int]]:
+    """Check sections, scale and ratio; what is 0 or less of this is the convention's."""
+    rows, cols = int_pair(sampling_ratio, "sampling_ratio")
+    asked = ratio_pair((max(rows, -1), max(cols, -1)))
+    own_ratio = ratio_pair(convention.sampling_ratio)
     ratio = asked[0] or own_ratio[0], asked[1] or own_ratio[1]
     sections = make_output_size(output_size)
     is_traced = torch.compiler.is_compiling() and isinstance(spatial_scale, int | float)
     scale = spatial_scale if is_traced else make_scale(spatial_scale)  # its value is not known yet
-    rois = to_rois(boxes, input)
+    return sections, scale, ratio
+
+
+def run(
+    operator: Callable[..., Tensor],
+    input: Tensor,
+    boxes: Tensor | Sequence[Tensor],
+    sections: tuple[int, int],
+    geometry: tuple[object, ...],
+    make: Callable[[], CallSpec],
+    parameters: int = 4,
+) -> Tensor:
+    """Call a pooling operator; ``make`` gives the spec that the library makes of the call."""
+    rois = to_rois(boxes, input, parameters)
     _operators.refuse_tangents(input, rois)
     dtype = input.dtype
     if dtype == torch.bfloat16:  # which NumPy does not have
         input, rois = _operators.widened(input), _operators.widened(rois)
     try:
-        pooled = _operators.roi_align(
-            input,
-            rois,
-            sections,
-            scale,
-            ratio,
-            mode,
-            chosen.pixel_offset,
-            chosen.min_size,
-            chosen.sampling,
-            chosen.max_rule,
-            chosen.border,
-        )
+        pooled = operator(input, rois, sections, *geometry)
         return pooled.to(dtype) if dtype == torch.bfloat16 else pooled
     except ValueError:
         if not isinstance(boxes, Tensor):  # the caller knows boxes by their places in lists
-            spec = make_spec(sections, chosen, scale, ratio, mode, "NCHW", None)
             rows = _operators.as_computed(rois).detach().numpy()
-            _arrays.require_poolable(rows, input.shape[0], spec, "boxes", is_per_image=True)
+            _arrays.require_poolable(rows, input.shape[0], make(), "boxes", is_per_image=True)
         raise
 
 
@@ -190,7 +212,7 @@ class RoIAlign(torch.nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
-def to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
+def to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor, parameters: int = 4) -> Tensor:
     """The boxes as rows of five numbers, differentiable with respect to the given ones."""
     if not isinstance(input, Tensor):
         raise TypeError(
@@ -203,9 +225,9 @@ def to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
             raise TypeError(
                 f"boxes must be a tensor or a list of tensors, got {type(boxes).__name__}"
             )
-        boxes = _join(boxes, input)
-    elif boxes.shape[-1:] != (5,) and is_no_boxes(tuple(boxes.shape)):
-        boxes = torch.nn.functional.pad(boxes.reshape(0, 4), (1, 0))
+        boxes = _join(boxes, input, parameters)
+    elif boxes.shape[-1:] != (1 + parameters,) and is_no_boxes(tuple(boxes.shape), parameters):
+        boxes = torch.nn.functional.pad(boxes.reshape(0, parameters), (1, 0))
     require_corners(boxes, "boxes")
     if boxes.device != input.device:
         raise ValueError(
@@ -214,10 +236,10 @@ def to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor) -> Tensor:
     return boxes
 
 
-def _join(boxes: Sequence[Tensor], input: Tensor) -> Tensor:
+def _join(boxes: Sequence[Tensor], input: Tensor, parameters: int) -> Tensor:
     if not boxes:
-        return input.new_empty((0, 5))
-    entries = [_entry(entry, f"boxes[{index}]") for index, entry in enumerate(boxes)]
+        return input.new_empty((0, 1 + parameters))
+    entries = [_entry(entry, f"boxes[{index}]", parameters) for index, entry in enumerate(boxes)]
     require_entry_per_image(boxes, input.shape[0], "boxes")
     sides = torch.cat(entries)
     if not sides.is_floating_point():
@@ -228,14 +250,14 @@ def _join(boxes: Sequence[Tensor], input: Tensor) -> Tensor:
     return torch.cat([torch.cat(indices), sides], dim=1)
 
 
-def _entry(entry: Tensor, name: str) -> Tensor:
+def _entry(entry: Tensor, name: str, parameters: int) -> Tensor:
     if not isinstance(entry, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(entry).__name__}")
     if entry.dtype != torch.bfloat16:  # which autocast widens
         _kernels.check_numbers(name, entry)
     require_corners(entry, name)
-    if entry.ndim == 2 and entry.shape[1] == 4:
+    if entry.ndim == 2 and entry.shape[1] == parameters:
         return entry
-    if not is_no_boxes(tuple(entry.shape)):
-        raise ValueError(wrong_entry_shape(name, tuple(entry.shape)))
-    return entry.reshape(0, 4)
+    if not is_no_boxes(tuple(entry.shape), parameters):
+        raise ValueError(wrong_entry_shape(name, tuple(entry.shape), parameters))
+    return entry.reshape(0, parameters)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -33,31 +34,57 @@ _NAMES_HERE = {"rois": "boxes", "features": "input"}
 """What the library's errors are about, to what a caller of these functions knows it as."""
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What differs between the operators of upright and of rotated boxes.
+
+    Attributes
+    ----------
+    pool, differentiate : callable
+        The library's functions.
+    options : callable
+        Their options, of ``*geometry``.
+    parameters : int
+        Numbers of a box, besides the index of its image.
+    """
+
+    pool: Callable[..., Any]
+    differentiate: Callable[..., Any]
+    options: Callable[..., dict[str, Any]]
+    parameters: int
+
+
 def pool(
     input: Tensor,
     rois: Tensor,
     output_size: Sequence[int],
     *geometry: Any,
     channels_last: bool | None = None,
+    kind: Kind | None = None,
 ) -> Tensor:
     """Pool ``input`` under ``rois``; by default the result is channels-last if ``input`` is."""
-    _check_pool(input, rois)
+    kind = kind or UPRIGHT
+    _check_pool(input, rois, kind)
     if channels_last is None:
         channels_last = _is_channels_last(input)
     return _run(
-        _api.roi_align,
+        kind.pool,
         {"features": input, "rois": rois},
-        {"output_size": output_size, **_options(*geometry)},
+        {"output_size": output_size, **kind.options(*geometry)},
         lambda: _empty_pooled(input, rois, output_size, channels_last),
         channels_last,
     )
 
 
 def shape_of_pool(
-    input: Tensor, rois: Tensor, output_size: Sequence[int], *geometry: Any
+    input: Tensor,
+    rois: Tensor,
+    output_size: Sequence[int],
+    *geometry: Any,
+    kind: Kind | None = None,
 ) -> Tensor:
     """`pool` for tensors without values."""
-    _check_pool(input, rois)
+    _check_pool(input, rois, kind or UPRIGHT)
     return _empty_pooled(input, rois, output_size, _is_channels_last(input))
 
 
@@ -68,19 +95,22 @@ def feature_gradient(
     input_shape: Sequence[int],
     *geometry: Any,
     channels_last: bool | None = None,
+    kind: Kind | None = None,
 ) -> Tensor:
     """Gradient with respect to the features, which are only needed for a maximum."""
-    check("grad_output", grad_output, rois)
+    kind = kind or UPRIGHT
+    check("grad_output", grad_output, rois, kind.parameters)
     tensors = {"grad_output": grad_output, "rois": rois}
     if features is not None:
         tensors["features"] = features
     if channels_last is None:
         channels_last = _is_channels_last(grad_output)
     n, c, h, w = input_shape
+    shape = (n, h, w, c) if channels_last else (n, c, h, w)
     return _run(
-        _api.roi_align_backward,
+        kind.differentiate,
         tensors,
-        {"input_shape": (n, h, w, c) if channels_last else (n, c, h, w), **_options(*geometry)},
+        {"input_shape": shape, **kind.options(*geometry)},
         lambda: _empty_maps(grad_output, input_shape, channels_last),
         channels_last,
     )
@@ -92,29 +122,40 @@ def shape_of_feature_gradient(
     features: Tensor | None,
     input_shape: Sequence[int],
     *geometry: Any,
+    kind: Kind | None = None,
 ) -> Tensor:
     """`feature_gradient` for tensors without values."""
-    check("grad_output", grad_output, rois)
+    check("grad_output", grad_output, rois, (kind or UPRIGHT).parameters)
     return _empty_maps(grad_output, input_shape, _is_channels_last(grad_output))
 
 
-def box_gradient(grad_output: Tensor, rois: Tensor, features: Tensor, *geometry: Any) -> Tensor:
+def box_gradient(
+    grad_output: Tensor,
+    rois: Tensor,
+    features: Tensor,
+    *geometry: Any,
+    kind: Kind | None = None,
+) -> Tensor:
     """Gradient with respect to the sides of the boxes, of shape (K, 4)."""
-    check("grad_output", grad_output, rois)
+    kind = kind or UPRIGHT
+    check("grad_output", grad_output, rois, kind.parameters)
     return _run(
-        _api.roi_align_backward,
+        kind.differentiate,
         {"grad_output": grad_output, "rois": rois, "features": features},
-        {"input_shape": tuple(features.shape), "wrt": "rois", **_options(*geometry)},
-        lambda: shape_of_box_gradient(grad_output, rois),
+        {"input_shape": tuple(features.shape), "wrt": "rois", **kind.options(*geometry)},
+        lambda: shape_of_box_gradient(grad_output, rois, kind=kind),
         channels_last=False,
     )
 
 
-def shape_of_box_gradient(grad_output: Tensor, rois: Tensor, *_: Any) -> Tensor:
+def shape_of_box_gradient(
+    grad_output: Tensor, rois: Tensor, *_: Any, kind: Kind | None = None
+) -> Tensor:
     """`box_gradient` for tensors without values."""
-    check("grad_output", grad_output, rois)
+    parameters = (kind or UPRIGHT).parameters
+    check("grad_output", grad_output, rois, parameters)
     dtype = rois.dtype if rois.is_floating_point() else torch.float64
-    return torch.empty((rois.shape[0], 4), dtype=dtype, device=rois.device)
+    return torch.empty((rois.shape[0], parameters), dtype=dtype, device=rois.device)
 
 
 def _run(
@@ -159,6 +200,9 @@ def _options(
     }
 
 
+UPRIGHT = Kind(_api.roi_align, _api.roi_align_backward, _options, 4)
+
+
 @lru_cache
 def _convention(
     pixel_offset: float,
@@ -171,25 +215,25 @@ def _convention(
     return Convention(pixel_offset, min_size, sampling, 0, mode, max_rule, border)
 
 
-def check(name: str, maps: Tensor, rois: Tensor) -> None:
+def check(name: str, maps: Tensor, rois: Tensor, parameters: int = 4) -> None:
     """Raise for what the library would call by another name, and for types that NumPy lacks."""
     check_floats(name, maps)
-    check_shapes(name, maps, rois)
+    check_shapes(name, maps, rois, parameters)
 
 
-def check_shapes(name: str, maps: Tensor, rois: Tensor) -> None:
-    """Raise unless maps have four axes and boxes are rows of five numbers."""
+def check_shapes(name: str, maps: Tensor, rois: Tensor, parameters: int = 4) -> None:
+    """Raise unless maps have four axes and boxes are rows of one number more than a box has."""
     check_axes(name, maps)
     check_numbers("boxes", rois)
-    if rois.ndim != 2 or rois.shape[1] != 5:
-        raise ValueError(wrong_shape("boxes", tuple(rois.shape), maps.shape[0]))
+    if rois.ndim != 2 or rois.shape[1] != 1 + parameters:
+        raise ValueError(wrong_shape("boxes", tuple(rois.shape), maps.shape[0], parameters))
 
 
-def _check_pool(input: Tensor, rois: Tensor) -> None:
+def _check_pool(input: Tensor, rois: Tensor, kind: Kind) -> None:
     """As `check`; on the CPU the library reads small integers too."""
     if input.dtype not in _READ or input.device.type != "cpu":
         check_floats("input", input)
-    check_shapes("input", input, rois)
+    check_shapes("input", input, rois, kind.parameters)
 
 
 def check_floats(name: str, tensor: Tensor) -> None:

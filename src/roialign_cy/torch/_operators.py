@@ -7,6 +7,7 @@ Registered, and not called through `torch.autograd.Function`, so that ``torch.co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,54 +53,7 @@ def refuse_tangents(*tensors: Tensor) -> None:
         raise NotImplementedError("RoI Align has no derivative in forward mode, only backward")
 
 
-# The pooling
-
-
-def _remember_pool(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    input, rois, _, *ctx.geometry = inputs
-    # The mean's gradient needs only the boxes: the maps can be freed.
-    is_needed = ctx.geometry[_MODE] != "avg" or ctx.needs_input_grad[1]
-    ctx.save_for_backward(rois, input if is_needed else None)
-    ctx.input_shape = input.shape
-
-
-def _differentiate_pool(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    refuse_tangents(grad_output)
-    rois, input = ctx.saved_tensors
-    by_input = by_rois = None
-    if ctx.needs_input_grad[0]:
-        # For the mean it must not depend on the maps, or it could not be differentiated.
-        features = None if ctx.geometry[_MODE] == "avg" else input
-        by_input = feature_gradient(grad_output, rois, features, ctx.input_shape, *ctx.geometry)
-    if ctx.needs_input_grad[1]:
-        by_rois = all_columns(box_gradient(grad_output, rois, input, *ctx.geometry))
-    return by_input, by_rois, None, *_none_for(ctx.geometry)
-
-
-# Its gradient with respect to the features: of the mean, linear in grad_output
-
-
-def _remember_feature_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    grad_output, rois, _, _, *ctx.geometry = inputs
-    ctx.save_for_backward(rois, grad_output if ctx.needs_input_grad[1] else None)
-    ctx.output_size = grad_output.shape[2:]
-
-
-def _differentiate_feature_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    if ctx.geometry[_MODE] != "avg":
-        raise RuntimeError("the gradient of RoI Align's maximum cannot be differentiated again")
-    refuse_tangents(grad)
-    rois, grad_output = ctx.saved_tensors
-    by_grad_output = by_rois = None
-    # <grad, R^T grad_output> = <R grad, grad_output>, where R pools.
-    if ctx.needs_input_grad[0]:
-        by_grad_output = roi_align(grad, rois, ctx.output_size, *ctx.geometry)
-    if ctx.needs_input_grad[1]:
-        by_rois = all_columns(box_gradient(grad_output, rois, grad, *ctx.geometry))
-    return by_grad_output, by_rois, None, None, *_none_for(ctx.geometry)
-
-
-# Its gradient with respect to the boxes
+# Gradients with respect to the boxes, which no function here differentiates again.
 
 
 def remember_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -121,18 +75,6 @@ def _none_for(geometry: list[Any]) -> list[None]:
     return [None] * len(geometry)
 
 
-# Autocast as in torch: halves are computed in float32 and cast back.
-
-
-def _roi_align_under_autocast(device: str) -> Callable[..., Tensor]:
-    def roi_align_in_float32(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
-        with torch.autocast(device, enabled=False):
-            pooled = roi_align(widened(input), widened(rois), *options)
-        return pooled.to(input.dtype)
-
-    return roi_align_in_float32
-
-
 def as_computed(tensor: Tensor) -> Tensor:
     """A tensor as the operator takes it where it is called: autocast widens halves."""
     return widened(tensor) if torch.is_autocast_enabled(tensor.device.type) else tensor
@@ -142,28 +84,107 @@ def widened(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-roi_align = register(
-    f"roi_align(Tensor input, Tensor rois, SymInt[2] output_size, {_GEOMETRY}) -> Tensor",
-    _kernels.pool,
-    _kernels.shape_of_pool,
-    _remember_pool,
-    _differentiate_pool,
-)
-feature_gradient = register(
-    "roi_align_feature_gradient(Tensor grad_output, Tensor rois, Tensor? features, "
-    f"SymInt[4] input_shape, {_GEOMETRY}) -> Tensor",
-    _kernels.feature_gradient,
-    _kernels.shape_of_feature_gradient,
-    _remember_feature_gradient,
-    _differentiate_feature_gradient,
-)
-box_gradient = register(
-    "roi_align_box_gradient(Tensor grad_output, Tensor rois, Tensor features, "
-    f"{_GEOMETRY}) -> Tensor",
-    _kernels.box_gradient,
-    _kernels.shape_of_box_gradient,
-    remember_nothing,
-    _refuse,
-)
-for _device in _kernels.BRIDGES:
-    library.impl("roi_align", _roi_align_under_autocast(_device), f"Autocast{_device.upper()}")
+class Pooling:
+    """A pooling and its two gradients, as operators.
+
+    Parameters
+    ----------
+    name : str
+        Of the pooling; those of the gradients begin with it.
+    geometry : str
+        The arguments that the three share, of which the third is the mode.
+    kind : Kind
+        What they compute.
+
+    Attributes
+    ----------
+    pool, feature_gradient, box_gradient
+        The operators.
+    """
+
+    def __init__(self, name: str, geometry: str, kind: _kernels.Kind) -> None:
+        def of_kind(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+            return partial(function, kind=kind)
+
+        self.pool = register(
+            f"{name}(Tensor input, Tensor rois, SymInt[2] output_size, {geometry}) -> Tensor",
+            of_kind(_kernels.pool),
+            of_kind(_kernels.shape_of_pool),
+            self._remember_pool,
+            self._differentiate_pool,
+        )
+        self.feature_gradient = register(
+            f"{name}_feature_gradient(Tensor grad_output, Tensor rois, Tensor? features, "
+            f"SymInt[4] input_shape, {geometry}) -> Tensor",
+            of_kind(_kernels.feature_gradient),
+            of_kind(_kernels.shape_of_feature_gradient),
+            self._remember_feature_gradient,
+            self._differentiate_feature_gradient,
+        )
+        self.box_gradient = register(
+            f"{name}_box_gradient(Tensor grad_output, Tensor rois, Tensor features, "
+            f"{geometry}) -> Tensor",
+            of_kind(_kernels.box_gradient),
+            of_kind(_kernels.shape_of_box_gradient),
+            remember_nothing,
+            _refuse,
+        )
+        for device in _kernels.BRIDGES:
+            library.impl(name, self._under_autocast(device), f"Autocast{device.upper()}")
+
+    def _remember_pool(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        input, rois, _, *ctx.geometry = inputs
+        # The mean's gradient needs only the boxes: the maps can be freed.
+        is_needed = ctx.geometry[_MODE] != "avg" or ctx.needs_input_grad[1]
+        ctx.save_for_backward(rois, input if is_needed else None)
+        ctx.input_shape = input.shape
+
+    def _differentiate_pool(self, ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_tangents(grad_output)
+        rois, input = ctx.saved_tensors
+        by_input = by_rois = None
+        if ctx.needs_input_grad[0]:
+            # For the mean it must not depend on the maps, or it could not be differentiated.
+            features = None if ctx.geometry[_MODE] == "avg" else input
+            by_input = self.feature_gradient(
+                grad_output, rois, features, ctx.input_shape, *ctx.geometry
+            )
+        if ctx.needs_input_grad[1]:
+            by_rois = all_columns(self.box_gradient(grad_output, rois, input, *ctx.geometry))
+        return by_input, by_rois, None, *_none_for(ctx.geometry)
+
+    # The gradient with respect to the features: of the mean, linear in grad_output
+
+    def _remember_feature_gradient(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        grad_output, rois, _, _, *ctx.geometry = inputs
+        ctx.save_for_backward(rois, grad_output if ctx.needs_input_grad[1] else None)
+        ctx.output_size = grad_output.shape[2:]
+
+    def _differentiate_feature_gradient(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.geometry[_MODE] != "avg":
+            raise RuntimeError("the gradient of RoI Align's maximum cannot be differentiated again")
+        refuse_tangents(grad)
+        rois, grad_output = ctx.saved_tensors
+        by_grad_output = by_rois = None
+        # <grad, R^T grad_output> = <R grad, grad_output>, where R pools.
+        if ctx.needs_input_grad[0]:
+            by_grad_output = self.pool(grad, rois, ctx.output_size, *ctx.geometry)
+        if ctx.needs_input_grad[1]:
+            by_rois = all_columns(self.box_gradient(grad_output, rois, grad, *ctx.geometry))
+        return by_grad_output, by_rois, None, None, *_none_for(ctx.geometry)
+
+    # Autocast as in torch: halves are computed in float32 and cast back.
+
+    def _under_autocast(self, device: str) -> Callable[..., Tensor]:
+        def pool_in_float32(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
+            with torch.autocast(device, enabled=False):
+                pooled = self.pool(widened(input), widened(rois), *options)
+            return pooled.to(input.dtype)
+
+        return pool_in_float32
+
+
+_upright = Pooling("roi_align", _GEOMETRY, _kernels.UPRIGHT)
+roi_align = _upright.pool
+feature_gradient = _upright.feature_gradient
+box_gradient = _upright.box_gradient

@@ -36,12 +36,12 @@ cdef void add_blocks(const Call *call) noexcept nogil:
     cdef const double *value = call.block_sides
     cdef double *sides
     for k in range(call.boxes):
-        sides = call.sides + call.target[k] * 4
-        memset(sides, 0, 4 * sizeof(double))
+        sides = call.sides + call.target[k] * call.parameters
+        memset(sides, 0, call.parameters * sizeof(double))
         for block in range(call.blocks):
-            for side in range(4):
+            for side in range(call.parameters):
                 sides[side] += value[side]
-            value += 4
-        for side in range(4):
+            value += call.parameters
+        for side in range(call.parameters):
             if sides[side] != sides[side]:
                 sides[side] = NAN  # of one sign and payload

@@ -88,29 +88,38 @@ cdef struct Call:
     Py_ssize_t width
     const Axis *y
     const Axis *x
+    const PointTables *points  # the lists of boxes that do not separate, or NULL
     const Py_ssize_t *image   # of a box of the tables, which ascend by it
     const Py_ssize_t *target  # row of `out` that a box goes to
     Array map                 # the feature gradient, in the working type
     Update update
-    double *sides             # the box gradient: [row of the result][x1, y1, x2, y2]
-    double *block_sides       # [box][block of LANES channels][4]
+    Py_ssize_t parameters     # of a box: x1, y1, x2, y2, or those of a rotated one
+    double *sides             # the box gradient: [row of the result][parameter]
+    double *block_sides       # [box][block of LANES channels][parameter]
     Py_ssize_t blocks
 
 
-cdef Call call_of(Operation operation, View out, const Array *maps, Taps taps):
+cdef Call call_of(Operation operation, View out, const Array *maps, BoxTaps taps):
     """What all operations have: ``out`` is the array by boxes, ``maps`` has the maps' shape."""
     cdef Call call
     memset(&call, 0, sizeof(call))
     call.operation = operation
-    call.mode = taps.tables.mode
     call.out = out.array
     call.boxes = taps.last - taps.first
     call.channels, call.height, call.width = maps.channels, maps.height, maps.width
     call.blocks = (call.channels + LANES - 1) // LANES
-    call.y = &taps.tables.y
-    call.x = &taps.tables.x
-    call.image = taps.tables.image
     call.target = taps.target
+    if isinstance(taps, PointTaps):
+        call.points = &(<PointTaps>taps).tables
+        call.mode = call.points.mode
+        call.image = call.points.image
+        call.parameters = PARAMETERS
+    else:
+        call.y = &(<Taps>taps).tables.y
+        call.x = &(<Taps>taps).tables.x
+        call.mode = (<Taps>taps).tables.mode
+        call.image = (<Taps>taps).tables.image
+        call.parameters = 4
     return call
 
 

@@ -31,10 +31,22 @@ from roialign_cy._core.taps cimport (
     OUTSIDE_AFTER,
     OUTSIDE_BEFORE,
     OVERWRITE,
+    PARAMETERS,
+    TAPS_AT_ONCE,
+    LINES_AT_ONCE,
     Axis,
+    BoxTaps,
+    ListCursor,
+    Lists,
     Mode,
+    Cell,
+    PointTables,
+    PointTaps,
+    RotatedBox,
     Taps,
     Update,
+    make_lists,
+    start_lists,
 )
 from roialign_cy._core.runtime cimport granted
 
@@ -60,4 +72,7 @@ include "box_gradient_mean.pxi"
 include "box_gradient_maximum.pxi"
 include "box_gradient.pxi"
 include "schedule.pxi"
+include "sparse.pxi"
+include "sparse_gradients.pxi"
+include "sparse_run.pxi"
 include "run.pxi"

@@ -2,7 +2,7 @@
 # packed, box by box; then tasks, each of which writes what no other does.
 
 
-def forward(features, out, Taps taps, int num_threads, chosen):
+def forward(features, out, BoxTaps taps, int num_threads, chosen):
     """Pool the boxes of ``taps``.
 
     ``features`` (N, C, H, W) and ``out`` (K, C, rows, cols) are of one dtype, the working type (or
@@ -17,7 +17,7 @@ def forward(features, out, Taps taps, int num_threads, chosen):
 
 
 def feature_gradient(
-    grad_output, features, out, Taps taps, Update update, int num_threads, chosen
+    grad_output, features, out, BoxTaps taps, Update update, int num_threads, chosen
 ):
     """Gradient with respect to the features, from the boxes of ``taps``, into ``out``.
 
@@ -36,15 +36,16 @@ def feature_gradient(
     run_call(&call, num_threads, chosen)
 
 
-def box_gradient(grad_output, features, out, Taps taps, int num_threads, chosen):
+def box_gradient(grad_output, features, out, BoxTaps taps, int num_threads, chosen):
     """Gradient with respect to the boxes of ``taps``, which have slopes, into ``out``.
 
-    ``out`` (K, 4) is C-contiguous and of doubles, the other arrays are as those of `forward`.
+    ``out`` (K, 4), or (K, 5), is C-contiguous and of doubles, the other arrays are as those of
+    `forward`.
     """
     cdef View grads = View(grad_output)
     cdef View source = View(features)
     cdef Call call = call_of(BOX_GRADIENT, grads, &source.array, taps)
-    cdef size_t of_a_box = bytes_for(call.blocks, 4 * sizeof(double))
+    cdef size_t of_a_box = bytes_for(call.blocks, call.parameters * sizeof(double))
     cdef Py_buffer target
     call.features = source.array
     # No typed memoryview: their code would be a third of every kernel module.
@@ -73,6 +74,8 @@ cdef int run_call(const Call *call, int num_threads, chosen) except -1:
     cdef char *scratch = NULL
     cdef Py_ssize_t images, blocks, count, t
     cdef size_t size
+    if call.points != NULL:
+        return run_sparse(call, num_threads, &overrides)
     with nogil:
         images = images_with_work(call)
         schedule = make_schedule(call, images, &overrides, &num_threads)

@@ -268,15 +268,24 @@ cdef Schedule make_schedule(
 ) noexcept nogil:
     """Decide all of it; ``images`` is how many have work, and ``num_threads`` an upper bound."""
     cdef Schedule schedule = measure_boxes(call)
-    cdef Py_ssize_t tasks, wanted
     schedule.order = TILED
     schedule.channels = LANES
     schedule.ring_columns = call.width
-    schedule.splits = 1
     if call.operation == FORWARD:
         choose_forward(call, images, overrides, &schedule)
     else:
         choose_gradient(call, images, overrides, &schedule)
+    choose_tasks(call, images, overrides, &schedule, num_threads)
+    return schedule
+
+
+cdef void choose_tasks(
+    const Call *call, Py_ssize_t images, const Overrides *overrides, Schedule *schedule,
+    int *num_threads,
+) noexcept nogil:
+    """How many tasks an image and a block of channels are cut into, for how many threads."""
+    cdef Py_ssize_t tasks, wanted
+    schedule.splits = 1
     if overrides.parallel == 0 or (overrides.parallel < 0 and schedule.cost < SERIAL_WORK):
         num_threads[0] = 1
     tasks = images * ((call.channels + schedule.channels - 1) // schedule.channels)
@@ -290,7 +299,6 @@ cdef Schedule make_schedule(
     if call.operation == FEATURE_GRADIENT:
         schedule.splits = min(schedule.splits, call.height)
     num_threads[0] = <int>min(<Py_ssize_t>num_threads[0], tasks * schedule.splits)
-    return schedule
 
 
 cdef Py_ssize_t most_splits(const Call *call, Py_ssize_t images) noexcept nogil:
@@ -316,7 +324,8 @@ cdef Py_ssize_t make_tasks(
     """Cut the call by image and channels, then by boxes or by rows; returns how many tasks."""
     cdef bint is_by_rows = call.operation == FEATURE_GRADIENT
     cdef bint is_everywhere = is_by_rows and call.update == OVERWRITE
-    cdef Py_ssize_t runs = runs_of(call, schedule) if call.operation == FORWARD else 1
+    cdef bint has_runs = call.operation == FORWARD and call.points == NULL
+    cdef Py_ssize_t runs = runs_of(call, schedule) if has_runs else 1
     cdef Py_ssize_t image = 0, begin = 0, end, channel, split, count = 0, share
     cdef Py_ssize_t splits = schedule.splits
     cdef Task task

@@ -84,6 +84,7 @@ cdef struct Workspace:
     const real *map         # what the terms along y are places in: the ring, or the map itself
     Py_ssize_t *line_start  # of some rows of bins, their first line
     real *stage             # all bins of a box, as they lie in the output
+    real *one_cell          # of the features or of their gradient, taken on demand
     real *lowest            # a cell of -inf: in memory, since of a constant gcc compares elements
     real *weight            # in the planar order: of the taps at hand, and where each reads
     Py_ssize_t *offset

@@ -21,7 +21,7 @@ class RoialignTorch(Torchvision):
     coordinate_ulps = 0
 
     def _cannot_place(self, spec: CallSpec) -> str | None:
-        return None
+        return f"{self.name} pools upright boxes" if spec.sampling == "rotated" else None
 
     def pool(self, x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
         """Make the call; NHWC as a channels-last tensor, which is a view."""
@@ -29,6 +29,7 @@ class RoialignTorch(Torchvision):
         from roialign_cy.conventions import MODE_OF_SAMPLING
         from roialign_cy.torch import roi_align
 
+        assert spec.sampling != "rotated"  # which was refused
         has_samples = spec.sampling not in MODE_OF_SAMPLING
         convention = Convention(
             spec.pixel_offset,
