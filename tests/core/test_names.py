@@ -32,7 +32,7 @@ def test_convention_prints_what_is_not_the_default():
 
 def test_notebook_shows_every_field_of_a_convention():
     shown = ra.Convention(0.0)._repr_html_()
-    assert shown.count("<tr>") == 7
+    assert shown.count("<tr>") == 8
     assert "<th>pixel_offset</th><td>0.0</td>" in shown
 
 

@@ -377,7 +377,7 @@ def test_a_picture_has_the_turned_box():
     features = np.random.default_rng(0).random((1, 1, 6, 8))
     it = ra.explain(features, [[0, 4, 3, 4, 2, 90]], 1, convention="torchvision")
     (outline, *_) = it.plot().axes[0].patches
-    low, high = outline.get_xy().min(0), outline.get_xy().max(0)
+    low, high = outline.get_corners().min(0), outline.get_corners().max(0)
     np.testing.assert_allclose([low, high], [[3.5, 0.5], [5.5, 4.5]], rtol=0, atol=1e-12)
 
 

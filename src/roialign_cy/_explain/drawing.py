@@ -13,7 +13,7 @@ try:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Polygon, Rectangle
+    from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 except ImportError as error:
     raise ImportError(
@@ -111,9 +111,15 @@ def draw_rectangle(
     scale: float = 1.0,
 ) -> None:
     """Draw the outline of a box in the explanation's coordinates."""
+    x, y, width, height = box
+    down, centre = _down_and_centre(it, scale)
     axes.add_patch(
-        Polygon(
-            corners(it, [box], scale)[0],
+        Rectangle(
+            (x, y),
+            width,
+            down * height,
+            angle=-down * it.angle,
+            rotation_point=centre,
             fill=False,
             edgecolor=colour,
             linewidth=linewidth,
@@ -124,19 +130,24 @@ def draw_rectangle(
     )
 
 
+def _down_and_centre(it: ExplanationData, scale: float) -> tuple[int, tuple[float, float]]:
+    """In which direction y grows down the picture, and where the centre of the box is."""
+    down = -1 if it.coordinates == "document" else 1
+    x, y, width, height = it.box
+    return down, ((x + width / 2) * scale, (y + down * height / 2) * scale)
+
+
 def corners(it: ExplanationData, boxes: list[Box], scale: float = 1.0) -> NDArray[np.float64]:
     """Corners of boxes, (count, 4, 2), once they are turned about the centre of the one explained.
 
     ``scale`` is what a cell measures.
     """
     x, y, width, height = np.reshape(boxes, (-1, 4)).T
-    down = -1 if it.coordinates == "document" else 1
+    down, centre = _down_and_centre(it, scale)
     far_x, far_y = x + width, y + down * height
     upright = np.moveaxis(np.array([[x, y], [far_x, y], [far_x, far_y], [x, far_y]]), -1, 0)
     if it.angle == 0:
         return upright
-    left, top, *sides = it.box
-    centre = np.array([left + sides[0] / 2, top + down * sides[1] / 2]) * scale
     angle = np.radians(it.angle) * -down  # on axes whose y grows downwards, clockwise
     sine, cosine = np.sin(angle), np.cos(angle)
     turned: NDArray[np.float64] = centre + (upright - centre) @ [[cosine, sine], [-sine, cosine]]
