@@ -46,7 +46,7 @@ class ExplanationData:
     @property
     def unit(self) -> str:
         """What sections read: points, or whole cells."""
-        has_points = self.spec.sampling in ("centered", "interior", "corners")
+        has_points = self.spec.sampling in ("centered", "interior", "corners", "rotated")
         return "point" if has_points else "cell"
 
     @property
