@@ -3,6 +3,7 @@
 The libraries that are not installed here are written down below, by torchvision's operators.
 """
 
+import functools
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +37,12 @@ INPUTS = {
     "masks": RNG.random((3, 28, 28), dtype=np.float32),
     "bits": RNG.random((3, 40, 72)) > 0.5,
     "pyramid": [RNG.standard_normal((2, 3, h, 2 * h), dtype=np.float32) for h in (24, 12)],
+    "rotated": np.float32(
+        [[0, 100, 80, 90, 60, 0.5], [1, 120, 90, 120, 40, 30], [1, 99, 85, 64, 64, -2]]
+    ),
+    "photographs": RNG.random((2, 12, 15, 3), dtype=np.float32),
     "normalized": np.float32([[0.1, 0.2, 0.6, 0.7], [0.9, 0.1, 0.3, 1.2], [-0.1, 0, 0.5, 0.4]]),
+    "indices": np.int32([0, 1, 1]),
     "grad": RNG.standard_normal((3, 3, 7, 7), dtype=np.float32),
 }
 
@@ -110,6 +116,27 @@ class Pooler:
         return torch.cat([self.pools[level](maps[level], roi) for level, roi in pairs])
 
 
+class Rotated:
+    """`ROIAlignRotated`, of samples inside the map."""
+
+    def __init__(self, size, scale, ratio, clockwise=False, degrees=True):
+        self.arguments = size, scale, ratio, clockwise, degrees
+
+    def __call__(self, x, rois):
+        size, scale, ratio, clockwise, degrees = self.arguments
+        shares = (torch.arange(size * ratio) + 0.5) / (size * ratio) - 0.5
+        images, cx, cy, width, height, angle = rois.T[:, :, None, None]
+        angle = (torch.deg2rad(angle) if degrees else angle) * (-1 if clockwise else 1)
+        across, down = shares * width * scale, shares[:, None] * height * scale
+        at_x = cx * scale - 0.5 + down * angle.sin() + across * angle.cos()
+        at_y = cy * scale - 0.5 + down * angle.cos() - across * angle.sin()
+        high, wide = x.shape[2:]
+        grid = torch.stack([2 * at_x / (wide - 1) - 1, 2 * at_y / (high - 1) - 1], dim=-1)
+        maps = x[images.flatten().long()]
+        samples = torch.nn.functional.grid_sample(maps, grid, align_corners=True)
+        return torch.nn.functional.avg_pool2d(samples, ratio)
+
+
 class BitMasks:
     def __init__(self, bits):
         self.bits = bits
@@ -133,7 +160,8 @@ def test_detectron2(left, right):
     names = {name: as_tensors(values) for name, values in INPUTS.items()}
     mode = SimpleNamespace(XYWH_ABS="xywh", XYXY_ABS="xyxy", convert=ops.box_convert)
     names |= {
-        "ROIAlign": Pooling, "ROIPooler": Pooler, "Boxes": lambda corners: corners,
+        "ROIAlign": Pooling, "ROIAlignRotated": Rotated, "ROIPooler": Pooler,
+        "Boxes": lambda corners: corners,
         "BitMasks": BitMasks, "paste_masks_in_image": paste, "BoxMode": mode,
     }  # fmt: skip
     agree(*theirs_and_ours(left.strip("`"), right, names))
@@ -178,18 +206,19 @@ def test_mmcv(left, right):
     names = {name: as_tensors(values) for name, values in INPUTS.items()}
     names |= {
         "RoIAlign": MmcvPooling, "RoIPool": ops.RoIPool, "PrRoIPool": precise,
+        "RoIAlignRotated": functools.partial(Rotated, degrees=False),
         "SingleRoIExtractor": Extractor, "bbox2roi": ops._utils.convert_boxes_to_roi_format,
     }  # fmt: skip
     agree(*theirs_and_ours(left.strip("`"), right, names))
 
 
-def node(operator, opset):
+def node(operator, opset, domain=""):
     """A function that runs one operator of ONNX Runtime."""
 
     def call(*inputs, **attributes):
         names = [f"input{k}" for k in range(len(inputs))]
         kind = onnx.helper.np_dtype_to_tensor_dtype
-        made = onnx.helper.make_node(operator, names, ["y"], **attributes)
+        made = onnx.helper.make_node(operator, names, ["y"], domain=domain, **attributes)
         graph = onnx.helper.make_graph(
             [made],
             operator,
@@ -199,7 +228,7 @@ def node(operator, opset):
             ],
             [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
         )
-        opsets = [onnx.helper.make_opsetid("", opset)]
+        opsets = [onnx.helper.make_opsetid(domain, opset)]
         model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -222,6 +251,16 @@ def test_onnx(left, right):
     agree(*theirs_and_ours(call.strip("`"), right, names))
 
 
+def crop_and_resize(images, boxes, box_indices, crop_size, **attributes):
+    """TensorFlow's, as ONNX Runtime has it: channels first, and a mode for the method."""
+    mode = attributes.pop("method", "bilinear")
+    run = node("CropAndResize", 1, "com.microsoft")
+    maps = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    crops = run(maps, boxes, box_indices, np.int32(crop_size), mode=mode, **attributes)
+    return crops.transpose(0, 2, 3, 1)
+
+
 @pytest.mark.parametrize(("left", "right"), rows_of("TensorFlow"))
 def test_tensorflow(left, right):
-    agree(*theirs_and_ours(left.strip("`"), right, INPUTS))
+    tf = SimpleNamespace(image=SimpleNamespace(crop_and_resize=crop_and_resize))
+    agree(*theirs_and_ours(left.strip("`"), right, {**INPUTS, "tf": tf}))
