@@ -6,7 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from roialign_cy.bench.workloads import WORKLOADS, RandomBoxes, Workload
+from roialign_cy.bench.workloads import (
+    PASTE,
+    PASTE_WORKLOADS,
+    WORKLOADS,
+    PasteWorkload,
+    RandomBoxes,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from roialign_cy.bench.calls import PreparedCall
@@ -29,7 +36,7 @@ class Case:
     """
 
     name: str
-    workload: Workload
+    workload: Workload | PasteWorkload
     mode: str
     wrt: str | None = None
 
@@ -37,6 +44,8 @@ class Case:
         """Draw the arrays for one thread on the default backend."""
         from roialign_cy.bench import library_calls
 
+        if isinstance(self.workload, PasteWorkload):
+            return library_calls.paste(self.workload, num_threads=1)
         if self.wrt is None:
             return library_calls.forward(self.workload, self.mode, num_threads=1)
         return library_calls.backward(self.workload, self.mode, self.wrt, num_threads=1)
@@ -54,6 +63,18 @@ _NHWC = replace(WORKLOADS["nhwc"], channels=64, height=100, width=152)
 _CROPS = replace(
     WORKLOADS["photo-crops-nhwc"], height=400, width=600, boxes=RandomBoxes(8, 30, 300)
 )
+_LEVELS = replace(
+    WORKLOADS["fpn-levels"],
+    channels=64,
+    height=100,
+    width=152,
+    spatial_scale=1 / 8,
+    boxes=RandomBoxes(512, 3, 100),
+)
+_MASK_TARGETS = replace(
+    WORKLOADS["mask-targets"], batch=4, height=200, width=333, boxes=RandomBoxes(32, 5, 100)
+)
+_PASTE = replace(PASTE_WORKLOADS["paste-masks"], count=20, height=400, width=300)
 
 _ALL = (
     Case("avg", _P4, "avg"),
@@ -69,6 +90,11 @@ _ALL = (
     Case("roi-pool", replace(WORKLOADS["roi-pool"], channels=64), "max"),
     Case("prroi", replace(WORKLOADS["prroi"], channels=64), "avg"),
     Case("prroi-by-rois", replace(WORKLOADS["prroi"], channels=64), "avg", "rois"),
+    Case("levels", _LEVELS, "avg"),
+    Case("levels-by-features", _LEVELS, "avg", "features"),
+    Case("avg-bfloat16", replace(_P4, dtype="bfloat16"), "avg"),
+    Case("avg-uint8", _MASK_TARGETS, "avg"),
+    Case("paste", _PASTE, PASTE),
     Case("small-avg", WORKLOADS["small-call"], "avg"),
     Case("small-document", WORKLOADS["document-call"], "max"),
     Case("small-avg-by-features", WORKLOADS["small-call"], "avg", "features"),

@@ -91,7 +91,8 @@ def compare(
     for name, version in versions.items():
         try:
             timers[name] = partial(version.run, version.bind(shared))
-        except (*LACKING, ValueError) as error:  # the last for a convention that came later
+        except (*LACKING, TypeError, ValueError) as error:
+            # The last two for types of maps and conventions that came later.
             lacking[name] = repr(error)
     for name in backends:
         try:

@@ -14,13 +14,14 @@ from roialign_cy import BackendUnavailableError
 from ..._spec import WRT
 from ...conventions import MODES
 from .. import contenders, timing
-from ..workloads import HEADLINE, WORKLOADS
+from ..workloads import HEADLINE, PASTE, PASTE_WORKLOADS, WORKLOADS, PasteWorkload, Workload
 from . import report
 from .bandwidth import ARRAY_BYTES, CopyBandwidth
 from .results import Comparison
 from .run import compare
 
 TINY_COPY_BYTES = 1 << 20
+ALL: dict[str, Workload | PasteWorkload] = {**WORKLOADS, **PASTE_WORKLOADS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = _parser()
     options = parser.parse_args(arguments)
-    workloads = [WORKLOADS[name] for name in options.workloads]
+    workloads = [ALL[name] for name in options.workloads]
     if not any(mode in workload.modes for workload in workloads for mode in options.modes):
         parser.error(f"none of the workloads is meant for {', '.join(options.modes)}")
     contenders.register_everyone()
@@ -107,10 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workloads",
-        type=_names(WORKLOADS, headline=HEADLINE),
-        default=tuple(WORKLOADS),
+        type=_names(ALL, headline=HEADLINE),
+        default=tuple(ALL),
         metavar="NAMES",
-        help=f"comma-separated names, or 'headline' for the first five of {', '.join(WORKLOADS)}",
+        help=f"comma-separated names, or 'headline' for the first five of {', '.join(ALL)}",
     )
     parser.add_argument(
         "--backends",
@@ -135,10 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--modes",
-        type=_names(MODES),
-        default=("avg", "max"),
+        type=_names([*MODES, PASTE]),
+        default=("avg", "max", PASTE),
         metavar="NAMES",
-        help=f"comma-separated, of {', '.join(MODES)} (default avg,max)",
+        help=f"comma-separated, of {', '.join([*MODES, PASTE])} (default avg,max,{PASTE})",
     )
     parser.add_argument(
         "--gradients",
