@@ -33,22 +33,25 @@ class Case:
         What the asv suite and the gate call it.
     wrt : {"features", "rois"} or None
         The gradient that is asked for; None for the forward pass.
+    num_threads : int or None
+        None leaves it to the library.
     """
 
     name: str
     workload: Workload | PasteWorkload
     mode: str
     wrt: str | None = None
+    num_threads: int | None = 1
 
     def prepare(self) -> PreparedCall:
-        """Draw the arrays for one thread on the default backend."""
+        """Draw the arrays for the default backend."""
         from roialign_cy.bench import library_calls
 
         if isinstance(self.workload, PasteWorkload):
-            return library_calls.paste(self.workload, num_threads=1)
+            return library_calls.paste(self.workload, self.num_threads)
         if self.wrt is None:
-            return library_calls.forward(self.workload, self.mode, num_threads=1)
-        return library_calls.backward(self.workload, self.mode, self.wrt, num_threads=1)
+            return library_calls.forward(self.workload, self.mode, self.num_threads)
+        return library_calls.backward(self.workload, self.mode, self.wrt, self.num_threads)
 
     def to_count(self) -> Case:
         """Reduce it to what is counted in a second."""
@@ -105,6 +108,12 @@ LACKING = (AttributeError, NotImplementedError)
 
 CASES: dict[str, Case] = {case.name: case for case in _ALL}
 """All cases by name. The small ones are nearly all Python."""
+
+BUSY = {
+    name: Case(name, WORKLOADS[name], "avg", num_threads=None)
+    for name in ("p4-2-boxes", "p4-16-boxes")
+}
+"""Calls that are also timed beside busy processes."""
 
 
 def counted(name: str) -> Callable[[], Any]:

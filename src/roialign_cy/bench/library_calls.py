@@ -37,7 +37,7 @@ def pooling(workload: Workload) -> Callable[..., Any]:
 
 
 def backward(
-    workload: Workload, mode: str, wrt: str, num_threads: int, backend: str | None = None
+    workload: Workload, mode: str, wrt: str, num_threads: int | None, backend: str | None = None
 ) -> PreparedCall:
     """Prepare the gradient of that, by the features or by the boxes."""
     options = _options(workload, mode, num_threads)
@@ -78,7 +78,7 @@ def _options(workload: Workload, mode: str, num_threads: int | None) -> dict[str
     return workload.options(mode, num_threads)
 
 
-def paste(workload: PasteWorkload, num_threads: int) -> PreparedCall:
+def paste(workload: PasteWorkload, num_threads: int | None) -> PreparedCall:
     """Prepare `roialign_cy.paste_masks`."""
     if not hasattr(ra, "paste_masks"):
         raise NotImplementedError("this version pastes no masks")
