@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = [run(ROOT, "rev-parse", one).strip() for one in options.revisions]
     else:
         wanted = changes(ROOT)
-    lines = {} if options.again else {one["commit"]: one for one in read()}
+    lines = {} if options.again else {one["commit"]: one for one in read(HISTORY)}
     status = 0
     with tempfile.TemporaryDirectory() as folder:
         cache = options.cache or Path(folder)
