@@ -91,7 +91,8 @@ def measure(commit: str, series: Sequence[str], pinned: Path, cache: Path) -> di
     if "busy" in series:
         line["busy"] = _times(sources, BUSY, BUSY_ROUNDS, 1, is_busy=True)
     if "memory" in series:
-        line["memory"] = {case: memory.measure(case, source) for case in memory.CASES}
+        found = {case: memory.measure(case, source) for case in memory.CASES}
+        line["memory"] = {case: mib for case, mib in found.items() if mib is not None}
     if "wheel_s" in series:
         line["wheel_s"] = _wheel_s(commit)
     return line

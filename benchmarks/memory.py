@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from roialign_cy.bench.workloads import WORKLOADS
 
 from .cases import CASES as SMALL_CASES
-from .cases import Case
+from .cases import LACKING, Case
 from .versions import ROOT, environment
 
 CASES = {
@@ -24,8 +25,8 @@ CASES = {
 }
 
 
-def measure(case: str, source: Path) -> float:
-    """Measure a case in the version that is imported from a folder, in a process of its own."""
+def measure(case: str, source: Path) -> float | None:
+    """Measure a case in the version that is imported from a folder; None if that lacks it."""
     done = subprocess.run(
         [sys.executable, "-m", __name__, case],
         cwd=ROOT,
@@ -35,7 +36,7 @@ def measure(case: str, source: Path) -> float:
     )
     if done.returncode != 0:
         raise RuntimeError(f"{case} ended with {done.returncode}:\n{done.stderr[-4000:]}")
-    return float(done.stdout)
+    return float(done.stdout) if done.stdout.strip() else None
 
 
 def growth_mib(case: Case) -> float:
@@ -57,4 +58,5 @@ def _status_kib(name: str) -> int:
 
 
 if __name__ == "__main__":
-    print(round(growth_mib(CASES[sys.argv[1]]), 1))  # noqa: T201
+    with suppress(*LACKING):
+        print(round(growth_mib(CASES[sys.argv[1]]), 1))  # noqa: T201

@@ -177,6 +177,12 @@ def test_workload_is_a_call_that_can_be_made(name):
         assert (pooled > 0).all()  # no box hangs out of its map
 
 
+def test_bfloat16_without_its_package_is_not_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(NotImplementedError, match="ml_dtypes"):
+        WORKLOADS["bfloat16"].features()
+
+
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_boxes_lie_on_the_map_in_full_size(name):
     workload = WORKLOADS[name]
@@ -448,6 +454,7 @@ def test_command_fails_if_an_answer_is_wrong(monkeypatch, capsys):
         (["--num-threads", "0"], "positive"),
         (["--threads", "0"], "positive"),
         (["--rounds", "many"], "positive"),
+        (["--rounds", "8"], "at least 9"),
         (["--backends", "referense"], "reference"),
     ],
 )

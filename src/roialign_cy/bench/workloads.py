@@ -18,8 +18,10 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 def element_type(name: str) -> np.dtype[Any]:
     """Give the type of that name, of NumPy or of ml_dtypes."""
     if name == "bfloat16":
-        from ml_dtypes import bfloat16
-
+        try:
+            from ml_dtypes import bfloat16
+        except ImportError:
+            raise NotImplementedError("bfloat16 is of the package ml_dtypes") from None
         found: np.dtype[Any] = np.dtype(bfloat16)
         return found
     return np.dtype(name)

@@ -33,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workloads = [ALL[name] for name in options.workloads]
     if not any(mode in workload.modes for workload in workloads for mode in options.modes):
         parser.error(f"none of the workloads is meant for {', '.join(options.modes)}")
+    if options.rounds < timing.FEWEST_ROUNDS and not options.tiny:
+        parser.error(
+            f"--rounds must be at least {timing.FEWEST_ROUNDS}: with {options.rounds} no median of "
+            "a fast call could be trusted"
+        )
     contenders.register_everyone()
     try:
         backends = contenders.choose(options.backends)
@@ -153,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         default=timing.ROUNDS,
         help="undisturbed samples wanted of each call below "
-        f"{timing.SLOW_S * 1e3:.0f} ms (default {timing.ROUNDS})",
+        f"{timing.SLOW_S * 1e3:.0f} ms (default {timing.ROUNDS}, at least {timing.FEWEST_ROUNDS})",
     )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="write compare.md, .csv and .png there"
