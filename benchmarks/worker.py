@@ -3,8 +3,8 @@
 ``python -m benchmarks.worker`` reads a request in JSON from its standard input and prints the
 answer. The versions work on the same arrays, and get memory for results from the same allocator:
 in processes of their own, identical code differs by up to a tenth, by which pages each was given.
-Times are processor times, in which another process's turn does not count; but those beside busy
-processes, which are to wait for each other.
+Times are processor times, in which another process's turn does not count. Beside busy processes
+they are those of the clock on the wall: there the waiting is what counts.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ..calls import PreparedCall
 
 if TYPE_CHECKING:
-    from ...typing import Mode  # other versions do not have it
     from roialign_cy.backends.kit import CallSpec
+
+    from ...typing import Mode  # other versions do not have it
 
 HALF_PIXEL = (0.5, None)
 WHOLE_PIXEL = (0.0, 1.0)
