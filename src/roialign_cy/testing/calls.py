@@ -32,7 +32,9 @@ OTHER_DTYPES = ("uint8", "bfloat16")
 """Of maps that many backends get converted: tried on a convention of each sampling alone."""
 SEVERAL = "several maps"
 """In one call: tried on those conventions, too."""
-OF_EACH_SAMPLING = ("document", "detectron2", "roi_pool", "prroi")
+OF_EACH_SAMPLING = {  # the first
+    find_convention(chosen).sampling: name for name, chosen in reversed(CONVENTIONS.items())
+}.values()
 WRT: dict[str, Wrt] = {"feature_gradient": "features", "box_gradient": "rois"}
 
 
