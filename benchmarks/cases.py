@@ -6,7 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from roialign_cy.bench.workloads import WORKLOADS, RandomBoxes, Workload
+from roialign_cy.bench.workloads import (
+    PASTE,
+    PASTE_WORKLOADS,
+    WORKLOADS,
+    PasteWorkload,
+    RandomBoxes,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from roialign_cy.bench.calls import PreparedCall
@@ -26,20 +33,25 @@ class Case:
         What the asv suite and the gate call it.
     wrt : {"features", "rois"} or None
         The gradient that is asked for; None for the forward pass.
+    num_threads : int or None
+        None leaves it to the library.
     """
 
     name: str
-    workload: Workload
+    workload: Workload | PasteWorkload
     mode: str
     wrt: str | None = None
+    num_threads: int | None = 1
 
     def prepare(self) -> PreparedCall:
-        """Draw the arrays for one thread on the default backend."""
+        """Draw the arrays for the default backend."""
         from roialign_cy.bench import library_calls
 
+        if isinstance(self.workload, PasteWorkload):
+            return library_calls.paste(self.workload, self.num_threads)
         if self.wrt is None:
-            return library_calls.forward(self.workload, self.mode, num_threads=1)
-        return library_calls.backward(self.workload, self.mode, self.wrt, num_threads=1)
+            return library_calls.forward(self.workload, self.mode, self.num_threads)
+        return library_calls.backward(self.workload, self.mode, self.wrt, self.num_threads)
 
     def to_count(self) -> Case:
         """Reduce it to what is counted in a second."""
@@ -54,6 +66,18 @@ _NHWC = replace(WORKLOADS["nhwc"], channels=64, height=100, width=152)
 _CROPS = replace(
     WORKLOADS["photo-crops-nhwc"], height=400, width=600, boxes=RandomBoxes(8, 30, 300)
 )
+_LEVELS = replace(
+    WORKLOADS["fpn-levels"],
+    channels=64,
+    height=100,
+    width=152,
+    spatial_scale=1 / 8,
+    boxes=RandomBoxes(512, 3, 100),
+)
+_MASK_TARGETS = replace(
+    WORKLOADS["mask-targets"], batch=4, height=200, width=333, boxes=RandomBoxes(32, 5, 100)
+)
+_PASTE = replace(PASTE_WORKLOADS["paste-masks"], count=20, height=400, width=300)
 
 _ALL = (
     Case("avg", _P4, "avg"),
@@ -69,6 +93,11 @@ _ALL = (
     Case("roi-pool", replace(WORKLOADS["roi-pool"], channels=64), "max"),
     Case("prroi", replace(WORKLOADS["prroi"], channels=64), "avg"),
     Case("prroi-by-rois", replace(WORKLOADS["prroi"], channels=64), "avg", "rois"),
+    Case("levels", _LEVELS, "avg"),
+    Case("levels-by-features", _LEVELS, "avg", "features"),
+    Case("avg-bfloat16", replace(_P4, dtype="bfloat16"), "avg"),
+    Case("avg-uint8", _MASK_TARGETS, "avg"),
+    Case("paste", _PASTE, PASTE),
     Case("small-avg", WORKLOADS["small-call"], "avg"),
     Case("small-document", WORKLOADS["document-call"], "max"),
     Case("small-avg-by-features", WORKLOADS["small-call"], "avg", "features"),
@@ -79,6 +108,12 @@ LACKING = (AttributeError, NotImplementedError)
 
 CASES: dict[str, Case] = {case.name: case for case in _ALL}
 """All cases by name. The small ones are nearly all Python."""
+
+BUSY = {
+    name: Case(name, WORKLOADS[name], "avg", num_threads=None)
+    for name in ("p4-2-boxes", "p4-16-boxes")
+}
+"""Calls that are also timed beside busy processes."""
 
 
 def counted(name: str) -> Callable[[], Any]:

@@ -84,6 +84,7 @@ def compare_in_turn(
     home: str,
     backends: Iterable[str] = (),
     variant: str = VARIANT,
+    is_busy: bool = False,
 ) -> tuple[dict[str, dict[str, Ratios]], dict[str, dict[str, str]]]:
     """Time the first of several versions beside the others, and beside backends.
 
@@ -95,6 +96,8 @@ def compare_in_turn(
         The version that makes the arrays, and knows the backends: it has all cases that are timed.
     backends : iterable of str
         Others to time, the peers among them.
+    is_busy : bool
+        Time workloads instead of cases: means, beside busy processes, by the clock on the wall.
 
     Returns
     -------
@@ -109,6 +112,7 @@ def compare_in_turn(
         "cases": list(cases),
         "rounds": rounds,
         "backends": list(backends),
+        "is_busy": is_busy,
     }
     done = subprocess.run(
         [sys.executable, "-m", f"{__package__}.worker"],

@@ -3,7 +3,8 @@
 ``python -m benchmarks.worker`` reads a request in JSON from its standard input and prints the
 answer. The versions work on the same arrays, and get memory for results from the same allocator:
 in processes of their own, identical code differs by up to a tenth, by which pages each was given.
-Times are processor times, in which another process's turn does not count.
+Times are processor times, in which another process's turn does not count. Beside busy processes
+they are those of the clock on the wall: there the waiting is what counts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,11 +20,13 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from .cases import CASES, LACKING, Case
+from .busy import CALLS_IN_TURN, busy_processes
+from .cases import BUSY, CASES, LACKING, Case
 
 Call = Callable[[], Any]
 
 PACKAGE = "roialign_cy"
+Clock = Callable[[], float]
 SAMPLE_S = 0.01
 """Calls are repeated until a sample takes about so long."""
 
@@ -52,12 +56,12 @@ class Version:
         self.run(own)
         return own
 
-    def run(self, call: Call, times: int = 1) -> float:
-        """Give the processor time of a call in seconds, of several in a row."""
+    def run(self, call: Call, times: int = 1, clock: Clock = time.process_time) -> float:
+        """Give the time of a call in seconds, of several in a row."""
         before = _take_modules()
         sys.modules.update(self._modules)
         try:
-            return seconds(call, times)
+            return seconds(call, times, clock)
         finally:
             self._modules = _take_modules()
             sys.modules.update(before)
@@ -69,18 +73,23 @@ def _take_modules() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def seconds(call: Call, times: int = 1) -> float:
-    """Give the processor time of a call in seconds, of several in a row."""
-    begin = time.process_time()
+def seconds(call: Call, times: int = 1, clock: Clock = time.process_time) -> float:
+    """Give the time of a call in seconds, of several in a row."""
+    begin = clock()
     for _ in range(times):
         call()
-    return (time.process_time() - begin) / times
+    return (clock() - begin) / times
 
 
 def compare(
-    versions: Mapping[str, Version], backends: Iterable[str], case: Case, rounds: int
+    versions: Mapping[str, Version],
+    backends: Iterable[str],
+    case: Case,
+    rounds: int,
+    is_busy: bool = False,
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Time a case in turn: seconds of every version and backend, and why others have none."""
+    clock = time.perf_counter if is_busy else time.process_time
     timers: dict[str, Callable[[int], float]] = {}
     lacking: dict[str, str] = {}
     try:
@@ -90,15 +99,20 @@ def compare(
     assert isinstance(shared, partial)
     for name, version in versions.items():
         try:
-            timers[name] = partial(version.run, version.bind(shared))
-        except (*LACKING, ValueError) as error:  # the last for a convention that came later
+            timers[name] = partial(version.run, version.bind(shared), clock=clock)
+        except (*LACKING, TypeError, ValueError) as error:
+            # The last two for types of maps and conventions that came later.
             lacking[name] = repr(error)
     for name in backends:
         try:
-            timers[name] = partial(seconds, _prepare_backend(name, case))
+            timers[name] = partial(seconds, _prepare_backend(name, case), clock=clock)
         except NotImplementedError as error:
             lacking[name] = str(error)
-    times = {name: max(1, round(SAMPLE_S / timer(1))) for name, timer in timers.items()}
+    times = {
+        # One that stalls at once is not to be one call a sample, of which most do not stall.
+        name: CALLS_IN_TURN if is_busy else max(1, round(SAMPLE_S / timer(1)))
+        for name, timer in timers.items()
+    }
     found: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
         for name in timers:
@@ -127,10 +141,13 @@ def main() -> None:
     request = json.load(sys.stdin)
     versions = {name: Version.load(folder) for name, folder in request["versions"].items()}
     gc.disable()
-    answer = {
-        name: compare(versions, request["backends"], CASES[name], request["rounds"])
-        for name in request["cases"]
-    }
+    is_busy = request["is_busy"]
+    cases = BUSY if is_busy else CASES
+    with busy_processes(2 * (os.cpu_count() or 1) if is_busy else 0):
+        answer = {
+            name: compare(versions, request["backends"], cases[name], request["rounds"], is_busy)
+            for name in request["cases"]
+        }
     json.dump(answer, sys.stdout)
 
 

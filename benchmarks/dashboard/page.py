@@ -56,6 +56,7 @@ def render(history: Sequence[dict[str, Any]], comparison: str) -> str:
             f"<p>{_introduction(history)}</p>",
             *_backends(comparison),
             *(part for case in OPERATORS for part in _operator(case, history)),
+            *_machine(history),
             "</html>",
         ]
     )
@@ -122,6 +123,39 @@ def _operator(case: str, history: Sequence[dict[str, Any]]) -> Iterator[str]:
     if named:
         yield f"<ul>{''.join(named)}</ul>"
     yield "</section>"
+
+
+def _machine(history: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What is of no operator: a machine with other work, memory, and how long the build takes."""
+    yield '<section id="machine"><h2>A busy machine, memory, builds</h2><div class="graphs">'
+    pinned = (("busy", "p4-2-boxes", "pinned"), ("busy", "p4-16-boxes", "pinned"))
+    yield from _graph("mean of 2 boxes (blue) and of 16 (orange) beside busy processes, relative "
+                      "to the pinned commit", history, pinned)  # fmt: skip
+    memory = (("memory", "fpn-box avg"), ("memory", "fpn-box max by features"))
+    yield from _graph("MiB that fpn-box takes beside its input, one thread: mean (blue), gradient "
+                      "of the maximum (orange)", history, memory)  # fmt: skip
+    builds = (("wheel_s",), ("build_s",))
+    yield from _graph("processor seconds of building the wheel (blue) and of the kernels for "
+                      "float32 and v3 alone (orange)", history, builds)  # fmt: skip
+    yield "</div></section>"
+
+
+def _graph(
+    caption: str, history: Sequence[dict[str, Any]], paths: Sequence[Sequence[str]]
+) -> Iterator[str]:
+    """Draw what lies at these places of the lines; none if no line has it."""
+    series = [[_look_up(line, path) for line in history] for path in paths]
+    if any(map(any, series)):
+        yield _figure(caption, history, series)
+
+
+def _look_up(line: dict[str, Any], path: Sequence[str]) -> Any:
+    found: Any = line
+    for name in path:
+        found = found.get(name)
+        if found is None:
+            return None
+    return found if isinstance(found, list) else [found] * 3
 
 
 def _notable(

@@ -99,6 +99,8 @@ INJECTIONS = (
     Injection("max kernel", "maximum", 800, parts.KERNELS, "max"),
     Injection("backward of avg", "add_means", 300, parts.KERNELS, "avg-by-features"),
     Injection("backward of max", "add_maxima", 2000, parts.KERNELS, "max-by-features"),
-    Injection("check of boxes", "box_fault", 5, "taps", "avg"),
+    Injection("check of boxes", "box_fault", 200, "taps", "avg"),
     Injection("check of arrays", "check_features", 100, parts.PYTHON, "small"),
+    Injection("several maps", "_place", 1000, parts.PYTHON, "levels"),
+    Injection("pasting", "paste_rows", 5000, "paste", "paste"),
 )

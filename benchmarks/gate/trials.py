@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the trials and print a line for each."""
     options = _parser().parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        trials = Trials(options.cache or Path(folder), options.details, not options.counts_only)
+        trials = Trials(
+            options.cases, options.cache or Path(folder), options.details, not options.counts_only
+        )
         for number in range(options.identical):
             trials.identical(f"identical code, run {number + 1}")
         for injection in INJECTIONS:
@@ -44,9 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Trials:
     """Trials on the files as they are here, and what came of them."""
 
-    def __init__(self, cache: Path, details: bool, with_clock: bool) -> None:
+    def __init__(self, cases: Sequence[str], cache: Path, details: bool, with_clock: bool) -> None:
         self.summary: list[str] = []
         self.failed = False
+        self._cases = cases
         self._cache = cache
         self._details = details
         self._with_clock = with_clock
@@ -75,7 +78,7 @@ class Trials:
         tree = git.tree_with(
             ROOT, self._tree, {str(path.relative_to(ROOT)): text for path, text in changed.items()}
         )
-        return run(self._tree, tree, list(CASES), Rules(), self._cache, self._with_clock)
+        return run(self._tree, tree, self._cases, Rules(), self._cache, self._with_clock)
 
     def _report(self, title: str, findings: Findings, ok: bool) -> None:
         if self._details:
@@ -107,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--identical", type=int, default=10, help="runs on identical code")
     parser.add_argument("--only", nargs="*", help="slowdowns by name; none without a name")
+    parser.add_argument(
+        "--cases", nargs="+", default=list(CASES), choices=CASES, metavar="CASE", help="only these"
+    )
     parser.add_argument("--cache", type=Path, help="folder to keep builds in for the next time")
     parser.add_argument("--counts-only", action="store_true", help="leave out the clock")
     parser.add_argument("--details", action="store_true", help="print the tables of every run")

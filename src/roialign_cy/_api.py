@@ -504,9 +504,13 @@ def require_operands(
 
 def require_runnable(chosen: Backend, spec: CallSpec, operation: str) -> None:
     """Raise if the call is beyond the backend."""
-    if len(spec.spatial_scales) > 1 and not getattr(chosen, "takes_levels", False):
-        reason: str | None = "it takes one map a call"
-    else:
-        reason = chosen.cannot_run(spec, operation)
+    reason = why_not(chosen, spec, operation)
     if reason is not None:
         raise BackendUnavailableError(f"backend {chosen.name!r} cannot run this call: {reason}")
+
+
+def why_not(chosen: Backend, spec: CallSpec, operation: str) -> str | None:
+    """Say why a call is beyond a backend; None if it is not."""
+    if len(spec.spatial_scales) > 1 and not getattr(chosen, "takes_levels", False):
+        return "it takes one map a call"
+    return chosen.cannot_run(spec, operation)

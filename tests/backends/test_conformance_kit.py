@@ -48,6 +48,9 @@ def test_example_of_the_documentation_passes_what_it_offers(kit, monkeypatch):
     assert table["document", "max"] == ["no"] * 9
     assert all(field.isdecimal() for field in table["document", "avg"][:6])
     assert all("/" in table["detectron2", "avg"][n] for n in (1, 4))
+    assert re.search(r"^several maps +no +no +no$", text, re.M)
+    assert re.search(r"^maps of uint8 +\d+/\d+ +\d+/\d+ +no$", text, re.M)
+    assert re.search(r"^not offered \(\d+\): it takes one map a call$", text, re.M)
     assert re.search(r"^not offered \(\d+\): it only has the mean, at a fixed", text, re.M)
     assert re.search(r"^\d+ passed, .*\d+ not offered in ", text, re.M)
 
@@ -97,8 +100,8 @@ class Wrong(CpuBackend):
         return self.change(out, spec)
 
     def feature_gradient(self, *arguments):
-        (result,) = super().feature_gradient(*arguments)
-        return (self.change(result, arguments[4]),)
+        results = super().feature_gradient(*arguments)
+        return tuple(self.change(result, arguments[4]) for result in results)
 
     def box_gradient(self, *arguments):
         return self.change(super().box_gradient(*arguments), arguments[4])
@@ -141,6 +144,7 @@ FIXED = {"own_count": False}
         (by_rows, test_calls.test_out_is_filled_and_returned, {"layout": "NCHW"}, ALL),
         (swapped, test_calls.test_arrays_may_lie_anyhow, {"place": np.copy}, GRADIENTS),
         (far, test_calls.test_result_is_that_of_the_reference, FIXED | {"layout": "NHWC"}, ALL),
+        (far, test_calls.test_several_maps_give_what_each_gives_alone, {"layout": "NHWC"}, ALL),
         (far, test_calls.test_gradients_are_the_slopes_of_the_forward_pass, FIXED, GRADIENTS),
         (far, test_calls.test_constant_map_gives_its_constant, FIXED, [FORWARD]),
         (far, test_calls.test_gradient_of_the_mean_is_its_adjoint, {}, GRADIENTS[:1]),

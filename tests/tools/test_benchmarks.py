@@ -13,12 +13,19 @@ from pathlib import Path
 import benchmarks
 import numpy as np
 import pytest
-from benchmarks import bench_busy, bench_instructions, bench_overhead, busy, callgrind
+from benchmarks import (
+    bench_busy,
+    bench_instructions,
+    bench_masks,
+    bench_overhead,
+    busy,
+    callgrind,
+)
 from benchmarks.cases import CASES
 
 import roialign_cy as ra
-from roialign_cy.bench import agreement, suite, suite_calls, timing
-from roialign_cy.bench.workloads import WORKLOADS
+from roialign_cy.bench import agreement, masks, suite, suite_calls, timing
+from roialign_cy.bench.workloads import PASTE, PASTE_WORKLOADS, WORKLOADS
 from tests.fresh_process import IS_SANITIZED
 
 pytestmark = pytest.mark.usefixtures("own_registry")
@@ -53,6 +60,8 @@ def _small_data(monkeypatch):
     tiny = {name: workload.tiny() for name, workload in WORKLOADS.items()}
     for module in (suite, suite_calls):
         monkeypatch.setattr(module, "WORKLOADS", tiny)
+    pasted = {name: workload.tiny() for name, workload in PASTE_WORKLOADS.items()}
+    monkeypatch.setattr(suite_calls, "PASTE_WORKLOADS", pasted)
     monkeypatch.setattr(suite, "ROUNDS", 1)
     monkeypatch.setattr(busy, "CALLS", busy.CALLS_IN_TURN)
     monkeypatch.setattr(timing, "PAUSE_S", 0.0)
@@ -75,6 +84,11 @@ def check_gradient(result, workload, mode, wrt):
 
 def check(instance, result, chosen):
     """Hold what a benchmark gave to the reference."""
+    if isinstance(instance, bench_masks.Paste):
+        expected = masks.prepare(masks.OURS, PASTE_WORKLOADS[chosen["workload"]].tiny(), 1)
+        found = instance.call.to_numpy(result)
+        assert masks.error_of(found, expected.result()) <= masks.TOLERANCE
+        return
     workload = suite_calls.WORKLOADS[chosen["workload"]]
     if isinstance(result, float):
         if isinstance(instance, (bench_busy.Busy, suite.Relative)):
@@ -144,6 +158,17 @@ def test_cases_agree_with_the_reference(name):
     case = CASES[name]
     tiny = replace(case, workload=case.workload.tiny())
     result = tiny.prepare().result()
+    if case.mode == PASTE:
+        values = ra.paste_masks(
+            tiny.workload.masks(),
+            tiny.workload.boxes(),
+            (tiny.workload.height, tiny.workload.width),
+            convention="torchvision",
+            threshold=None,
+        )
+        np.testing.assert_array_equal(result, values >= 0.5)
+        assert result.any()
+        return
     if case.wrt is not None:
         expected = suite.exact_gradient(tiny.workload, case.mode, case.wrt)
         assert (

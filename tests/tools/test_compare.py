@@ -20,12 +20,20 @@ from roialign_cy._cli.commands import roialign
 from roialign_cy._spec import make_spec
 from roialign_cy.backends import _registry
 from roialign_cy.backends.reference import ReferenceBackend
-from roialign_cy.bench import agreement, contenders, disturbance, peers, timing
+from roialign_cy.bench import (
+    agreement,
+    contenders,
+    disturbance,
+    library_calls,
+    masks,
+    peers,
+    timing,
+)
 from roialign_cy.bench.calls import PreparedCall
 from roialign_cy.bench.compare import bandwidth, cli, report, results
 from roialign_cy.bench.compare.run import compare
 from roialign_cy.bench.peers import _base, onnxruntime, openvino, torchvision
-from roialign_cy.bench.workloads import HEADLINE, WORKLOADS
+from roialign_cy.bench.workloads import HEADLINE, PASTE, PASTE_WORKLOADS, WORKLOADS
 
 PEERS = {module.BACKEND.name: module.BACKEND for module in (torchvision, onnxruntime, openvino)}
 
@@ -156,14 +164,23 @@ def test_copy_bandwidth_keeps_the_best_of_each_thread_count():
 def test_workload_is_a_call_that_can_be_made(name):
     workload = WORKLOADS[name].tiny()
     features, rois = workload.features(), workload.rois()
-    assert features.shape == workload.shape
-    assert features.dtype == workload.dtype
-    assert features.min() >= 0
-    assert features.max() <= 1
+    maps = features if workload.coarser else [features]
+    assert [one.shape for one in maps] == workload.shapes
+    for one in maps:
+        assert one.dtype == workload.dtype
+        assert one.min() >= 0
+        assert one.max() <= workload.largest
+    pool = library_calls.pooling(workload)
     for mode in workload.modes:
-        pooled = ra.roi_align(features, rois, backend="reference", **workload.options(mode, 1))
-        assert workload.bytes_moved == features.nbytes + pooled.nbytes
+        pooled = pool(features, rois, backend="reference", **workload.options(mode, 1))
+        assert workload.bytes_moved == sum(one.nbytes for one in maps) + pooled.nbytes
         assert (pooled > 0).all()  # no box hangs out of its map
+
+
+def test_bfloat16_without_its_package_is_not_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(NotImplementedError, match="ml_dtypes"):
+        WORKLOADS["bfloat16"].features()
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -215,9 +232,9 @@ class NoBandwidth:
         pass
 
 
-def compare_tiny(*backends, modes=("avg",), wrt=()):
+def compare_tiny(*backends, modes=("avg",), wrt=(), workload=WORKLOADS["small-call"]):
     return compare(
-        [WORKLOADS["small-call"].tiny()],
+        [workload.tiny()],
         backends,
         threads=(1,),
         modes=modes,
@@ -253,6 +270,33 @@ def test_gradients_are_timed_beside_the_forward_pass():
     assert comparison.absences == []
     (costs,) = (t for t in report.tables(comparison) if t.title.startswith("Gradients of cpu"))
     assert [row[0] for row in costs.rows] == [f"small-call {what}" for what in gradients]
+
+
+class OneMap(ReferenceBackend):
+    name = "one map"
+    takes_levels = False
+
+
+def test_several_maps_are_compared_where_a_backend_takes_them():
+    ra.backends.register(OneMap())
+    levels = {"workload": WORKLOADS["fpn-levels"], "wrt": ("features", "rois")}
+    comparison = compare_tiny("cpu", "one map", "reference", **levels)
+    timed = [(one.case.mode, one.backend) for one in comparison.measurements]
+    quantities = ("avg", "avg by features", "avg by rois")
+    assert timed == [(what, name) for what in quantities for name in ("cpu", "reference")]
+    reasons = [(one.backend, one.reason, one.is_wrong) for one in comparison.absences]
+    assert reasons == [("one map", "it takes one map a call", False)] * 3
+
+
+def test_masks_are_compared_with_who_pastes_them():
+    paste = {"workload": PASTE_WORKLOADS["paste-masks"], "modes": (PASTE,)}
+    comparison = compare_tiny("cpu", "reference", **paste)
+    assert [(one.case.mode, one.backend) for one in comparison.measurements] == [(PASTE, "cpu")]
+    (absence,) = comparison.absences
+    assert (absence.reason, absence.is_wrong) == ("reference pastes no masks", False)
+    result = masks.prepare("cpu", paste["workload"].tiny(), 1).result()
+    assert masks.error_of(~result, result) == 1
+    assert masks.error_of(result[:1], result) == 1
 
 
 def test_a_wrong_gradient_is_not_timed():
@@ -410,6 +454,7 @@ def test_command_fails_if_an_answer_is_wrong(monkeypatch, capsys):
         (["--num-threads", "0"], "positive"),
         (["--threads", "0"], "positive"),
         (["--rounds", "many"], "positive"),
+        (["--rounds", "8"], "at least 9"),
         (["--backends", "referense"], "reference"),
     ],
 )

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from benchmarks import history
+from benchmarks import history, memory
 from benchmarks.dashboard import asv_site, page
 
 from .test_gate import Repository
@@ -54,6 +54,37 @@ fpn-p4,avg,1,other,12.34,False
 """
 
 
+def test_only_what_a_line_lacks_is_measured(repository, monkeypatch, capsys):
+    """And lines of other commits stay."""
+    first, second = (repository.commit("setup.py", text) for text in "12")
+    kept = repository.root / "history.jsonl"
+    kept.write_text("".join(json.dumps(one) + "\n" for one in LINES[:1]))
+    for name, value in {"HISTORY": kept, "ROOT": repository.root, "PINNED": first}.items():
+        monkeypatch.setattr(history, name, value)
+    monkeypatch.setattr(history, "_require_peer", lambda: None)
+    monkeypatch.setattr(history, "build", lambda *_: repository.root)
+    asked = []
+
+    def measure(commit, series, pinned, cache):
+        asked.append((commit, series))
+        described = {"commit": commit, "date": "2026-02-01", "subject": "A change"}
+        return described | dict.fromkeys(series, len(asked))
+
+    monkeypatch.setattr(history, "measure", measure)
+    assert history.main([second, "--series", "counts"]) == 0
+    assert history.main([second, "--series", "counts", "memory"]) == 0
+    assert history.main([second, "--series", "counts", "memory"]) == 0
+    assert asked == [(second, ["counts"]), (second, ["memory"])]
+    found = history.read(kept)
+    assert found[0] == LINES[0]
+    assert (found[1]["counts"], found[1]["memory"]) == (1, 2)
+
+
+def test_memory_of_a_call_has_its_result():
+    case = memory.CASES["fpn-box avg"]
+    assert memory.growth_mib(case) > 512 * 256 * 7 * 7 * 4 / 2**20
+
+
 def test_the_page_names_the_commits_that_changed_something():
     text = page.render(LINES, COMPARISON)
     (named,) = text.split("<ul>")[1:]
@@ -66,6 +97,16 @@ def test_the_page_names_the_commits_that_changed_something():
     assert "<td>fpn-p4, avg</td><td>12.3?</td>" in text
     assert "<script" not in text
     assert "//" not in text.replace("<!DOCTYPE", "")
+
+
+def test_the_page_has_the_series_of_no_operator():
+    busy = {"p4-2-boxes": {"pinned": time(0.5)}}
+    lines = [*LINES[:2], LINES[2] | {"busy": busy, "memory": {"fpn-box avg": 33.5}, "wheel_s": 9.0}]
+    section = page.render(lines, COMPARISON).partition('<section id="machine">')[2]
+    assert section.count("<svg") == 3
+    for value in ("Change &lt;3&gt;: 0.5<", "Change &lt;3&gt;: 33.5<", "Change &lt;3&gt;: 9<"):
+        assert value in section
+    assert "<svg" not in page.render(LINES, COMPARISON).partition('<section id="machine">')[2]
 
 
 def test_the_history_is_among_the_results_of_asv(tmp_path):

@@ -6,7 +6,7 @@ whole with the library's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 import roialign_cy as ra
 
+from . import library_calls
 from .workloads import OneBox, Workload
 
-VALUE_TOLERANCE = {"float16": 1e-3, "float32": 4e-6, "float64": 1e-13}
-"""Largest error of results in [0, 1), from rounding in sums; for float16 of the result alone."""
+VALUE_TOLERANCE = {"float16": 1e-3, "bfloat16": 2.0**-8, "float32": 4e-6, "float64": 1e-13}
+"""Largest error of results in [0, 1), from rounding in sums; for two-byte ones of the result
+alone."""
 
 REFERENCE_POINTS = 20_000
 """Points that the reference, at some microseconds each, is asked for."""
@@ -52,17 +54,27 @@ class Expected:
         return error
 
 
-def expect(features: NDArray[Any], rois: NDArray[Any], workload: Workload, mode: str) -> Expected:
+def expect(features: Any, rois: NDArray[Any], workload: Workload, mode: str) -> Expected:
     """Ask the reference for as much of a workload's answer as it can give in a second or so."""
     boxes, channels = parts(workload, len(rois))
-    part = np.take(features, channels, axis=1 if workload.layout == "NCHW" else 3)
     options = workload.options(mode, num_threads=1)
-    sample = ra.roi_align(part.astype(np.float64), rois[boxes], backend="reference", **options)
+    pool = library_calls.pooling(workload)
+    part = some_channels(features, channels, workload)
+    sample = pool(part, rois[boxes], backend="reference", **options)
     whole = None
     if ra.backends.unavailable_reason("cpu") is None:
-        whole = ra.roi_align(features, rois, backend="cpu", **options)
+        whole = pool(features, rois, backend="cpu", **options)
         whole = _channels_first(whole, workload.layout)
     return Expected(boxes, channels, _channels_first(sample, workload.layout), whole)
+
+
+def some_channels(features: Any, channels: NDArray[Any], workload: Workload) -> Any:
+    """Give these channels of the features in float64."""
+    if workload.coarser:
+        one = replace(workload, coarser=0)
+        return [some_channels(each, channels, one) for each in features]
+    part = np.take(features, channels, axis=1 if workload.layout == "NCHW" else 3)
+    return part.astype(np.float64)
 
 
 def parts(workload: Workload, boxes: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -77,19 +89,19 @@ def tolerance(backend: Any, workload: Workload) -> float:
     """Largest difference that rounding explains.
 
     A backend that computes positions in the features' type declares with ``coordinate_ulps`` how
-    far off they may be; one cell off, the value may differ by 1.
+    far off they may be; one cell off, the value may differ by the largest there is.
     """
     working = "float64" if workload.dtype == "float64" else "float32"
     far_end = max(workload.height, workload.width)
     cells = getattr(backend, "coordinate_ulps", 0) * np.finfo(working).eps * far_end
-    return VALUE_TOLERANCE[workload.dtype] + float(cells)
+    return workload.largest * (VALUE_TOLERANCE[workload.pooled_dtype] + float(cells))
 
 
 def largest_difference(result: NDArray[Any], expected: NDArray[Any]) -> float:
     """Largest absolute difference; inf where the shapes differ or a NaN is met."""
     if result.shape != expected.shape:
         return np.inf
-    difference = np.abs(result.astype(np.float64) - expected).max(initial=0.0)
+    difference = np.abs(result.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0)
     return np.inf if np.isnan(difference) else float(difference)
 
 

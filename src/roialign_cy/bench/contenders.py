@@ -97,8 +97,8 @@ def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple
         If it cannot compute anything like it.
     """
     backend = ra.backends.get(name)
-    spec = make_spec(**workload.options(mode, num_threads))
-    refusal = backend.cannot_run(spec, "roi_align")
+    spec = make_spec_of(workload, mode, num_threads)
+    refusal = refusal_of(backend, spec, "roi_align")
     if refusal is None:
         return spec, ""
     stand_in = backend.stand_in(spec) if isinstance(backend, peers.Peer) else None
@@ -107,8 +107,28 @@ def specify(name: str, workload: Workload, mode: str, num_threads: int) -> tuple
     return stand_in
 
 
+def make_spec_of(workload: Workload, mode: str, num_threads: int) -> CallSpec:
+    """Give what a workload asks a backend for."""
+    options = workload.options(mode, num_threads)
+    scales = tuple(options.pop("spatial_scales", ()))
+    if not scales:
+        return make_spec(**options)
+    from .._spec import with_scales  # here, for versions without it are measured too
+
+    return with_scales(make_spec(**options, spatial_scale=1.0), scales)
+
+
+def refusal_of(backend: Any, spec: CallSpec, operation: str) -> str | None:
+    """Say why a call is beyond a backend; peers answer for themselves what they are timed on."""
+    if isinstance(backend, peers.Peer):
+        return backend.cannot_run(spec, operation)
+    from .._api import why_not
+
+    return why_not(backend, spec, operation)
+
+
 def prepare(
-    name: str, features: NDArray[Any], rois: NDArray[Any], spec: CallSpec, options: dict[str, Any]
+    name: str, features: Any, rois: NDArray[Any], spec: CallSpec, options: dict[str, Any]
 ) -> PreparedCall:
     """Prepare a call: a peer's own for peers, the public function for all others.
 
@@ -123,8 +143,16 @@ def prepare(
     if on_device.computes_there(backend):
         return on_device.prepare(name, features, rois, options)
     if not isinstance(backend, peers.Peer):
-        return PreparedCall(partial(ra.roi_align, features, rois, backend=name, **options))
-    try:
-        return backend.prepare(features, rois, spec)
-    except peers.UnsupportedTypeError as refusal:
-        raise NotRunError(str(refusal)) from None
+        pool = ra.multiscale_roi_align if isinstance(features, list) else ra.roi_align
+        return PreparedCall(partial(pool, features, rois, backend=name, **options))
+    if isinstance(features, list):
+        return backend.prepare_levels(features, rois, spec)
+    require_type(backend, features.dtype.name)
+    return backend.prepare(features, rois, spec)
+
+
+def require_type(peer: peers.Peer, dtype: str) -> None:
+    """Raise unless a peer is prepared for NumPy maps of that type."""
+    refusal = peer.cannot_read(dtype)
+    if refusal is not None:
+        raise NotRunError(refusal)

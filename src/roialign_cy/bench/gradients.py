@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import roialign_cy as ra
 
-from .._spec import WRT, make_spec
-from ..typing import Mode
-from . import agreement, library_calls, peers
+from .._spec import WRT
+from . import agreement, contenders, library_calls, peers
 from .calls import PreparedCall
-from .contenders import NotRunError
 from .workloads import Workload
+
+if TYPE_CHECKING:
+    from ..typing import Mode  # other versions do not have it
 
 _MODES: tuple[Mode, ...] = ("avg", "max")
 BY = {f"{mode} by {wrt}": (mode, wrt) for mode in _MODES for wrt in WRT}
@@ -26,20 +27,23 @@ def prepare(name: str, workload: Workload, what: str, threads: int) -> PreparedC
 
     Raises
     ------
-    NotRunError
+    contenders.NotRunError
         If the backend has no such gradient.
     """
     mode, wrt = BY[what]
     backend = ra.backends.get(name)
     grads = library_calls.grad_output(workload)
-    spec = make_spec(**workload.options(mode, threads))
-    refusal = backend.cannot_run(spec, WRT[wrt])
+    spec = contenders.make_spec_of(workload, mode, threads)
+    refusal = contenders.refusal_of(backend, spec, WRT[wrt])
     if refusal is not None:
-        raise NotRunError(refusal)
+        raise contenders.NotRunError(refusal)
     if isinstance(backend, peers.Peer):
+        if workload.coarser:
+            raise contenders.NotRunError(f"{name} is prepared for the gradient of one map only")
+        contenders.require_type(backend, workload.dtype)
         return backend.prepare_backward(grads, workload.rois(), workload.shape, spec)
     if "numpy:ndarray" not in backend.array_types:
-        raise NotRunError("gradients are timed on NumPy arrays only")
+        raise contenders.NotRunError("gradients are timed on NumPy arrays only")
     return library_calls.backward(workload, mode, wrt, threads, name)
 
 
@@ -53,18 +57,20 @@ def expect(workload: Workload, what: str) -> NDArray[Any]:
     )
     boxes, channels = agreement.parts(workload, len(rois))
     axis = 1 if workload.layout == "NCHW" else 3
-    part = np.take(features, channels, axis=axis).astype(np.float64)
+    part = agreement.some_channels(features, channels, workload)
     options = workload.options(mode, num_threads=1)
     del options["output_size"]  # that of grads
     confirmed, ours = (
-        ra.roi_align_backward(
-            np.take(grads[boxes], channels, axis=axis).astype(np.float64),
-            rois[boxes],
-            part.shape,
-            features=part,
-            wrt=wrt,
-            backend=backend,
-            **options,
+        library_calls.as_one(
+            library_calls.differentiating(workload)(
+                np.take(grads[boxes], channels, axis=axis).astype(np.float64),
+                rois[boxes],
+                [one.shape for one in part] if workload.coarser else part.shape,
+                features=part,
+                wrt=wrt,
+                backend=backend,
+                **options,
+            )
         )
         for backend in ("reference", "cpu")
     )

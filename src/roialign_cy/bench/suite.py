@@ -7,16 +7,16 @@ environment variable ``ROIALIGN_BENCH_BACKENDS`` says which backends they run.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import roialign_cy as ra
-
-from ..typing import Mode, Wrt
 from . import agreement, library_calls, peers, suite_calls, timing
 from .workloads import HEADLINE, WORKLOADS, Workload
+
+if TYPE_CHECKING:
+    from ..typing import Mode, Wrt  # other versions do not have it
 
 __all__ = ["Accuracy", "Backward", "Forward", "GradientAccuracy", "Relative"]
 
@@ -110,16 +110,17 @@ def exact_gradient(workload: Workload, mode: Mode, wrt: Wrt) -> NDArray[Any]:
     """Ask the reference, in float64, for the gradient of the very same numbers."""
     options = workload.options(mode, 1)
     del options["output_size"]
-    gradient: NDArray[Any] = ra.roi_align_backward(
+    every = np.arange(workload.channels)
+    gradient = library_calls.differentiating(workload)(
         library_calls.grad_output(workload).astype(np.float64),
         workload.rois(),
-        workload.shape,
-        features=workload.features().astype(np.float64),
+        workload.shapes if workload.coarser else workload.shape,
+        features=agreement.some_channels(workload.features(), every, workload),
         wrt=wrt,
         backend="reference",
         **options,
     )
-    return gradient
+    return library_calls.as_one(gradient)
 
 
 def _cut_down(workload: Workload) -> Workload:

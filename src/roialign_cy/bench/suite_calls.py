@@ -14,9 +14,9 @@ from typing import Any
 
 import roialign_cy as ra
 
-from . import contenders, gradients, library_calls, peers
+from . import contenders, gradients, library_calls, masks, peers
 from .calls import PreparedCall
-from .workloads import HEADLINE, WORKLOADS, Workload
+from .workloads import HEADLINE, PASTE_WORKLOADS, WORKLOADS, Workload
 
 BACKENDS_VARIABLE = "ROIALIGN_BENCH_BACKENDS"
 """Environment variable: which backends the suite runs, with commas, as `contenders.named` takes
@@ -39,8 +39,11 @@ OTHERS = tuple(name for name in BACKENDS if name != "cpu" and name not in OURS)
 THREADS = ("1", "2")
 MODES = ("avg", "max")
 GRADIENTS = ("features", "rois")
-FORWARD = (*HEADLINE, "nhwc", "float64", "document-7x7", "small-call", "document-call")
-BACKWARD = ("fpn-p4", "c4-head", "large-ratio2", "small-call")
+FORWARD = (
+    *HEADLINE, "fpn-levels", "nhwc", "float64", "bfloat16", "mask-targets", "document-7x7",
+    "small-call", "document-call",
+)  # fmt: skip
+BACKWARD = ("fpn-p4", "c4-head", "large-ratio2", "fpn-levels", "small-call")
 SMALL = ("small-call", "document-call")
 """The workloads that the reference takes no minutes for."""
 
@@ -80,6 +83,12 @@ def backward(backend: str, threads: str, mode: str, wrt: str, name: str) -> Prep
         return _ready(gradients.prepare(backend, workload, f"{mode} by {wrt}", int(threads)))
     except contenders.NotRunError as refusal:
         raise NotImplementedError(str(refusal)) from None
+
+
+def pasting(contender: str, threads: str, name: str) -> PreparedCall:
+    """Prepare the pasting of masks and run it once."""
+    _require(contender, name)
+    return _ready(masks.prepare(contender, PASTE_WORKLOADS[name], int(threads)))
 
 
 def _require(backend: str, workload: str) -> None:

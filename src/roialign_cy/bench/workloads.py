@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+PASTE = "paste"
+"""The mode of a `PasteWorkload`."""
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def element_type(name: str) -> np.dtype[Any]:
+    """Give the type of that name, of NumPy or of ml_dtypes."""
+    if name == "bfloat16":
+        try:
+            from ml_dtypes import bfloat16
+        except ImportError:
+            raise NotImplementedError("bfloat16 is of the package ml_dtypes") from None
+        found: np.dtype[Any] = np.dtype(bfloat16)
+        return found
+    return np.dtype(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,8 @@ class Workload:
         Samples per section and axis, 0 for the adaptive count, None for the convention's own.
     modes : tuple of str
         The modes it is meant for.
+    coarser : int
+        Maps beside that one, each half as high and wide as the one before: all are one call's.
     """
 
     name: str
@@ -79,13 +98,18 @@ class Workload:
     dtype: str = "float32"
     layout: str = "NCHW"
     modes: tuple[str, ...] = ("avg", "max", "max_weighted")
+    coarser: int = 0
 
-    def features(self) -> NDArray[Any]:
-        """Draw the feature map, of values in [0, 1)."""
+    def features(self) -> Any:
+        """Draw the feature map, of values in [0, largest); where there are several, a list."""
+        rng = self._rng("features")
         # Nothing negative: a maximum that starts from 0 (OpenVINO) then agrees with the others.
         draw = np.float64 if self.dtype == "float64" else np.float32
-        values = self._rng("features").random(self.shape, dtype=draw)
-        return values.astype(self.dtype, copy=False)
+        maps = [
+            (self.largest * rng.random(shape, dtype=draw)).astype(element_type(self.dtype))
+            for shape in self.shapes
+        ]
+        return maps if self.coarser else maps[0]
 
     def rois(self) -> NDArray[Any]:
         """Draw the boxes, an array of shape (K, 5), float64 if the features are, else float32."""
@@ -97,26 +121,50 @@ class Workload:
         return {
             "output_size": self.output_size,
             "convention": self.convention,
-            "spatial_scale": self.spatial_scale,
+            **self._scales(),
             "sampling_ratio": self.sampling_ratio,
             "mode": mode,
             "layout": self.layout,
             "num_threads": num_threads,
         }
 
+    def _scales(self) -> dict[str, Any]:
+        if not self.coarser:
+            return {"spatial_scale": self.spatial_scale}
+        return {"spatial_scales": [self.spatial_scale / 2**k for k in range(self.coarser + 1)]}
+
+    @property
+    def largest(self) -> int:
+        """What all values of the features are below."""
+        return 1 if self.dtype in FLOATS else 256
+
+    @property
+    def pooled_dtype(self) -> str:
+        """Type of the result, and of a gradient with respect to it."""
+        return self.dtype if self.dtype in FLOATS else "float32"
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the features in this layout."""
+        """Shape of the features in this layout, of several maps of the finest."""
         if self.layout == "NHWC":
             return self.batch, self.height, self.width, self.channels
         return self.batch, self.channels, self.height, self.width
 
     @property
+    def shapes(self) -> list[tuple[int, int, int, int]]:
+        """Shapes of all maps."""
+        return [
+            replace(self, height=self.height >> k, width=self.width >> k).shape
+            for k in range(self.coarser + 1)
+        ]
+
+    @property
     def bytes_moved(self) -> int:
-        """What must cross memory once: the map in, the output out."""
+        """What must cross memory once: the maps in, the output out."""
         rows, cols = self.output_size
-        values = np.prod(self.shape) + self.boxes.count * self.channels * rows * cols
-        return int(values) * np.dtype(self.dtype).itemsize
+        read = sum(map(math.prod, self.shapes)) * element_type(self.dtype).itemsize
+        written = self.boxes.count * self.channels * rows * cols
+        return read + written * element_type(self.pooled_dtype).itemsize
 
     def tiny(self) -> Workload:
         """Reduce it to a call of the same kind that takes no time, for a trial of the harness."""
@@ -134,7 +182,58 @@ class Workload:
         return replace(small, boxes=RandomBoxes(min(self.boxes.count, 4), *sizes))
 
     def _rng(self, array: str) -> np.random.Generator:
-        return np.random.default_rng(zlib.crc32(f"{self.name} {array}".encode()))
+        return _rng(self.name, array)
+
+
+def _rng(name: str, array: str) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(f"{name} {array}".encode()))
+
+
+@dataclass(frozen=True, slots=True)
+class PasteWorkload:
+    """A call that pastes masks into an image, with a threshold; the boxes are of any size.
+
+    Attributes
+    ----------
+    count : int
+        Masks, and boxes.
+    side : int
+        Rows and columns of a mask.
+    height, width : int
+        Of the image.
+    channels : int
+        Of a mask, which has one.
+    """
+
+    name: str
+    count: int
+    side: int
+    height: int
+    width: int
+    channels: int = 1
+    modes: tuple[str, ...] = (PASTE,)
+
+    def masks(self) -> NDArray[Any]:
+        """Draw the masks, of values in [0, 1)."""
+        shape = self.count, self.channels, self.side, self.side
+        return _rng(self.name, "masks").random(shape, dtype=np.float32)
+
+    def boxes(self) -> NDArray[Any]:
+        """Draw the boxes, an array of shape (count, 4), most of them in the image."""
+        size = np.array([self.width, self.height])
+        rng = _rng(self.name, "boxes")
+        near = rng.uniform(-0.1, 0.9, (self.count, 2)) * size
+        far = near + rng.uniform(0.02, 0.4, (self.count, 2)) * size
+        return np.concatenate([near, far], axis=1).astype(np.float32)
+
+    @property
+    def bytes_moved(self) -> int:
+        """What must cross memory once: the masks in, an image of bool for each out."""
+        return 4 * self.count * self.side**2 + self.count * self.height * self.width
+
+    def tiny(self) -> PasteWorkload:
+        """Reduce it to a call of the same kind that takes no time."""
+        return replace(self, count=3, height=40, width=30)
 
 
 _FPN_BOX = Workload(
@@ -211,6 +310,29 @@ _ALL = (
     replace(_FPN_BOX, name="nhwc", layout="NHWC"),
     replace(_FPN_BOX, name="float64", dtype="float64"),
     replace(_FPN_BOX, name="float16", dtype="float16"),
+    replace(_FPN_BOX, name="bfloat16", dtype="bfloat16"),
+    # torchvision's MultiScaleRoIAlign knows this convention alone.
+    replace(
+        _FPN_BOX,
+        name="fpn-levels",
+        boxes=RandomBoxes(1000, 5, 200),
+        convention="torchvision",
+        modes=("avg",),
+        coarser=3,
+    ),
+    Workload(
+        name="mask-targets",
+        batch=20,
+        channels=1,
+        height=800,
+        width=1333,
+        boxes=RandomBoxes(128, 20, 400),
+        output_size=(28, 28),
+        sampling_ratio=0,
+        spatial_scale=1.0,
+        dtype="uint8",
+        modes=("avg",),
+    ),
     _SMALL_CALL,
     # The document's example: its box [296, 320, 200, 145] on a 512 x 512 image, y turned down.
     replace(
@@ -226,6 +348,12 @@ _ALL = (
 
 WORKLOADS: dict[str, Workload] = {workload.name: workload for workload in _ALL}
 """All workloads by name, those of the headline first."""
+
+PASTE_WORKLOADS = {
+    workload.name: workload
+    for workload in (PasteWorkload("paste-masks", count=100, side=28, height=1333, width=800),)
+}
+"""Those that paste masks, which no backend takes part in."""
 
 HEADLINE = ("fpn-box", "fpn-mask", "fpn-p4", "c4-head", "large-adaptive")
 """The workloads that means are taken over."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 
 import roialign_cy as ra
 
+from ..bench.workloads import FLOATS, element_type
 from ..conventions import MODE_OF_SAMPLING, ROUNDED_SAMPLINGS, find_convention
 from ..typing import ConventionName, Wrt
 
@@ -27,6 +28,13 @@ OPERATORS = {
     "nearest": "Crop",
 }
 DTYPES = ("float16", "float32", "float64")
+OTHER_DTYPES = ("uint8", "bfloat16")
+"""Of maps that many backends get converted: tried on a convention of each sampling alone."""
+SEVERAL = "several maps"
+"""In one call: tried on those conventions, too."""
+OF_EACH_SAMPLING = {  # the first
+    find_convention(chosen).sampling: name for name, chosen in reversed(CONVENTIONS.items())
+}.values()
 WRT: dict[str, Wrt] = {"feature_gradient": "features", "box_gradient": "rois"}
 
 
@@ -34,13 +42,14 @@ class Cell(NamedTuple):
     """A field of the table: what is computed, under which convention, of which numbers.
 
     ``mode`` is as a backend gets it, with the convention's ``max_rule`` applied, and ``operation``
-    is the backend's method.
+    is the backend's method. ``maps`` is empty, or `SEVERAL`.
     """
 
     convention: str
     mode: str
     dtype: str
     operation: str = "roi_align"
+    maps: str = ""
 
     @property
     def operator(self) -> str:
@@ -48,7 +57,7 @@ class Cell(NamedTuple):
         return OPERATORS.get(find_convention(CONVENTIONS[self.convention]).sampling, "RoI Align")
 
     def __str__(self) -> str:
-        return "-".join(self)
+        return "-".join(filter(None, self))
 
 
 def cells(*operations: str) -> Iterator[Cell]:
@@ -65,9 +74,19 @@ def cells(*operations: str) -> Iterator[Cell]:
                 yield from (Cell(name, mode, dtype, operation) for dtype in DTYPES)
 
 
+def cells_below(*operations: str) -> Iterator[Cell]:
+    """Fields of these operations that the table sums up below: of `OTHER_DTYPES` and `SEVERAL`."""
+    for cell in cells(*operations):
+        if cell.convention in OF_EACH_SAMPLING and cell.dtype == "float32":
+            yield from (cell._replace(dtype=dtype) for dtype in OTHER_DTYPES)
+            yield cell._replace(maps=SEVERAL)
+
+
 @dataclass(frozen=True)
 class Call:
     """A whole call. Values of the map are random, and of either sign, in -range .. range.
+
+    Those of integers are not negative.
 
     Examples
     --------
@@ -97,14 +116,21 @@ class Call:
     def features(self) -> Any:
         """The map, channels first whatever the layout."""
         values = np.random.default_rng(self.seed).uniform(-self.range, self.range, self.shape)
-        return self.place(values.astype(self.dtype))
+        if self.dtype not in FLOATS:
+            values = abs(values)
+        return self.place(values.astype(element_type(self.dtype)))
+
+    @property
+    def result_dtype(self) -> str:
+        """Type of the output, and of gradients with respect to maps."""
+        return self.dtype if self.dtype in FLOATS else "float32"
 
     @property
     def grad_output(self) -> Any:
         """A gradient with respect to the output, channels first."""
         shape = (len(self.rois), self.shape[1], *self.output_size)
         grads = np.random.default_rng(self.seed + 1).uniform(-1, 1, shape)
-        return self.place(grads.astype(self.dtype))
+        return self.place(grads.astype(element_type(self.result_dtype)))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -156,6 +182,45 @@ class Call:
         return np.moveaxis(maps, -1, 1) if is_turned else maps
 
 
+def on_two_maps(call: Call) -> tuple[Call, Call]:
+    """A call, and the same boxes on another map, half as large."""
+    n, c, height, width = call.shape
+    shape = n, c, (height + 1) // 2, (width + 1) // 2
+    scale = call.spatial_scale / 2
+    return call, replace(call, seed=call.seed + 2, shape=shape, spatial_scale=scale)
+
+
+def compute_together(calls: Sequence[Call], operation: str, backend: str) -> list[Any]:
+    """What a backend computes of calls that differ in their maps alone, if they are one call.
+
+    There is one result for each, as from `Call.compute`; the boxes take turns.
+    """
+    first, number = calls[0], len(calls)
+    rois = np.repeat(first.rois, number, axis=0)
+    options = first.options | {
+        "spatial_scales": [call.spatial_scale for call in calls],
+        "levels": np.arange(len(rois)) % number,
+        "backend": backend,
+    }
+    del options["spatial_scale"]
+    maps = [first._given(call.features) for call in calls]
+    if operation == "roi_align":
+        output = ra.multiscale_roi_align(maps, rois, first.output_size, **options)
+        return [first._channels_first(output[k::number]) for k in range(number)]
+    grads = np.stack([call.grad_output for call in calls], axis=1)
+    result = ra.multiscale_roi_align_backward(
+        first._given(grads.reshape(-1, *grads.shape[2:])),
+        rois,
+        [one.shape for one in maps],
+        features=maps,
+        wrt=WRT[operation],
+        **options,
+    )
+    if operation == "feature_gradient":
+        return [first._channels_first(one) for one in result]
+    return [result[k::number] for k in range(number)]
+
+
 @cache
 def random_calls(cell: Cell, own_count: bool, count: int = 4) -> tuple[Call, ...]:
     """Calls of a field of the table, the same ones every time.
@@ -167,7 +232,12 @@ def random_calls(cell: Cell, own_count: bool, count: int = 4) -> tuple[Call, ...
     while len(calls) < count:
         call = _random_call(np.random.default_rng(seed), cell, own_count)
         seed += 1
-        if cell.mode == "avg" or cell.operation == "roi_align" or _is_decided(call, cell):
+        parts = on_two_maps(call) if cell.maps else (call,)
+        if (
+            cell.mode == "avg"
+            or cell.operation == "roi_align"
+            or all(_is_decided(part, cell) for part in parts)
+        ):
             calls.append(call)
     return tuple(calls)
 
@@ -193,7 +263,7 @@ def _random_call(rng: np.random.Generator, cell: Cell, own_count: bool) -> Call:
         mode="max" if cell.mode == "max_weighted" else cell.mode,
         sampling_ratio=ratio,
         spatial_scale=scale,
-        range=float(rng.choice([1.0, 1e-3, 1e3])),
+        range=float(rng.choice([1.0, 1e-3, 1e3])) if cell.dtype in FLOATS else 255.0,
     )
 
 

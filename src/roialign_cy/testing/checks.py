@@ -19,44 +19,52 @@ from typing import Any
 import numpy as np
 
 from ..typing import Wrt
-from .calls import Call
+from .calls import Call, compute_together, on_two_maps
 
-# Relative to the largest cell: the working type's precision over a few terms. Float16 results are
+# Relative to the largest cell: the working type's precision over a few terms. Two-byte results are
 # rounded once, of which two that are close to a tie can come out an ulp apart.
-TOLERANCE = {"float64": 1e-12, "float32": 1e-6, "float16": 2.0**-10}
+TOLERANCE = {"float64": 1e-12, "float32": 1e-6, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 # Relative to the sum of the absolute values that are added.
-GRADIENT_TOLERANCE = {"float64": 1e-12, "float32": 4e-6, "float16": 2.0**-10 + 4e-6}
-BOX_GRADIENT_TOLERANCE = {"float64": 1e-12, "float32": 2e-6, "float16": 2e-6}
+GRADIENT_TOLERANCE = {
+    "float64": 1e-12,
+    "float32": 4e-6,
+    "float16": 2.0**-10 + 4e-6,
+    "bfloat16": 2.0**-7 + 4e-6,
+}
+BOX_GRADIENT_TOLERANCE = {"float64": 1e-12, "float32": 2e-6, "float16": 2e-6, "bfloat16": 2e-6}
 
 
-def output_agrees(call: Call, backend: str) -> None:
-    """The output is that of the reference, of the right shape and dtype."""
-    output = call.pool(backend)
+def output_agrees(call: Call, backend: str, output: Any = None) -> None:
+    """The output, unless it is given, is that of the reference, of the right shape and dtype."""
+    if output is None:
+        output = call.pool(backend)
     assert output.shape == (len(call.rois), call.shape[1], *call.output_size)
-    assert output.dtype == call.dtype
+    assert output.dtype.name == call.result_dtype
     _assert_close(output, _plain(call).pool("reference"), call)
 
 
-def feature_gradient_agrees(call: Call, backend: str) -> None:
+def feature_gradient_agrees(call: Call, backend: str, gradient: Any = None) -> None:
     """The gradient with respect to the features is that of the reference."""
-    gradient = call.gradient(backend, "features")
+    if gradient is None:
+        gradient = call.gradient(backend, "features")
     expected = _plain(call).gradient("reference", "features").astype(np.float64)
     assert gradient.shape == call.shape
-    assert gradient.dtype == call.dtype
+    assert gradient.dtype.name == call.result_dtype
     # At most, all gradients of the output end up in one cell.
     most = np.abs(expected).max(initial=1.0)
-    atol = 4 * most * GRADIENT_TOLERANCE[call.dtype]
-    np.testing.assert_allclose(gradient, expected, rtol=0, atol=atol)
+    atol = 4 * most * GRADIENT_TOLERANCE[call.result_dtype]
+    np.testing.assert_allclose(gradient.astype(np.float64), expected, rtol=0, atol=atol)
 
 
-def box_gradient_agrees(call: Call, backend: str) -> None:
+def box_gradient_agrees(call: Call, backend: str, gradient: Any = None) -> None:
     """The gradient with respect to the boxes is that of the reference."""
-    gradient = call.gradient(backend, "rois")
+    if gradient is None:
+        gradient = call.gradient(backend, "rois")
     expected = _plain(call).gradient("reference", "rois")
     assert gradient.shape == (len(call.rois), 4)
     assert gradient.dtype == expected.dtype
     rows, cols = call.output_size
-    tolerance = BOX_GRADIENT_TOLERANCE[call.dtype]
+    tolerance = BOX_GRADIENT_TOLERANCE[call.result_dtype]
     if expected.dtype != np.float64:
         tolerance += float(np.finfo(expected.dtype).eps)
     atol = call.range * call.spatial_scale * call.shape[1] * rows * cols * tolerance
@@ -73,6 +81,13 @@ AGREES = {
     "box_gradient": box_gradient_agrees,
 }
 """The check of each operation."""
+
+
+def several_maps_agree(call: Call, backend: str, operation: str) -> None:
+    """Each map of a call of two gives what the reference gives of it alone."""
+    parts = on_two_maps(call)
+    for part, result in zip(parts, compute_together(parts, operation, backend), strict=True):
+        AGREES[operation](part, backend, result)
 
 
 def mean_is_linear(call: Call, backend: str, factor: float, other: int) -> None:
@@ -147,5 +162,6 @@ def _numeric_gradient(function: Any, at: Any, step: float = 1e-6) -> Any:
 
 
 def _assert_close(output: Any, expected: Any, call: Call, slack: float = 1) -> None:
-    atol = slack * call.range * TOLERANCE[call.dtype]
-    np.testing.assert_allclose(output, expected, rtol=0, atol=atol)
+    atol = slack * call.range * TOLERANCE[call.result_dtype]
+    values, right = (np.asarray(one).astype(np.float64) for one in (output, expected))
+    np.testing.assert_allclose(values, right, rtol=0, atol=atol)

@@ -16,7 +16,7 @@ import pytest
 import roialign_cy as ra
 
 from ..bench.contenders import register_object
-from .calls import DTYPES, WRT, Cell, cells
+from .calls import DTYPES, OTHER_DTYPES, SEVERAL, WRT, Cell, cells
 
 # Not the tests alone, which pytest knows by their names where it collects them itself.
 pytest.register_assert_rewrite(
@@ -137,6 +137,22 @@ def _table(results: dict[Cell, Counter[str]]) -> Iterator[str]:
         fields = [Cell(convention, mode, dtype, each) for each in operations for dtype in DTYPES]
         texts = [_field(results.get(field, Counter())) for field in fields]
         yield row.format(fields[0].operator, convention, mode, *texts).rstrip()
+    for label in (*OTHER_DTYPES, SEVERAL):
+        texts = [
+            _field(
+                sum(
+                    (
+                        found
+                        for cell, found in results.items()
+                        if cell.operation == each and label in (cell.dtype, cell.maps)
+                    ),
+                    Counter(),
+                )
+            )
+            for each in operations
+        ]
+        name = label if label == SEVERAL else f"maps of {label}"
+        yield (f"{name:<42}" + "".join(f"{text:>{width}}" for text in texts)).rstrip()
     yield "4: passed 4 tests; 2/4: passed 2, 2 are not offered; no: not offered; FAIL: see above"
 
 

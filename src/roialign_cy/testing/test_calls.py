@@ -11,9 +11,11 @@ import pytest
 
 from ..conventions import find_convention
 from . import checks
-from .calls import CONVENTIONS, WRT, Call, Cell, cells, random_calls
+from .calls import CONVENTIONS, WRT, Call, Cell, cells, cells_below, random_calls
 
 LAYOUTS = ("NCHW", "NHWC")
+BELOW = list(cells_below("roi_align", *WRT))
+OTHER_TYPES = [cell for cell in BELOW if not cell.maps]
 
 
 def counted(fields: Iterable[Cell]) -> list[Any]:
@@ -26,14 +28,23 @@ def counted(fields: Iterable[Cell]) -> list[Any]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("cell", "own_count"), counted(cells("roi_align", *WRT)))
+@pytest.mark.parametrize(("cell", "own_count"), counted([*cells("roi_align", *WRT), *OTHER_TYPES]))
 def test_result_is_that_of_the_reference(
     cell: Cell, own_count: bool, layout: str, backend: str
 ) -> None:
     if backend == "reference":
         pytest.skip("compared with itself")
+    if cell.dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="bfloat16 is of the package ml_dtypes")
     for call in random_calls(cell, own_count):
         checks.AGREES[cell.operation](replace(call, layout=layout), backend)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("cell", [cell for cell in BELOW if cell.maps], ids=str)
+def test_several_maps_give_what_each_gives_alone(cell: Cell, layout: str, backend: str) -> None:
+    for call in random_calls(cell, own_count=True):
+        checks.several_maps_agree(replace(call, layout=layout), backend, cell.operation)
 
 
 def of_mode(mode: str, *operations: str) -> list[Cell]:

@@ -14,13 +14,14 @@ from roialign_cy import BackendUnavailableError
 from ..._spec import WRT
 from ...conventions import MODES
 from .. import contenders, timing
-from ..workloads import HEADLINE, WORKLOADS
+from ..workloads import HEADLINE, PASTE, PASTE_WORKLOADS, WORKLOADS, PasteWorkload, Workload
 from . import report
 from .bandwidth import ARRAY_BYTES, CopyBandwidth
 from .results import Comparison
 from .run import compare
 
 TINY_COPY_BYTES = 1 << 20
+ALL: dict[str, Workload | PasteWorkload] = {**WORKLOADS, **PASTE_WORKLOADS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,9 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = _parser()
     options = parser.parse_args(arguments)
-    workloads = [WORKLOADS[name] for name in options.workloads]
+    workloads = [ALL[name] for name in options.workloads]
     if not any(mode in workload.modes for workload in workloads for mode in options.modes):
         parser.error(f"none of the workloads is meant for {', '.join(options.modes)}")
+    if options.rounds < timing.FEWEST_ROUNDS and not options.tiny:
+        parser.error(
+            f"--rounds must be at least {timing.FEWEST_ROUNDS}: with {options.rounds} no median of "
+            "a fast call could be trusted"
+        )
     contenders.register_everyone()
     try:
         backends = contenders.choose(options.backends)
@@ -107,10 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workloads",
-        type=_names(WORKLOADS, headline=HEADLINE),
-        default=tuple(WORKLOADS),
+        type=_names(ALL, headline=HEADLINE),
+        default=tuple(ALL),
         metavar="NAMES",
-        help=f"comma-separated names, or 'headline' for the first five of {', '.join(WORKLOADS)}",
+        help=f"comma-separated names, or 'headline' for the first five of {', '.join(ALL)}",
     )
     parser.add_argument(
         "--backends",
@@ -135,10 +141,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--modes",
-        type=_names(MODES),
-        default=("avg", "max"),
+        type=_names([*MODES, PASTE]),
+        default=("avg", "max", PASTE),
         metavar="NAMES",
-        help=f"comma-separated, of {', '.join(MODES)} (default avg,max)",
+        help=f"comma-separated, of {', '.join([*MODES, PASTE])} (default avg,max,{PASTE})",
     )
     parser.add_argument(
         "--gradients",
@@ -152,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         default=timing.ROUNDS,
         help="undisturbed samples wanted of each call below "
-        f"{timing.SLOW_S * 1e3:.0f} ms (default {timing.ROUNDS})",
+        f"{timing.SLOW_S * 1e3:.0f} ms (default {timing.ROUNDS}, at least {timing.FEWEST_ROUNDS})",
     )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="write compare.md, .csv and .png there"

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 import roialign_cy as ra
 
-from .. import agreement, contenders, gradients, timing
+from .. import agreement, contenders, gradients, masks, timing
 from ..calls import PreparedCall
-from ..workloads import Workload
+from ..workloads import PASTE, PasteWorkload, Workload
 from .bandwidth import CopyBandwidth
 from .results import Absence, Case, Comparison, Measurement
 
@@ -20,7 +20,7 @@ Examined = tuple[PreparedCall, float, float, str]
 
 
 def compare(
-    workloads: Sequence[Workload],
+    workloads: Sequence[Workload | PasteWorkload],
     backends: Sequence[str],
     threads: Sequence[int],
     modes: Sequence[str],
@@ -45,6 +45,12 @@ def compare(
     anchor = "cpu" if "cpu" in backends else backends[0]
     comparison = Comparison(tuple(backends), tuple(threads), anchor)
     for workload in workloads:
+        if isinstance(workload, PasteWorkload):
+            if PASTE in modes:
+                say(f"{workload.name}, {PASTE}")
+                bandwidth.sample()
+                _compare_pasting(comparison, workload, rounds)
+            continue
         features, rois = workload.features(), workload.rois()
         for mode in (mode for mode in workload.modes if mode in modes):
             say(f"{workload.name}, {mode}")
@@ -93,9 +99,19 @@ def _compare_gradients(comparison: Comparison, workload: Workload, what: str, ro
     _check_and_time(comparison, workload, what, examine, rounds)
 
 
+def _compare_pasting(comparison: Comparison, workload: PasteWorkload, rounds: int) -> None:
+    expected = masks.prepare(masks.OURS, workload, 1).result()
+
+    def examine(backend: str, threads: int) -> Examined:
+        call = masks.prepare(backend, workload, threads)
+        return call, masks.error_of(call.result(), expected), masks.TOLERANCE, ""
+
+    _check_and_time(comparison, workload, PASTE, examine, rounds)
+
+
 def _check_and_time(
     comparison: Comparison,
-    workload: Workload,
+    workload: Workload | PasteWorkload,
     what: str,
     examine: Callable[[str, int], Examined],
     rounds: int,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from ._base import Peer, UnsupportedTypeError
+from ._base import Peer
 
-__all__ = ["NAMES", "OTHERS", "Peer", "UnsupportedTypeError", "register_all"]
+__all__ = ["NAMES", "OTHERS", "Peer", "register_all"]
 
 OTHERS = ("torchvision", "onnxruntime", "openvino")
 """Whose RoI Align this library is held to."""

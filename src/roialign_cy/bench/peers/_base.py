@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...typing import Mode
 from ..calls import PreparedCall
 
 if TYPE_CHECKING:
     from roialign_cy.backends.kit import CallSpec
+
+    from ...typing import Mode  # other versions do not have it
 
 HALF_PIXEL = (0.5, None)
 WHOLE_PIXEL = (0.0, 1.0)
@@ -24,10 +25,6 @@ WHOLE_PIXEL = (0.0, 1.0)
 
 MODELS_KEPT = 8
 """Compiled models that a peer keeps for later calls; each has threads and memory of its own."""
-
-
-class UnsupportedTypeError(TypeError):
-    """A peer has no kernel for this type of features."""
 
 
 class Peer:
@@ -47,6 +44,11 @@ class Peer:
     near_modes: ClassVar[Mapping[Mode, tuple[Mode, str]]] = {}
     """Refused mode -> the peer's mode that is nearest to it, and how its answers differ."""
 
+    dtypes: ClassVar[tuple[str, ...]] = ("float16", "float32", "float64")
+    """Types of the NumPy maps that it is prepared for."""
+    pools_levels: ClassVar[bool] = False
+    """Whether it has a call of several maps, `prepare_levels`."""
+
     coordinate_ulps = 8
     """Rounding of a sample's position, in units of the last place of the map's far end: the peers
     compute positions in the features' type."""
@@ -61,6 +63,10 @@ class Peer:
             return f"{self.name} has no {operation.replace('_', ' ')}"
         return self._cannot_place(spec) or self.modes_refused.get(spec.mode)
 
+    def cannot_read(self, dtype: str) -> str | None:
+        """Say that it has nothing for NumPy maps of that type, where it has not."""
+        return None if dtype in self.dtypes else f"{self.name} takes no {dtype} maps from NumPy"
+
     def stand_in(self, spec: CallSpec) -> tuple[CallSpec, str] | None:
         """Give the nearest call to one of a refused mode, and how it differs; None without one.
 
@@ -73,6 +79,8 @@ class Peer:
 
     def _cannot_place(self, spec: CallSpec) -> str | None:
         """Say why the peer has no words for where the samples lie."""
+        if len(spec.spatial_scales) > 1 and not self.pools_levels:
+            return f"{self.name} takes one map a call"
         if spec.sampling != "centered":
             return f"{self.name} knows the centered sampling only, not {spec.sampling!r}"
         if spec.border != "clamp":
@@ -91,6 +99,12 @@ class Peer:
         """Convert the inputs, in the layout of the call, and compile what there is to compile."""
         raise NotImplementedError
 
+    def prepare_levels(
+        self, maps: list[NDArray[Any]], rois: NDArray[Any], spec: CallSpec
+    ) -> PreparedCall:
+        """Do the same for several maps, from which the boxes' sizes choose."""
+        raise NotImplementedError
+
     def roi_align(
         self,
         maps: tuple[NDArray[Any], ...],
@@ -103,6 +117,9 @@ class Peer:
         from roialign_cy.backends import kit  # not above: the suite runs on older versions too
 
         (features,) = maps
+        refusal = self.cannot_read(features.dtype.name)
+        if refusal is not None:
+            raise TypeError(refusal)
         if 0 in out.shape or 0 in features.shape:  # torchvision reads out of bounds here
             out[...] = 0
         else:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calls import PreparedCall
-from ._base import HALF_PIXEL, MODELS_KEPT, WHOLE_PIXEL, Peer, UnsupportedTypeError, plain
+from ._base import HALF_PIXEL, MODELS_KEPT, WHOLE_PIXEL, Peer, plain
 
 if TYPE_CHECKING:
     from roialign_cy.backends.kit import CallSpec
@@ -22,6 +22,7 @@ class OpenVino(Peer):
 
     name = "openvino"
     packages = ("openvino",)
+    dtypes = ("float16", "float32")
     modes_refused: ClassVar = {
         "max": "OpenVINO's max starts from 0: a section of negative values gives 0",
         "max_weighted": "OpenVINO's max is over interpolated points",
@@ -32,8 +33,6 @@ class OpenVino(Peer):
         """Compile the model for these shapes and bind the inputs to it."""
         import openvino
 
-        if features.dtype.itemsize == 8:
-            raise UnsupportedTypeError("OpenVINO's CPU plugin has no float64")
         dtype = features.dtype.newbyteorder("=")
         inputs = (
             plain(features, dtype),

@@ -21,7 +21,15 @@ class RoialignTorch(Torchvision):
     coordinate_ulps = 0
 
     def _cannot_place(self, spec: CallSpec) -> str | None:
-        return f"{self.name} pools upright boxes" if spec.sampling == "rotated" else None
+        if spec.sampling == "rotated":
+            return f"{self.name} pools upright boxes"
+        return super()._cannot_place(spec) if len(spec.spatial_scales) > 1 else None
+
+    def module(self, *arguments: Any) -> Any:
+        """Make the module that pools several maps."""
+        from roialign_cy.torch import MultiScaleRoIAlign
+
+        return MultiScaleRoIAlign(*arguments)
 
     def pool(self, x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
         """Make the call; NHWC as a channels-last tensor, which is a view."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from numpy.typing import NDArray
 
 from ..calls import PreparedCall
-from ._base import HALF_PIXEL, Peer, plain, working_dtype
+from ._base import HALF_PIXEL, WHOLE_PIXEL, Peer, plain, working_dtype
 
 if TYPE_CHECKING:
     from roialign_cy.backends.kit import CallSpec
@@ -23,6 +23,9 @@ class Torchvision(Peer):
     name = "torchvision"
     packages: ClassVar[tuple[str, ...]] = ("torch", "torchvision")
     modes_refused: ClassVar = {"max": _AVERAGE_ONLY, "max_weighted": _AVERAGE_ONLY}
+    dtypes = (*Peer.dtypes, "uint8")
+    """The last is converted, as its users do."""
+    pools_levels = True
 
     def prepare(self, features: NDArray[Any], rois: NDArray[Any], spec: CallSpec) -> PreparedCall:
         """Wrap the arrays as tensors; NHWC as a view, of which torchvision makes its own copy."""
@@ -33,6 +36,42 @@ class Torchvision(Peer):
         return PreparedCall(
             self.pool(x, boxes, spec), to_numpy=_to_numpy, enter=partial(_set_threads, spec)
         )
+
+    def prepare_levels(
+        self, maps: list[NDArray[Any]], rois: NDArray[Any], spec: CallSpec
+    ) -> PreparedCall:
+        """Make the module, and let it find its scales."""
+        import torch
+
+        names = [f"level{k}" for k in range(len(maps))]
+        module = self.module(names, spec.output_size, spec.sampling_ratio[0])
+        tensors = {
+            name: torch.from_numpy(plain(one, one.dtype))
+            for name, one in zip(names, maps, strict=True)
+        }
+        boxes = torch.from_numpy(plain(rois, working_dtype(maps[0])))
+        per_image = [boxes[boxes[:, 0] == image, 1:] for image in range(len(maps[0]))]
+        size = tuple(round(cells / spec.spatial_scales[0]) for cells in maps[0].shape[2:])
+        call = partial(module, tensors, per_image, [size] * len(per_image))
+        # The module's rows come image by image.
+        order = torch.argsort(torch.argsort(boxes[:, 0], stable=True))
+        return PreparedCall(
+            call,
+            to_numpy=lambda pooled: _to_numpy(pooled[order]),
+            enter=partial(_set_threads, spec),
+        )
+
+    def module(self, *arguments: Any) -> Any:
+        """Make the module that pools several maps."""
+        from torchvision.ops import MultiScaleRoIAlign
+
+        return MultiScaleRoIAlign(*arguments)
+
+    def _cannot_place(self, spec: CallSpec) -> str | None:
+        is_aligned = (spec.pixel_offset, spec.min_size) != WHOLE_PIXEL
+        if len(spec.spatial_scales) > 1 and (is_aligned or spec.channels_last):
+            return "its MultiScaleRoIAlign knows the convention 'torchvision' in NCHW only"
+        return super()._cannot_place(spec)
 
     def pool(self, x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
         """Make the call on tensors, without a step around it that it does not need."""
@@ -110,7 +149,9 @@ def _pool(x: Any, boxes: Any, spec: CallSpec) -> Callable[[], Any]:
     def pool_converted() -> Any:
         # float16 through float32 and back, as torchvision itself does under autocast.
         planes = x.permute(0, 3, 1, 2) if spec.channels_last else x
-        pooled = pool(planes.to(boxes.dtype)).to(x.dtype)
+        pooled = pool(planes.to(boxes.dtype))
+        if x.is_floating_point():
+            pooled = pooled.to(x.dtype)
         return pooled.permute(0, 2, 3, 1) if spec.channels_last else pooled
 
     return pool_converted
