@@ -13,7 +13,6 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import roialign_cy as ra
@@ -35,6 +34,8 @@ def draw() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def by_grid_sample(features: NDArray[Any], boxes: NDArray[Any]) -> NDArray[Any]:
     """Sample the map at the points of every box, and take the means of the sections."""
+    import torch
+
     x, y, width, height, angle = torch.from_numpy(boxes).T[:, :, None, None]
     steps = SECTIONS * RATIO
     place = (torch.arange(steps) + 0.5) / steps - 0.5
@@ -64,6 +65,8 @@ def by_openvino(features: NDArray[Any], boxes: NDArray[Any], num_threads: int) -
 
 def main() -> None:
     """Run the command line."""
+    import torch
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)

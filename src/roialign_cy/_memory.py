@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ._core import memory
 
-SHARE = 16
+SHARE = 32
 """By default as much is retained as this share of the machine's memory."""
 
 
@@ -21,7 +21,7 @@ def set_retained_memory(max_bytes: int | None) -> None:
     max_bytes : int or None
         0 gives all that is retained back to the system, and retains nothing from now on. None
         returns to the default: on Linux and macOS, which take retained memory back when they run
-        short of it, a sixteenth of the memory that this process may use; elsewhere 0.
+        short of it, a thirty-second part of the memory that this process may use; elsewhere 0.
 
     Raises
     ------

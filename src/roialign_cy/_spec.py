@@ -171,15 +171,20 @@ def make_spec(
     num_threads: int | None,
 ) -> CallSpec:
     """Check the options of a call and fill in what its convention leaves open."""
-    # Pairs become tuples of ints before the cache sees them: to it, (2, 2) and (2.0, True) are one.
+    # The cache sees Python's own numbers alone: to it, (2, 2) and (2.0, True) are one, and a tensor
+    # is the same whatever its value.
     if type(output_size) is not int:
         output_size = int_pair(output_size, "output_size")
     if sampling_ratio is not None and type(sampling_ratio) is not int:
         sampling_ratio = ratio_pair(sampling_ratio)
+    if type(spatial_scale) is not float:
+        spatial_scale = make_scale(spatial_scale)
+    if num_threads is not None and type(num_threads) is not int:
+        num_threads = check_num_threads(num_threads)
     options = output_size, convention, spatial_scale, sampling_ratio, mode, layout, num_threads
     try:
         return _cached_spec(*options)
-    except TypeError:  # of the cache perhaps: a 0-d array is a fine number
+    except TypeError:  # what has no hash is refused by name
         pass
     return _build_spec(*options)
 

@@ -350,6 +350,17 @@ def test_nan_spreads_from_the_cells_that_are_read_alone():
     assert np.isnan(pool(features, box, 2, sampling_ratio=2)).all()
 
 
+@BACKENDS
+def test_infinite_cells_have_no_part_in_slopes_that_are_0(name):
+    features = np.zeros((1, 1, 5, 5))
+    features[0, 0, 2, 2:4] = 1, np.inf
+    gradient = ra.roi_align_rotated_backward(
+        np.ones((1, 1, 1, 1)), [[0, 2.5, 2.5, 0, 0, 0]], features.shape, features=features,
+        wrt="rois", sampling_ratio=1, backend=name,
+    )  # fmt: skip
+    np.testing.assert_array_equal(gradient, [[np.inf, -1, 0, 0, 0]])
+
+
 # Explained
 
 
@@ -391,6 +402,20 @@ def test_a_picture_has_the_turned_box():
         ({"rois": [[0, 1, 1, 2, -1e-9, 0]]}, ValueError, "width and a height of at least 0"),
         ({"rois": [[0, 1, 1, 1e308, 2, 0]]}, ValueError, "finite extent"),
         ({"rois": [[0, 1, 1, 1e17, 2, 0]]}, ValueError, "sample count is exact"),
+        # Of samples that are known only to many cells, too many could be on the map.
+        *(
+            (
+                {"rois": [[0, 0, 0, width, height, 0]], "sampling_ratio": (0, 1)},
+                ValueError,
+                "sample count is exact",
+            )
+            for width, height in [(1e30, 1e15), (1e22, 1e8), (1e17, 5e3)]
+        ),
+        (
+            {"rois": [[0, 4, 4, 1, 1e15, 0]], "convention": ra.Convention(pixel_offset=1.7e308)},
+            ValueError,
+            "finite extent",
+        ),
         (
             {"rois": [[0, 1, 1, 2, 2]]},
             ValueError,

@@ -571,3 +571,31 @@ def test_conventions_do_not_change():
         ra.CONVENTIONS["torchvision"].mode = "max"
     with pytest.raises(TypeError):
         ra.CONVENTIONS["mine"] = ra.Convention()
+
+
+class Number:
+    """A number that can change, as a tensor can: equal and of one hash whatever its value."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __float__(self):
+        return float(self.value)
+
+    def __index__(self):
+        return self.value
+
+
+def test_numbers_that_change_are_read_anew():
+    maps, rois = np.arange(64.0).reshape(1, 1, 8, 8), [[0, 1, 1, 8, 8]]
+    scale = Number(1)
+    first = ra.roi_align(maps, rois, 2, spatial_scale=scale)
+    scale.value = 2
+    second = ra.roi_align(maps, rois, 2, spatial_scale=scale)
+    np.testing.assert_array_equal(first, ra.roi_align(maps, rois, 2, spatial_scale=1.0))
+    np.testing.assert_array_equal(second, ra.roi_align(maps, rois, 2, spatial_scale=2.0))
+    num_threads = Number(2)
+    ra.roi_align(maps, rois, 2, num_threads=num_threads)
+    num_threads.value = -5
+    with pytest.raises(ValueError, match="num_threads"):
+        ra.roi_align(maps, rois, 2, num_threads=num_threads)

@@ -17,6 +17,7 @@ import roialign_cy as ra
 from .. import _jobs
 from .._jobs import MIB
 from .._levels import check_levels, make_rule, require_pyramid
+from .._memory import set_retained_memory
 from .._spec import make_scale, make_scales
 from ..bench.contenders import register_object
 from ..bench.timing import Samples
@@ -65,6 +66,7 @@ def pool(
     The result has a row for each box, in the order of ROIS. Until it is whole it is called
     OUTPUT.partial.
     """
+    set_retained_memory(0)  # steps differ in size, and --memory counts all that is held
     with _errors(), _job(features, rois, **options) as job:
         try:
             with _progress() as report:

@@ -9,6 +9,10 @@ from .geometry cimport ROTATED
 cdef double MOST_SAMPLES = 2.0**51
 
 
+# Coordinates up to which the samples of a rotated box are known to 1024 cells: `RotatedBox.blur`.
+cdef double MOST_ROTATED_CELLS = 2.0**55
+
+
 cdef enum Fault:
     GOOD = 0
     NOT_FINITE = 1
@@ -99,7 +103,7 @@ cdef int rotated_fault(
     const Geometry *g,
 ) noexcept nogil:
     cdef int column
-    cdef double number, own, room = 0.0
+    cdef double number, own, room = 2.0 * fabs(g.offset)
     cdef Geometry unmoved = g[0]
     unmoved.offset = 0.0
     for column in range(1, 6):
@@ -120,6 +124,12 @@ cdef int rotated_fault(
             return EXTENT_OVERFLOWS
         if has_too_many(
             own, rows if column == 4 else cols, ratio_rows if column == 4 else ratio_cols, g
+        ):
+            return TOO_MANY_SAMPLES
+        # Where samples are only known to many cells, as many rows of them could be on the map.
+        if (
+            column == 4 and ratio_rows == 0 and room > MOST_ROTATED_CELLS
+            and adaptive_count(own, rows, g) > 1024
         ):
             return TOO_MANY_SAMPLES
     if not g.in_degrees and fabs(coordinate(roi, 5, g.rois_itemsize)) > MOST_RADIANS:

@@ -48,7 +48,7 @@ cdef extern from "reclaim.h" nogil:
 
 cdef enum:
     HEADER = 64        # in front of each block's data, which so begins on a cache line
-    MOST_BLOCKS = 32
+    MOST_BLOCKS = 4    # a loop has a result or two at a time, with gradients; more would lie idle
 
 # Results below this are not worth it: the C library mostly has such memory at hand.
 cdef size_t LEAST_BYTES = 4 << 20
@@ -97,7 +97,7 @@ cdef void *find(size_t size) noexcept nogil:
     cdef void *found = NULL
     cdef size_t capacity, best = size + size // 4
     cdef int i, place = -1
-    # Who finds the lock taken does without: nothing waits in here.
+    # Whoever finds the lock taken does without: no result waits for another thread's.
     if not PyThread_acquire_lock(lock, NOWAIT_LOCK):
         return NULL
     for i in range(blocks):
@@ -125,11 +125,27 @@ cdef bint is_too_much(size_t size) noexcept nogil:
     return size > <size_t>-1 - 2 * HEADER
 
 
+cdef void *from_system(size_t size, bint zeros) noexcept nogil:
+    """A new block; all that is retained is given back before the system's refusal counts."""
+    cdef void *memory = NULL
+    cdef int _
+    for _ in range(2):
+        if zeros:
+            memory = system.calloc(system.ctx, size + 2 * HEADER, 1)
+        else:
+            memory = system.malloc(system.ctx, size + 2 * HEADER)
+        if memory != NULL or not PyThread_acquire_lock(lock, NOWAIT_LOCK):
+            break
+        shrink(0)
+        PyThread_release_lock(lock)
+    return with_header(memory, size)
+
+
 cdef void *new_block(void *ctx, size_t size) noexcept nogil:
     cdef void *data = find(size)
     if data != NULL or is_too_much(size):
         return data
-    return with_header(system.malloc(system.ctx, size + 2 * HEADER), size)
+    return from_system(size, False)
 
 
 cdef void *new_zeros(void *ctx, size_t count, size_t itemsize) noexcept nogil:
@@ -140,7 +156,7 @@ cdef void *new_zeros(void *ctx, size_t count, size_t itemsize) noexcept nogil:
     data = find(size)
     if data != NULL:
         return memset(data, 0, size)
-    return with_header(system.calloc(system.ctx, size + 2 * HEADER, 1), size)
+    return from_system(size, True)
 
 
 cdef void free_block(void *ctx, void *data, size_t size) noexcept nogil:
@@ -206,10 +222,11 @@ def retained_memory():
 def set_limit(size_t max_bytes):
     """Retain no more than that."""
     global limit
-    PyThread_acquire_lock(lock, WAIT_LOCK)
-    limit = max_bytes
-    shrink(limit)
-    PyThread_release_lock(lock)
+    with nogil:
+        PyThread_acquire_lock(lock, WAIT_LOCK)
+        limit = max_bytes
+        shrink(limit)
+        PyThread_release_lock(lock)
 
 
 def is_reclaimed():
@@ -217,12 +234,14 @@ def is_reclaimed():
     return CAN_RECLAIM
 
 
-def _hold():
-    PyThread_acquire_lock(lock, WAIT_LOCK)
-
-
-def _let_go():
-    PyThread_release_lock(lock)
+def _after_fork_in_child():
+    """Forget what is retained, and the lock, if another thread was at it: it is not here."""
+    global lock, blocks, retained_bytes
+    if PyThread_acquire_lock(lock, NOWAIT_LOCK):
+        PyThread_release_lock(lock)
+        return
+    lock = PyThread_allocate_lock()
+    blocks, retained_bytes = 0, 0
 
 
 PyArray_ImportNumPyAPI()
@@ -235,5 +254,5 @@ handler.allocator.calloc = new_zeros
 handler.allocator.realloc = resized_block
 handler.allocator.free = free_block
 HANDLER = PyCapsule_New(&handler, "mem_handler", NULL)
-if hasattr(os, "register_at_fork"):  # the list must not be in the making when a child copies it
-    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

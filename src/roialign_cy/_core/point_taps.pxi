@@ -2,7 +2,7 @@
 
 # Taps beyond which the lists of a box are made where they are read, for each block of channels
 # anew: its tables would grow with rows times columns.
-cdef double MOST_LISTED_TAPS = 1 << 17
+cdef double MOST_LISTED_TAPS = 1 << 19
 
 
 cdef inline double most_taps(const PointTables *tables, const RotatedBox *box) noexcept nogil:

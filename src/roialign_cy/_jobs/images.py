@@ -109,7 +109,7 @@ def _pixel_kind(image: ImageFile) -> tuple[str, np.dtype[Any]]:
     elif re.search(r"(?<!BGR);16", str(raw_modes)):
         raise ValueError("its colours are of 16 bits: save them as .npy")
     else:
-        mode, dtype = "L" if image.mode in ("1", "L") else "RGB", np.uint8
+        mode, dtype = "L" if image.mode in ("1", "L", "LA") else "RGB", np.uint8
     if frames > 1 and image.format != "MPO":  # a photograph and its previews
         raise ValueError(f"it has {frames} frames: save them as .npy")
     return mode, np.dtype(dtype)

@@ -360,7 +360,10 @@ class RotatedBox:
         if not is_on:
             return Sample(position, (), (), (), ((),) * len(moves))
         slopes = slope(position, size, self.border)
-        by_box = tuple(tuple((cell, by * move) for cell, by in slopes) for move in moves)
+        # What has no slope is not read: it may be infinite.
+        by_box = tuple(
+            tuple((cell, by * move) for cell, by in slopes) if move else () for move in moves
+        )
         return Sample(position, neighbours(position, size, self.border), (), (), by_box)
 
     def unturned(self) -> tuple[PointAxis, PointAxis]:

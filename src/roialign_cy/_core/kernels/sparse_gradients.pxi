@@ -151,7 +151,8 @@ cdef void add_sloped_cells(
             continue
         cell = load_lanes(cell_at(call, schedule, task, work, lists.place[t]))
         for p in range(PARAMETERS):
-            sums[p] = plus(sums[p], scaled(cell, <real>slope[p]))
+            if slope[p] != 0:  # else an infinite cell would make a NaN of it
+                sums[p] = plus(sums[p], scaled(cell, <real>slope[p]))
 
 
 cdef void differentiate_bin(
