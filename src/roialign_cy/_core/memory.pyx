@@ -52,6 +52,8 @@ cdef enum:
 
 # Results below this are not worth it: the C library mostly has such memory at hand.
 cdef size_t LEAST_BYTES = 4 << 20
+
+
 cdef struct Block:
     void *memory       # as NumPy's own handler gave it
     size_t capacity    # bytes from the block's data on
