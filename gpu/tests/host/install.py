@@ -183,6 +183,7 @@ def install(capability: int = 90, *, detect_races: bool = True) -> Machine:
     import cupy
 
     cupy.cuda.set_allocator(None)  # no pool: each array between guard pages of its own
+    cupy.cuda.set_pinned_memory_allocator(None)  # nor one that grows until mappings run out
     return machine
 
 
