@@ -183,7 +183,6 @@ def install(capability: int = 90, *, detect_races: bool = True) -> Machine:
     import cupy
 
     cupy.cuda.set_allocator(None)  # no pool: each array between guard pages of its own
-    cupy.cuda.set_pinned_memory_allocator(None)  # nor one that grows until mappings run out
     return machine
 
 
@@ -237,10 +236,10 @@ def _rebind_runtime(machine: Machine, capability: int) -> None:
                     "streamWaitEvent",
                     "eventDestroy",
                     "eventRecord",
-                    "eventQuery",
                 ),
                 nothing,
             ),
+            "eventQuery": returning(0),  # all is done: else CuPy would keep what it waits for
             **dict.fromkeys(
                 ("deviceSynchronize", "streamSynchronize", "eventSynchronize"), machine.synchronise
             ),
