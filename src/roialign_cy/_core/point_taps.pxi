@@ -1,9 +1,5 @@
 # What the tables of lists need, and their filling.
 
-# Taps beyond which the lists of a box are made where they are read, for each block of channels
-# anew: its tables would grow with rows times columns.
-cdef double MOST_LISTED_TAPS = 1 << 19
-
 
 cdef inline double most_taps(const PointTables *tables, const RotatedBox *box) noexcept nogil:
     """Most taps that the lists of a box can have."""

@@ -382,7 +382,7 @@ cdef Py_ssize_t measure_points(
 ) noexcept nogil:
     """Find how many boxes make this batch, and where the lists of each begin."""
     cdef Py_ssize_t k = 0, bins = tables.y.bins * tables.x.bins
-    cdef double used = 0, lines, taps
+    cdef double used = 0, lines, taps, size
     cdef double of_tap = sizeof(Cell) + sizeof(double)
     if tables.y.with_slopes:
         of_tap += PARAMETERS * sizeof(double)
@@ -392,14 +392,17 @@ cdef Py_ssize_t measure_points(
             job.rois + job.target[k] * job.stride, &tables.y, &tables.x, &tables.geometry
         )
         lines, taps = most_lines(tables, &boxes[k]), most_taps(tables, &boxes[k])
+        size = taps * of_tap + (lines + <double>bins) * sizeof(Py_ssize_t)
         boxes[k].first_bin = -1
-        if max(lines, taps) <= MOST_LISTED_TAPS:
+        # Larger lists are made where they are read, for each block of channels anew: tables would
+        # grow with rows times columns.
+        if size <= <double>job.most_bytes:
             boxes[k].first_bin = total.bins
             boxes[k].first_line, boxes[k].first_tap = total.lines, total.taps
             total.bins += bins
             total.lines += <Py_ssize_t>lines
             total.taps += <Py_ssize_t>taps
-            used += taps * of_tap + (lines + <double>bins) * sizeof(Py_ssize_t)
+            used += size
         used += sizeof(RotatedBox) + sizeof(Py_ssize_t)
         k += 1
     return k

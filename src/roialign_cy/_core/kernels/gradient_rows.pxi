@@ -220,14 +220,14 @@ cdef void take_grads(
     )
     if box + 1 < task.end:
         ahead = (call.target[box + 1] - call.target[box]) * out.image
-    if out.row == call.x.bins * out.col:
+    if out.row == out.width * out.col:
         pack_cells(
-            start, out.channel, out.col, out.stored, task.channels, rows * call.x.bins,
+            start, out.channel, out.col, out.stored, task.channels, rows * out.width,
             work.cells, ahead,
         )
     else:
         for r in range(rows):
             pack_cells(
                 start + r * out.row, out.channel, out.col, out.stored, task.channels,
-                call.x.bins, work.cells + r * call.x.bins * LANES, ahead,
+                out.width, work.cells + r * out.width * LANES, ahead,
             )

@@ -2,23 +2,6 @@
 # round; with respect to the boxes, by the slopes of their weights.
 
 
-cdef void take_bins(
-    const Call *call, const Task *task, const Workspace *work, Py_ssize_t k, Py_ssize_t first,
-    Py_ssize_t rows,
-) noexcept nogil:
-    """Have the gradients of some rows of bins of a box as cells."""
-    cdef const Array *out = &call.out
-    cdef const char *start = (
-        out.data + call.target[k] * out.image + task.first_channel * out.channel
-    )
-    cdef Py_ssize_t row
-    for row in range(rows):
-        pack_cells(
-            start + (first + row) * out.row, out.channel, out.col, out.stored, task.channels,
-            out.width, work.cells + row * out.width * LANES, 0,
-        )
-
-
 cdef inline lanes_mask argmax_of_bin(
     const Call *call, const Schedule *schedule, const Task *task, const Workspace *work,
     Reader *reader,
@@ -125,7 +108,7 @@ cdef void sum_lists(
         first = 0
         while first < call.out.height:
             rows = min(schedule.group, call.out.height - first)
-            take_bins(call, task, work, k, first, rows)
+            take_grads(call, task, work, k, first, rows)
             for row in range(rows):
                 for col in range(call.out.width):
                     spread_bin(
@@ -208,7 +191,7 @@ cdef void differentiate_lists(
         first = 0
         while first < call.out.height:
             rows = min(schedule.group, call.out.height - first)
-            take_bins(call, task, work, k, first, rows)
+            take_grads(call, task, work, k, first, rows)
             for row in range(rows):
                 for col in range(call.out.width):
                     differentiate_bin(

@@ -18,7 +18,7 @@ cdef Schedule make_sparse_schedule(
         box = &tables.box[k]
         schedule.ring_rows = max(schedule.ring_rows, box.y_end - box.y_begin)
         if box.first_bin < 0:
-            schedule.cost += <Py_ssize_t>MOST_LISTED
+            schedule.cost += SERIAL_WORK  # more than that, whose lists are not in the tables
         elif tables.line_end[box.first_bin + bins - 1] > box.first_line:
             schedule.cost += (
                 tables.tap_end[tables.line_end[box.first_bin + bins - 1] - 1] - box.first_tap
@@ -33,10 +33,6 @@ cdef Schedule make_sparse_schedule(
     )
     choose_tasks(call, images, overrides, &schedule, num_threads)
     return schedule
-
-
-cdef enum:
-    MOST_LISTED = 1 << 17  # taps: what a box costs whose lists are not in the tables, at least
 
 
 cdef Py_ssize_t sparse_bytes(const Call *call, const Schedule *schedule) noexcept nogil:
