@@ -5,38 +5,24 @@ cdef void maximum(
     const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
     Workspace *work
 ) noexcept nogil:
-    cdef Py_ssize_t first = 0, rows, line = 0, left
+    cdef Py_ssize_t first = 0, rows, lines, count, line = 0
     cdef const Term *term = plan.y.terms
+    cdef bint go_on
     while first < plan.rows:
-        left = plan.y.lines[first]
-        if left > schedule.lines:  # in several passes
-            rows = 1
-            term = interpolate_lines(
-                call, schedule, task, plan, work, &line, schedule.lines, term
-            )
-            left -= schedule.lines
-            work.line_start[0], work.line_start[1] = 0, schedule.lines
-            maximum_of_lines(call, plan, work, first, 1, False)
-            while left:
-                work.line_start[1] = min(left, schedule.lines)
-                term = interpolate_lines(
-                    call, schedule, task, plan, work, &line, work.line_start[1], term
-                )
-                maximum_of_lines(call, plan, work, first, 1, True)
-                left -= work.line_start[1]
-        else:
-            rows = 0
-            work.line_start[0] = 0
-            while (
-                rows < schedule.group and first + rows < plan.rows
-                and work.line_start[rows] + plan.y.lines[first + rows] <= schedule.lines
-            ):
-                work.line_start[rows + 1] = work.line_start[rows] + plan.y.lines[first + rows]
-                rows += 1
-            term = interpolate_lines(
-                call, schedule, task, plan, work, &line, work.line_start[rows], term
-            )
-            maximum_of_lines(call, plan, work, first, rows, False)
+        rows, lines = 1, plan.y.lines[first]
+        while (
+            rows < schedule.group and first + rows < plan.rows
+            and lines + plan.y.lines[first + rows] <= schedule.lines
+        ):
+            lines += plan.y.lines[first + rows]
+            rows += 1
+        go_on = False
+        while lines or not go_on:  # in several passes if one row has more than there is room for
+            count = min(lines, schedule.lines)
+            term = interpolate_lines(call, schedule, task, plan, work, &line, count, term)
+            maximum_of_lines(call, plan, work, first, rows, count, go_on)
+            lines -= count
+            go_on = True
         write_rows(call, schedule, task, plan, work, first, rows)
         first += rows
 
@@ -77,6 +63,14 @@ cdef inline Maximum max_start(const Workspace *work) noexcept nogil:
     return best
 
 
+cdef inline Maximum max_of_pair(lanes a, lanes b) noexcept nogil:
+    """That of two points, which may be one: its value may be a NaN itself."""
+    cdef Maximum best
+    best.value = larger_lanes(a, b)
+    best.is_nan = or_nan(no_lanes(), a, b)
+    return best
+
+
 cdef inline Maximum max_update(Maximum best, lanes a) noexcept nogil:
     """One point more."""
     best.value = larger_lanes(a, best.value)
@@ -101,54 +95,107 @@ cdef inline lanes interpolated_point(
     )
 
 
+cdef inline Maximum max_update_line(
+    Maximum best, const real *line, const Term *term, Py_ssize_t x_lines, Py_ssize_t terms,
+    bint is_first,
+) noexcept nogil:
+    """The points of 1 to 3 lines along x, of 1 or 2 terms each, on one line along y.
+
+    ``x_lines`` and ``terms`` are constants where this is called, and ``is_first``, which says that
+    there is no ``best`` yet.
+    """
+    cdef lanes a = interpolated_point(line, term, terms)
+    cdef lanes b = a
+    if x_lines > 1:
+        b = interpolated_point(line, term + terms, terms)
+    if is_first:
+        best = max_of_pair(a, b)
+    elif x_lines > 1:
+        best = max_update_pair(best, a, b)
+    else:
+        best = max_update(best, a)
+    if x_lines > 2:
+        best = max_update(best, interpolated_point(line, term + 2 * terms, terms))
+    return best
+
+
 cdef inline Maximum max_update_lines(
     Maximum best, const real *line, Py_ssize_t stride, Py_ssize_t count, const Term *term,
     Py_ssize_t x_lines, Py_ssize_t terms,
 ) noexcept nogil:
-    """The points of 1 to 3 lines along x, of 1 or 2 terms each, on ``count`` lines along y.
-
-    ``x_lines`` and ``terms`` are constants where this is called, and may be ``count``.
-    """
-    cdef lanes a
+    """The same on ``count`` lines along y."""
     cdef Py_ssize_t k
     for k in range(count):
-        a = interpolated_point(line, term, terms)
-        if x_lines == 1:
-            best = max_update(best, a)
-        else:
-            best = max_update_pair(best, a, interpolated_point(line, term + terms, terms))
-        if x_lines == 3:
-            best = max_update(best, interpolated_point(line, term + 2 * terms, terms))
+        best = max_update_line(best, line, term, x_lines, terms, False)
         line += stride
     return best
 
 
 cdef void maximum_of_lines(
     const Call *call, const BoxPlan *plan, const Workspace *work, Py_ssize_t first, Py_ssize_t rows,
-    bint go_on,
+    Py_ssize_t lines, bint go_on,
 ) noexcept nogil:
     """The largest point of each bin on the interpolated lines, and its cell if ``go_on``."""
-    cdef Py_ssize_t p, x_lines
+    cdef Py_ssize_t row = 0, alike, y_lines
+    cdef const int32_t *count = plan.y.lines + first
+    cdef const char *outside = call.y.outside + plan.box * call.y.bins + plan.first + first
+    cdef const real *line = work.lines
+    cdef real *cell = work.cells
+    while row < rows:
+        # Most rows of a box are alike, and dispatched on once for each column of bins: with few
+        # samples to a bin, that is what costs.
+        alike = 1
+        while (
+            row + alike < rows and count[row + alike] == count[row]
+            and outside[row + alike] == outside[row]
+        ):
+            alike += 1
+        y_lines = min(<Py_ssize_t>count[row], lines)
+        maximum_of_rows(call, plan, work, line, y_lines, outside[row], cell, alike, go_on)
+        line += alike * y_lines * plan.columns * LANES
+        cell += alike * call.x.bins * LANES
+        row += alike
+
+
+cdef enum:
+    FEW_LINES = 3
+
+
+cdef void maximum_of_rows(
+    const Call *call, const BoxPlan *plan, const Workspace *work, const real *line,
+    Py_ssize_t y_lines, bint y_outside, real *cell, Py_ssize_t rows, bint go_on,
+) noexcept nogil:
+    """Rows of bins that have as many lines each."""
+    cdef Py_ssize_t p, few, stride = plan.columns * LANES
     cdef const int32_t *count = plan.x.counts
     cdef const Term *term = plan.x.terms
+    cdef bint is_outside
     for p in range(call.x.bins):
-        # Dispatched on once for all rows: with few samples to a bin, that is what costs.
-        x_lines = 0 if go_on else lines_of_two_terms(count, plan.x.lines[p])
-        if x_lines == 1:
-            term = maximum_of_column(call, plan, work, first, rows, False, p, count, term, 1)
-        elif x_lines == 2:
-            term = maximum_of_column(call, plan, work, first, rows, False, p, count, term, 2)
-        elif x_lines == 3:
-            term = maximum_of_column(call, plan, work, first, rows, False, p, count, term, 3)
+        is_outside = y_outside or call.x.outside[plan.box * call.x.bins + p]
+        few = 0
+        if 0 < y_lines <= FEW_LINES and not is_outside and not go_on:
+            few = lines_of_two_terms(count, plan.x.lines[p])
+        if few == 1:
+            maximum_of_few(call, line, stride, y_lines, term, 1, cell, rows)
+        elif few == 2:
+            maximum_of_few(call, line, stride, y_lines, term, 2, cell, rows)
+        elif few == 3:
+            maximum_of_few(call, line, stride, y_lines, term, 3, cell, rows)
+        if few:
+            term += 2 * few
         else:
-            term = maximum_of_column(call, plan, work, first, rows, go_on, p, count, term, 0)
+            term = maximum_of_column(
+                call, work, line, stride, y_lines, count, plan.x.lines[p], term, cell, rows,
+                is_outside, go_on,
+            )
         count += plan.x.lines[p]
+        cell += LANES
 
 
 cdef inline Py_ssize_t lines_of_two_terms(const int32_t *count, Py_ssize_t lines) noexcept nogil:
     """How many lines, if they are few and have two terms each; else 0."""
     cdef Py_ssize_t i
-    if lines > 3:
+    if lines > FEW_LINES:
         return 0
     for i in range(lines):
         if count[i] != 2:
@@ -156,43 +203,54 @@ cdef inline Py_ssize_t lines_of_two_terms(const int32_t *count, Py_ssize_t lines
     return lines
 
 
-cdef inline const Term *maximum_of_column(
-    const Call *call, const BoxPlan *plan, const Workspace *work, Py_ssize_t first, Py_ssize_t rows,
-    bint go_on, Py_ssize_t p, const int32_t *count, const Term *term, Py_ssize_t few,
+cdef inline void maximum_of_few(
+    const Call *call, const real *line, Py_ssize_t stride, Py_ssize_t y_lines, const Term *term,
+    Py_ssize_t x_lines, real *cell, Py_ssize_t rows,
 ) noexcept nogil:
-    """The bins of one column; returns the term after its last.
+    """The bins of one column that have few points each; ``x_lines`` is a constant."""
+    if y_lines == 1:  # these are said, so that they unroll
+        maximum_of_points(call, line, stride, 1, term, x_lines, cell, rows)
+    elif y_lines == 2:
+        maximum_of_points(call, line, stride, 2, term, x_lines, cell, rows)
+    else:
+        maximum_of_points(call, line, stride, 3, term, x_lines, cell, rows)
 
-    ``few`` is what `lines_of_two_terms` says, a constant.
-    """
-    cdef Py_ssize_t row, begin, y_lines, stride = plan.columns * LANES
-    cdef Py_ssize_t t, bins = call.x.bins, x_lines = few if few else plan.x.lines[p]
-    cdef const char *y_outside = call.y.outside + plan.box * call.y.bins + plan.first + first
-    cdef bint x_outside = call.x.outside[plan.box * bins + p]
-    cdef const Py_ssize_t *starts = work.line_start
-    cdef const Term *end = term + 2 * few
-    cdef const real *line
-    cdef real *cell = work.cells + p * LANES
-    cdef Term own[6]  # locals, which no store to cell can change
-    cdef Maximum best, nothing = max_start(work)
-    for t in range(2 * few):
-        own[t] = term[t]
+
+cdef inline void maximum_of_points(
+    const Call *call, const real *line, Py_ssize_t stride, Py_ssize_t y_lines, const Term *term,
+    Py_ssize_t x_lines, real *cell, Py_ssize_t rows,
+) noexcept nogil:
+    cdef Term own[2 * FEW_LINES]  # locals, which no store to cell can change
+    cdef Py_ssize_t row, i, bins = call.x.bins
+    cdef Maximum best
+    for i in range(2 * x_lines):
+        own[i] = term[i]
     for row in range(rows):
-        begin = starts[row]
-        y_lines = starts[row + 1] - begin
-        line = work.lines + begin * stride
-        best = max_load(cell) if go_on else nothing
-        if few == 0:
-            end = max_update_bin(&best, count, x_lines, term, line, stride, y_lines)
-        elif y_lines == 1:  # these are said, so that they unroll
-            best = max_update_lines(best, line, stride, 1, own, few, 2)
-        elif y_lines == 2:
-            best = max_update_lines(best, line, stride, 2, own, few, 2)
-        else:
-            best = max_update_lines(best, line, stride, y_lines, own, few, 2)
-        put_maximum(
-            cell, best, y_lines == 0 or x_lines == 0, y_outside[row] or x_outside
-        )
+        best = max_update_line(best, line, own, x_lines, 2, True)
+        if y_lines > 1:
+            best = max_update_line(best, line + stride, own, x_lines, 2, False)
+        if y_lines > 2:
+            best = max_update_line(best, line + 2 * stride, own, x_lines, 2, False)
+        store_lanes(cell, plus_nan(best.value, best.is_nan))
+        line += y_lines * stride
         cell += bins * LANES
+
+
+cdef inline const Term *maximum_of_column(
+    const Call *call, const Workspace *work, const real *line, Py_ssize_t stride,
+    Py_ssize_t y_lines, const int32_t *count, Py_ssize_t x_lines, const Term *term, real *cell,
+    Py_ssize_t rows, bint is_outside, bint go_on,
+) noexcept nogil:
+    """The bins of one column, whatever they are; returns the term after its last."""
+    cdef Py_ssize_t row
+    cdef const Term *end = term
+    cdef Maximum best
+    for row in range(rows):
+        best = max_load(cell) if go_on else max_start(work)
+        end = max_update_bin(&best, count, x_lines, term, line, stride, y_lines)
+        put_maximum(cell, best, y_lines == 0 or x_lines == 0, is_outside)
+        line += y_lines * stride
+        cell += call.x.bins * LANES
     return end
 
 

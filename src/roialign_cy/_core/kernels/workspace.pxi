@@ -82,7 +82,6 @@ cdef struct Workspace:
     # Forward passes.
     uint64_t *wanted        # of each row of the map, a bit for each strip of columns to pack
     const real *map         # what the terms along y are places in: the ring, or the map itself
-    Py_ssize_t *line_start  # of some rows of bins, their first line
     real *stage             # all bins of a box, as they lie in the output
     real *one_cell          # of the features or of their gradient, taken on demand
     real *lowest            # a cell of -inf: in memory, since of a constant gcc compares elements
@@ -145,7 +144,6 @@ cdef void lay_out_forward(
     work.ring = <real *>arena_alloc(arena, ring, cell)
     work.wanted = <uint64_t *>arena_alloc(arena, wanted, sizeof(uint64_t))
     work.lines = <real *>arena_alloc(arena, schedule.lines * line, cell)
-    work.line_start = <Py_ssize_t *>arena_alloc(arena, schedule.group + 1, sizeof(Py_ssize_t))
     # One more, for the last block of an NHWC map: it is written out from its lane on.
     work.cells = <real *>arena_alloc(arena, schedule.group * call.x.bins + 1, cell)
     work.stage = <real *>arena_alloc(
