@@ -172,7 +172,8 @@ def check_rois(rois: Any, num_images: int, spec: CallSpec) -> NDArray[np.floatin
         With the texts of `roi_align`.
     """
     boxes = normalise_rois(rois, num_images, parameters=spec.parameters)
-    require_poolable(boxes, num_images, spec, "rois", is_list_per_image(rois))
+    if taps.find_fault(boxes, num_images, spec) is not None:  # to be said in words
+        require_poolable(boxes, num_images, spec, "rois", is_list_per_image(rois))
     return boxes
 
 
@@ -204,11 +205,12 @@ def find_fault(
     ``levels`` are the maps that they are for, where there are several.
     """
     if levels is None:
-        row, fault = taps.find_fault(boxes, num_images, spec)
+        found = taps.find_fault(boxes, num_images, spec)
     else:
-        row, fault = _find_fault_of_levels(boxes, num_images, spec, levels)
-    if fault is None:
+        found = _find_fault_of_levels(boxes, num_images, spec, levels)
+    if found is None:
         return None
+    row, fault = found
     place, box = f"{name}[{row}]", boxes[row]
     if is_per_image:
         image = int(box[0])
@@ -219,15 +221,15 @@ def find_fault(
 
 def _find_fault_of_levels(
     boxes: NDArray[np.floating], num_images: int, spec: CallSpec, levels: NDArray[np.integer]
-) -> tuple[int, str | None]:
+) -> tuple[int, str] | None:
     """`taps.find_fault` for boxes each of which has the scale of its own map."""
-    first: tuple[int, str | None] = len(boxes), None
+    faults = []
     for level in range(len(spec.spatial_scales)):
         rows = np.flatnonzero(levels == level)
-        row, fault = taps.find_fault(boxes[rows], num_images, spec.at_level(level))
-        if fault is not None and rows[row] < first[0]:
-            first = int(rows[row]), fault
-    return first
+        found = taps.find_fault(boxes[rows], num_images, spec.at_level(level))
+        if found is not None:
+            faults.append((int(rows[found[0]]), found[1]))
+    return min(faults, default=None)
 
 
 _FAULTS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,6 +107,8 @@ def with_scales(spec: CallSpec, spatial_scales: tuple[float, ...]) -> CallSpec:
 
 def make_wrt(wrt: Any, known: Mapping[Any, str] = WRT) -> tuple[str, ...]:
     """Check what gradients are asked for; the operations that compute them come back."""
+    if isinstance(wrt, str) and wrt in known:
+        return (known[wrt],)
     names = (wrt,) if isinstance(wrt, str) else wrt
     if not isinstance(names, tuple):
         names = tuple(names) if isinstance(names, list) else (names,)
@@ -136,13 +137,13 @@ def make_shape(
 ) -> tuple[int, int, int, int]:
     """Check the shape of features that are not there themselves."""
     try:
-        n, c, h, w = (operator.index(size) for size in shape)
+        n, c, h, w = map(operator.index, shape)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name} must be four integers, got {shape!r}") from None
     if min(n, c, h, w) < 0:
         raise ValueError(f"{name} must not be negative, got {(n, c, h, w)}")
     # NumPy leaves out sizes of 0 when it asks whether an array can exist.
-    if math.prod(size for size in (n, c, h, w) if size) * itemsize > sys.maxsize:
+    if (n or 1) * (c or 1) * (h or 1) * (w or 1) * itemsize > sys.maxsize:
         raise ValueError(f"{name} must be the shape of an array that can exist, got {shape}")
     return n, c, h, w
 

@@ -124,7 +124,7 @@ def test_nonsense_in_the_environment_leaves_the_usable_cpus(value):
     code = """
         import roialign_cy as ra
         from roialign_cy._core import runtime, threads
-        print(ra.get_num_threads(), min(threads.usable_cpus(), runtime.openmp_max_threads()))
+        print(ra.get_num_threads(), runtime.team_size(threads.usable_cpus(), threads.MOST_THREADS))
     """
     got, expected = run(code, ROIALIGN_NUM_THREADS=value, OMP_NUM_THREADS=value)
     assert got == expected

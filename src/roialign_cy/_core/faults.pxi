@@ -24,7 +24,6 @@ cdef enum Fault:
 
 
 _FAULT_NAMES = {
-    GOOD: None,
     NOT_FINITE: "not finite",
     BAD_BATCH_INDEX: "bad batch index",
     EXTENT_OVERFLOWS: "extent overflows",
@@ -35,7 +34,7 @@ _FAULT_NAMES = {
 
 
 def find_fault(rois, Py_ssize_t num_images, spec):
-    """The first box that cannot be pooled and what is wrong with it: (row, fault or None).
+    """The first box that cannot be pooled and what is wrong with it: (row, fault); or None.
 
     ``rois`` is a (K, 5) array, of rotated boxes (K, 6), of native float16, float32 or float64.
     """
@@ -59,7 +58,7 @@ def find_fault(rois, Py_ssize_t num_images, spec):
                 k += 1
     finally:
         PyBuffer_Release(&view)
-    return k, _FAULT_NAMES[fault]
+    return None if fault == GOOD else (k, _FAULT_NAMES[fault])
 
 
 cdef int box_fault(

@@ -112,14 +112,15 @@ def has_openmp():
     return bool(HAS_OPENMP)
 
 
-def openmp_max_threads():
-    """Size of the team that OpenMP would start now; threadpoolctl lowers it.
+def team_size(wanted, int most):
+    """Size of the team, of ``most`` at most, that OpenMP would start now; threadpoolctl lowers it.
 
     One inside a parallel region of OpenMP: a nested team would oversubscribe the machine.
     """
+    cdef int size = most if wanted > most else wanted
     if omp_in_parallel() or omp_get_max_active_levels() < 1:
         return 1
-    return min(omp_get_max_threads(), omp_get_thread_limit())
+    return max(1, min(size, omp_get_max_threads(), omp_get_thread_limit()))
 
 
 def openmp_cpus():

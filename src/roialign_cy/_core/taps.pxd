@@ -159,25 +159,39 @@ cdef void make_lists(
 ) noexcept nogil
 
 
-cdef class BoxTaps:
-    """What is read of boxes ``first .. last`` of a call, counted in the order of `sort_boxes`."""
+cdef struct Job:
+    # What tables are made from.
+    const char *rois
+    Py_ssize_t stride       # of their rows, in bytes
+    Py_ssize_t first_image  # what image 0 of the tables is to the caller
+    size_t most_bytes
+    Mode mode
+    Geometry geometry
+    Request y
+    Request x
 
-    cdef readonly Py_ssize_t first, last
-    cdef const Py_ssize_t *target   # rows of the caller's array that they are from
-    cdef Py_buffer _order           # whose memory that is
+
+cdef class BoxTaps:
+    """What is read of the boxes of a call, a batch after the other."""
+
+    cdef readonly Py_ssize_t first, last  # of the batch: boxes first .. last of the order
+    cdef Py_ssize_t boxes           # of all batches
+    cdef Py_ssize_t *order          # of `sort_boxes`: rows of the caller's array
+    cdef const Py_ssize_t *target   # those of the batch
+    cdef Py_buffer rois
+    cdef Job job
+    cdef int num_threads
     cdef void *memory
-    cdef Py_ssize_t begin(self, order, Py_ssize_t first) except -1
+    cdef Py_ssize_t build(self, Py_ssize_t most) except -1
 
 
 cdef class Taps(BoxTaps):
     """Tables of boxes that separate along the axes."""
 
     cdef Tables tables
-    cdef int build(self, void *job, Py_ssize_t most, int num_threads) except -1
 
 
 cdef class PointTaps(BoxTaps):
     """Lists of boxes that do not."""
 
     cdef PointTables tables
-    cdef int build(self, void *job, Py_ssize_t most, int num_threads) except -1

@@ -1,6 +1,7 @@
 from enum import IntEnum
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .._spec import CallSpec
@@ -10,10 +11,7 @@ class Update(IntEnum):
     ZEROED = 1
     ACCUMULATE = 2
 
-def find_fault(rois: NDArray[Any], num_images: int, spec: CallSpec) -> tuple[int, str | None]: ...
-def sort_boxes(
-    rois: NDArray[Any], height: int, width: int, spec: CallSpec, order: NDArray[Any]
-) -> None: ...
+def find_fault(rois: NDArray[Any], num_images: int, spec: CallSpec) -> tuple[int, str] | None: ...
 def rows_read(
     rois: NDArray[Any], height: int, width: int, spec: CallSpec, rows: NDArray[Any]
 ) -> None: ...
@@ -27,8 +25,7 @@ class BoxTaps:
     def __new__(
         cls,
         rois: NDArray[Any],
-        order: NDArray[Any],
-        first: int,
+        rows: NDArray[np.intp] | None,
         height: int,
         width: int,
         spec: CallSpec,
@@ -38,6 +35,7 @@ class BoxTaps:
         first_image: int = 0,
         most_bytes: int = 0,
     ) -> Self: ...
+    def next_batch(self) -> bool: ...
 
 class Taps(BoxTaps): ...
 class PointTaps(BoxTaps): ...

@@ -95,80 +95,74 @@ cdef struct Place:
     Cursor x
 
 
-cdef struct Job:
-    # A batch in the making.
-    const char *rois
-    Py_ssize_t stride   # of their rows, in bytes
-    const Py_ssize_t *target  # which of them make it, in this order
-    Py_ssize_t first_image    # what image 0 of the tables is to the caller
-    size_t most_bytes
-    Geometry geometry
-    Request y
-    Request x
-    Cursor y_total      # entries that the tables of all its boxes can take
-    Cursor x_total
-    Tables *tables
+cdef struct Total:
+    # Entries that the tables of a batch can take, along each axis.
+    Cursor y
+    Cursor x
 
 
-cdef Py_ssize_t measure(Job *job, Py_ssize_t most, Place *places) noexcept nogil:
+cdef Py_ssize_t measure(
+    const Job *job, const Py_ssize_t *target, Py_ssize_t most, Place *places, Total *total
+) noexcept nogil:
     """Find how many boxes make this batch, and where the tables of each begin."""
     cdef Py_ssize_t k = 0
     cdef Need y_need, x_need
     cdef double used = 0
     cdef const char *roi
-    memset(&job.y_total, 0, sizeof(Cursor))
-    memset(&job.x_total, 0, sizeof(Cursor))
+    memset(total, 0, sizeof(Total))
     while k < most and (k == 0 or used < <double>job.most_bytes):
-        roi = job.rois + job.target[k] * job.stride
+        roi = roi_of(job, target[k])
         places[k].y_span = make_span(roi, &job.y, &job.geometry)
         places[k].x_span = make_span(roi, &job.x, &job.geometry)
-        places[k].y, places[k].x = job.y_total, job.x_total
+        places[k].y, places[k].x = total.y, total.x
         y_need = need_of(&places[k].y_span, &job.y, &job.geometry)
         x_need = need_of(&places[k].x_span, &job.x, &job.geometry)
-        advance(&job.y_total, &y_need)
-        advance(&job.x_total, &x_need)
+        advance(&total.y, &y_need)
+        advance(&total.x, &x_need)
         used += bytes_of(&y_need, &job.y) + bytes_of(&x_need, &job.x) + sizeof(Place)
         k += 1
     return k
 
 
-cdef void place_tables(const Job *job, Py_ssize_t boxes, Arena *arena) noexcept nogil:
-    place_axis(arena, &job.tables.y, boxes, job.y.bins, &job.y_total, job.y.with_slopes)
-    place_axis(arena, &job.tables.x, boxes, job.x.bins, &job.x_total, job.x.with_slopes)
-    job.tables.image = <Py_ssize_t *>arena_alloc(arena, boxes, sizeof(Py_ssize_t))
+cdef void place_tables(
+    const Job *job, Py_ssize_t boxes, const Total *total, Arena *arena, Tables *tables
+) noexcept nogil:
+    place_axis(arena, &tables.y, boxes, job.y.bins, &total.y, job.y.with_slopes)
+    place_axis(arena, &tables.x, boxes, job.x.bins, &total.x, job.x.with_slopes)
+    tables.image = <Py_ssize_t *>arena_alloc(arena, boxes, sizeof(Py_ssize_t))
 
 
-cdef void fill_box(const Job *job, Py_ssize_t k, const Place *place) noexcept nogil:
-    cdef const char *roi = job.rois + job.target[k] * job.stride
-    cdef Tables *tables = job.tables
+cdef void fill_box(
+    const Job *job, Py_ssize_t target, Py_ssize_t k, const Place *place, Tables *tables
+) noexcept nogil:
+    cdef const char *roi = roi_of(job, target)
     tables.image[k] = image_of(roi, &job.geometry) - job.first_image
     fill_axis(&tables.y, k, place.y, &place.y_span, &job.y, &job.geometry)
     fill_axis(&tables.x, k, place.x, &place.x_span, &job.x, &job.geometry)
+
+
+cdef inline const char *roi_of(const Job *job, Py_ssize_t box) noexcept nogil:
+    return job.rois + box * job.stride
 
 
 cdef inline Py_ssize_t image_of(const char *roi, const Geometry *g) noexcept nogil:
     return <Py_ssize_t>coordinate(roi, 0, g.rois_itemsize)
 
 
-cdef Job make_job(
-    spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t width, bint single,
-    bint with_slopes, Tables *tables,
-):
+cdef Job make_job(spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t width):
     cdef Job job
     memset(&job, 0, sizeof(Job))  # what is not set here, the caller sets
     job.rois = <const char *>rois.buf
     job.stride = rois.strides[0]
     job.geometry = make_geometry(spec, rois.itemsize)
+    mode = spec.mode
+    job.mode = AVG if mode == "avg" else MAX if mode == "max" else MAX_WEIGHTED
     job.y.size, job.x.size = height, width
     job.y.bins, job.x.bins = spec.output_size
     job.y.ratio, job.x.ratio = spec.sampling_ratio
     job.y.low_column, job.y.high_column = 2, 4
     job.x.low_column, job.x.high_column = 1, 3
-    job.tables = tables
-    tables.mode = AVG if spec.mode == "avg" else MAX if spec.mode == "max" else MAX_WEIGHTED
-    job.y.mode = job.x.mode = tables.mode
-    job.y.single = job.x.single = single
-    job.y.with_slopes = job.x.with_slopes = with_slopes
+    job.y.mode = job.x.mode = job.mode
     return job
 
 
@@ -189,51 +183,40 @@ cdef int compare_ranks(const void *a, const void *b) noexcept nogil:
     return -1 if p.box < q.box else 1
 
 
-def sort_boxes(rois, Py_ssize_t height, Py_ssize_t width, spec, order):
-    """Write into ``order`` the boxes by image, then by the first row they read, then by number.
+cdef int sort_boxes(
+    const Job *job, const Py_ssize_t *rows, Py_ssize_t count, Py_ssize_t *order
+) except -1:
+    """Put the boxes in the order of the image, of the first row they read, and of their number.
 
     One sweep down each image meets them so, and a cell of the feature gradient adds its terms so:
-    the order is that of the whole call, and no batch of it may have another. ``order`` is a new
-    array of intp.
+    the order is that of the whole call, and no batch of it may have another.
     """
-    cdef Py_buffer view, target
-    cdef Job job
-    cdef Tables unused
-    cdef Rank *ranks = NULL
-    PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
-    try:
-        PyObject_GetBuffer(order, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        try:
-            ranks = <Rank *>allocate(view.shape[0], sizeof(Rank))
-            if ranks == NULL:
-                raise MemoryError("no memory for the order of the boxes")
-            job = make_job(spec, &view, height, width, False, False, &unused)
-            with nogil:
-                rank_boxes(&job, view.shape[0], ranks, <Py_ssize_t *>target.buf)
-        finally:
-            free(ranks)
-            PyBuffer_Release(&target)
-    finally:
-        PyBuffer_Release(&view)
+    cdef Rank *ranks = <Rank *>allocate(count, sizeof(Rank))
+    if ranks == NULL:
+        raise MemoryError("no memory for the order of the boxes")
+    with nogil:
+        rank_boxes(job, rows, count, ranks, order)
+        free(ranks)
+    return 0
 
 
 cdef void rank_boxes(
-    const Job *job, Py_ssize_t boxes, Rank *ranks, Py_ssize_t *order
+    const Job *job, const Py_ssize_t *rows, Py_ssize_t count, Rank *ranks, Py_ssize_t *order
 ) noexcept nogil:
     cdef Py_ssize_t k
     cdef Span span
     cdef const char *roi
-    for k in range(boxes):
-        roi = job.rois + k * job.stride
+    for k in range(count):
+        ranks[k].box = k if rows == NULL else rows[k]
+        roi = roi_of(job, ranks[k].box)
         ranks[k].image = image_of(roi, &job.geometry)
         if job.geometry.sampling == ROTATED:
             ranks[k].row = rotated_box(roi, &job.y, &job.x, &job.geometry).y_begin
         else:
             span = make_span(roi, &job.y, &job.geometry)
             ranks[k].row = first_cell_read(&span, &job.y, &job.geometry)
-        ranks[k].box = k
-    qsort(ranks, boxes, sizeof(Rank), compare_ranks)
-    for k in range(boxes):
+    qsort(ranks, count, sizeof(Rank), compare_ranks)
+    for k in range(count):
         order[k] = ranks[k].box
 
 
@@ -263,16 +246,15 @@ cdef int find_for_boxes(
     """Have so many numbers found of each box."""
     cdef Py_buffer view, target
     cdef Job job
-    cdef Tables unused
     cdef Py_ssize_t k
     PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
     try:
         PyObject_GetBuffer(found, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         try:
-            job = make_job(spec, &view, height, width, False, False, &unused)
+            job = make_job(spec, &view, height, width)
             with nogil:
                 for k in range(view.shape[0]):
-                    find(job.rois + k * job.stride, &job, <Py_ssize_t *>target.buf + k * numbers)
+                    find(roi_of(&job, k), &job, <Py_ssize_t *>target.buf + k * numbers)
         finally:
             PyBuffer_Release(&target)
     finally:
@@ -306,79 +288,118 @@ cdef void find_bins_along(
 
 
 cdef class BoxTaps:
-    """What is read of as many boxes from ``order[first]`` on as fit the batch bounds, or of one.
+    """What is read of boxes, in batches that fit the bounds above, or of one box.
 
-    ``order`` is that of `sort_boxes`, or the part of it with one image's boxes; ``first_image`` is
-    then taken off their image. ``most_bytes`` bounds a batch, in tests; 0 is MOST_TABLE_BYTES.
+    Parameters
+    ----------
+    rois : ndarray of shape (K, 5)
+        Of rotated boxes (K, 6).
+    rows : ndarray of intp, or None
+        Which of them to take, ascending; None for all.
+    height, width : int
+        Size of the map.
+    spec : CallSpec
+    single : bool
+        Whether the working type is float32.
+    num_threads : int
+        That make the tables, at most.
+    with_slopes : bool, default False
+        Whether derivatives by the boxes are wanted.
+    first_image : int, default 0
+        Is taken off their image.
+    most_bytes : int, default 0
+        Bound on a batch, in tests; 0 is MOST_TABLE_BYTES.
     """
 
-    cdef Py_ssize_t begin(self, order, Py_ssize_t first) except -1:
-        """Say which boxes come; how many there are from ``first`` on, at most, comes back."""
-        self.first = first
-        PyObject_GetBuffer(order, &self._order, PyBUF_C_CONTIGUOUS)
-        self.target = <const Py_ssize_t *>self._order.buf + first
-        return min(self._order.len // <Py_ssize_t>sizeof(Py_ssize_t) - first, MOST_BOXES)
+    def __cinit__(
+        self, rois, rows, Py_ssize_t height, Py_ssize_t width, spec, bint single, int num_threads,
+        bint with_slopes=False, Py_ssize_t first_image=0, size_t most_bytes=0,
+    ):
+        cdef Py_buffer view
+        cdef const Py_ssize_t *chosen = NULL
+        PyObject_GetBuffer(rois, &self.rois, PyBUF_STRIDES)
+        self.job = make_job(spec, &self.rois, height, width)
+        self.job.y.single = self.job.x.single = single
+        self.job.y.with_slopes = self.job.x.with_slopes = with_slopes
+        self.job.first_image = first_image
+        self.job.most_bytes = most_bytes or MOST_TABLE_BYTES
+        self.num_threads = num_threads
+        self.boxes = self.rois.shape[0]
+        if rows is not None:
+            PyObject_GetBuffer(rows, &view, PyBUF_C_CONTIGUOUS)
+            self.boxes = view.shape[0]
+            chosen = <const Py_ssize_t *>view.buf
+        try:
+            self.order = <Py_ssize_t *>allocate(self.boxes, sizeof(Py_ssize_t))
+            if self.order == NULL:
+                raise MemoryError("no memory for the order of the boxes")
+            sort_boxes(&self.job, chosen, self.boxes, self.order)
+        finally:
+            if rows is not None:
+                PyBuffer_Release(&view)
 
     def __dealloc__(self):
         free(self.memory)
-        PyBuffer_Release(&self._order)
+        free(self.order)
+        PyBuffer_Release(&self.rois)
+
+    def next_batch(self):
+        """Make the tables of the next boxes; False if there are none left."""
+        if self.last == self.boxes:
+            return False
+        free(self.memory)
+        self.memory = NULL
+        self.first = self.last
+        self.target = self.order + self.first
+        self.last += self.build(min(self.boxes - self.first, MOST_BOXES))
+        return True
+
+    cdef Py_ssize_t build(self, Py_ssize_t most) except -1:
+        """Make the tables of ``most`` boxes or fewer, and say of how many."""
+        raise NotImplementedError
 
 
 cdef class Taps(BoxTaps):
     """Tables of boxes that separate along the axes."""
 
-    def __cinit__(
-        self, rois, order, Py_ssize_t first, Py_ssize_t height, Py_ssize_t width, spec,
-        bint single, int num_threads, bint with_slopes=False, Py_ssize_t first_image=0,
-        size_t most_bytes=0,
-    ):
-        cdef Py_buffer view
-        cdef Job job
-        cdef Py_ssize_t most = self.begin(order, first)
-        PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
-        try:
-            job = make_job(spec, &view, height, width, single, with_slopes, &self.tables)
-            job.target = self.target
-            job.first_image = first_image
-            job.most_bytes = most_bytes or MOST_TABLE_BYTES
-            self.build(&job, most, num_threads)
-        finally:
-            PyBuffer_Release(&view)
-
-    cdef int build(self, void *job_pointer, Py_ssize_t most, int num_threads) except -1:
-        cdef Job *job = <Job *>job_pointer
+    cdef Py_ssize_t build(self, Py_ssize_t most) except -1:
+        cdef const Job *job = &self.job
+        cdef Tables *tables = &self.tables
+        cdef Total total
         cdef Py_ssize_t boxes, k
+        cdef int num_threads = 1
         cdef Arena arena
         cdef Place *places = <Place *>allocate(most, sizeof(Place))
         try:
             if places == NULL:
                 raise MemoryError("no memory for the boxes' sample positions")
+            tables.mode = job.mode
             with nogil:
-                boxes = measure(job, most, places)
+                boxes = measure(job, self.target, most, places, &total)
                 arena = arena_in(NULL)
-                place_tables(job, boxes, &arena)
+                place_tables(job, boxes, &total, &arena, tables)
                 self.memory = allocate(1, arena.used)
             if self.memory == NULL:
                 raise MemoryError("no memory for the boxes' taps")
             arena = arena_in(self.memory)
-            place_tables(job, boxes, &arena)
-            num_threads = granted(num_threads) if boxes >= BOXES_WORTH_THREADS else 1
+            place_tables(job, boxes, &total, &arena, tables)
+            if boxes >= BOXES_WORTH_THREADS:
+                num_threads = granted(self.num_threads)
             if num_threads > 1:
                 for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
-                    fill_box(job, k, &places[k])
+                    fill_box(job, self.target[k], k, &places[k], tables)
             else:
                 with nogil:
                     for k in range(boxes):
-                        fill_box(job, k, &places[k])
-            self.last = self.first + boxes
+                        fill_box(job, self.target[k], k, &places[k], tables)
         finally:
             free(places)
-        return 0
+        return boxes
 
 
 cdef Py_ssize_t measure_points(
-    const PointTables *tables, const Job *job, Py_ssize_t most, RotatedBox *boxes,
-    PointTotal *total,
+    const PointTables *tables, const Job *job, const Py_ssize_t *target, Py_ssize_t most,
+    RotatedBox *boxes, PointTotal *total,
 ) noexcept nogil:
     """Find how many boxes make this batch, and where the lists of each begin."""
     cdef Py_ssize_t k = 0, bins = tables.y.bins * tables.x.bins
@@ -388,9 +409,7 @@ cdef Py_ssize_t measure_points(
         of_tap += PARAMETERS * sizeof(double)
     memset(total, 0, sizeof(PointTotal))
     while k < most and (k == 0 or used < <double>job.most_bytes):
-        boxes[k] = rotated_box(
-            job.rois + job.target[k] * job.stride, &tables.y, &tables.x, &tables.geometry
-        )
+        boxes[k] = rotated_box(roi_of(job, target[k]), &job.y, &job.x, &job.geometry)
         lines, taps = most_lines(tables, &boxes[k]), most_taps(tables, &boxes[k])
         size = taps * of_tap + (lines + <double>bins) * sizeof(Py_ssize_t)
         boxes[k].first_bin = -1
@@ -409,44 +428,26 @@ cdef Py_ssize_t measure_points(
 
 
 cdef class PointTaps(BoxTaps):
-    """Lists of as many boxes as fit the batch bounds; the arguments are those of `Taps`."""
+    """Lists of boxes that do not."""
 
-    def __cinit__(
-        self, rois, order, Py_ssize_t first, Py_ssize_t height, Py_ssize_t width, spec,
-        bint single, int num_threads, bint with_slopes=False, Py_ssize_t first_image=0,
-        size_t most_bytes=0,
-    ):
-        cdef Py_buffer view
-        cdef Job job
-        cdef Tables unused
-        cdef Py_ssize_t most = self.begin(order, first)
-        if max(height, width) > INT32_MAX:
-            raise MemoryError("a map of more rows or columns than places have numbers")
-        PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
-        try:
-            job = make_job(spec, &view, height, width, single, with_slopes, &unused)
-            job.target = self.target
-            job.first_image = first_image
-            job.most_bytes = most_bytes or MOST_TABLE_BYTES
-            self.tables.mode = unused.mode
-            self.tables.y, self.tables.x = job.y, job.x
-            self.tables.geometry = job.geometry
-            self.build(&job, most, num_threads)
-        finally:
-            PyBuffer_Release(&view)
-
-    cdef int build(self, void *job_pointer, Py_ssize_t most, int num_threads) except -1:
-        cdef const Job *job = <const Job *>job_pointer
+    cdef Py_ssize_t build(self, Py_ssize_t most) except -1:
+        cdef const Job *job = &self.job
         cdef PointTables *tables = &self.tables
         cdef PointTotal total
         cdef Py_ssize_t boxes, k
+        cdef int num_threads = 1
         cdef Arena arena
-        cdef RotatedBox *made = <RotatedBox *>allocate(most, sizeof(RotatedBox))
+        cdef RotatedBox *made
+        if max(job.y.size, job.x.size) > INT32_MAX:
+            raise MemoryError("features have more rows or columns than places have numbers")
+        made = <RotatedBox *>allocate(most, sizeof(RotatedBox))
         try:
             if made == NULL:
                 raise MemoryError("no memory for the boxes' sample positions")
+            tables.mode, tables.geometry = job.mode, job.geometry
+            tables.y, tables.x = job.y, job.x
             with nogil:
-                boxes = measure_points(tables, job, most, made, &total)
+                boxes = measure_points(tables, job, self.target, most, made, &total)
                 arena = arena_in(NULL)
                 place_lists(tables, boxes, &total, &arena)
                 self.memory = allocate(1, arena.used)
@@ -456,10 +457,11 @@ cdef class PointTaps(BoxTaps):
             place_lists(tables, boxes, &total, &arena)
             for k in range(boxes):
                 tables.box[k] = made[k]
-                tables.image[k] = image_of(
-                    job.rois + job.target[k] * job.stride, &job.geometry
-                ) - job.first_image
-            num_threads = granted(num_threads) if boxes >= BOXES_WORTH_THREADS else 1
+                tables.image[k] = (
+                    image_of(roi_of(job, self.target[k]), &job.geometry) - job.first_image
+                )
+            if boxes >= BOXES_WORTH_THREADS:
+                num_threads = granted(self.num_threads)
             if num_threads > 1:
                 for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="dynamic"):
                     fill_lists(tables, &tables.box[k])
@@ -467,7 +469,6 @@ cdef class PointTaps(BoxTaps):
                 with nogil:
                     for k in range(boxes):
                         fill_lists(tables, &tables.box[k])
-            self.last = self.first + boxes
         finally:
             free(made)
-        return 0
+        return boxes

@@ -75,7 +75,7 @@ def effective_num_threads(num_threads: int | None) -> int:
         return 1
     if num_threads is None:
         num_threads = _set_by_user or _default_num_threads()
-    return max(1, min(num_threads, runtime.openmp_max_threads(), MOST_THREADS))
+    return runtime.team_size(num_threads, MOST_THREADS)
 
 
 @cache

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .._core import memory, threads, variants
-from .._core.taps import BoxTaps, PointTaps, Taps, Update, sort_boxes
+from .._core.taps import BoxTaps, PointTaps, Taps, Update
 from ._protocol import API_VERSION
 from .kit import new_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import ModuleType
 
     from numpy.typing import NDArray
@@ -122,8 +122,8 @@ class CpuBackend:
             if features.size == 0 or out.size == 0:
                 out[rows] = 0
                 continue
-            order = _sorted_boxes(rois, rows, features, its_spec)
-            for kernels, taps, options in self._batches(out.dtype, features, rois, order, its_spec):
+            kernels, taps, options = self._prepare(out.dtype, features, rois, rows, its_spec)
+            while taps.next_batch():
                 kernels.forward(features, out, taps, *options)
         return out
 
@@ -179,15 +179,18 @@ class CpuBackend:
             if update != ZEROED:
                 out[...] = 0
             return
-        order = _sorted_boxes(rois, rows, out, spec)
         if out.dtype.itemsize > 2:
-            self._sum_features(grads, rois, order, features, spec, out, update)
+            self._sum_features(grads, rois, rows, features, spec, out, update)
             return
         # Summed in float32, one image at a time, always: in two bytes every sum would round.
         total = np.empty((1, *out.shape[1:]), np.float32)
-        images, begin = np.unique(rois[order, 0].astype(np.intp), return_index=True)
-        out[np.setdiff1d(np.arange(len(out)), images)] = 0
-        for image, of_image in zip(images, np.split(order, begin[1:]), strict=True):
+        images = rois[rows, 0].astype(np.intp)
+        by_image = np.argsort(images, kind="stable")
+        if not isinstance(rows, slice):
+            by_image = rows[by_image]
+        present, begin = np.unique(np.sort(images), return_index=True)
+        out[np.setdiff1d(np.arange(len(out)), present)] = 0
+        for image, of_image in zip(present, np.split(by_image, begin[1:]), strict=True):
             maps = None if features is None else features[image : image + 1]
             self._sum_features(grads, rois, of_image, maps, spec, total, OVERWRITE, image)
             with np.errstate(over="ignore"):
@@ -197,17 +200,19 @@ class CpuBackend:
         self,
         grads: Floats,
         rois: Floats,
-        order: NDArray[np.intp],
+        rows: NDArray[np.intp] | slice,
         features: Floats | None,
         spec: CallSpec,
         out: Floats,
         update: Update,
         first_image: int = 0,
     ) -> None:
-        """Sum the gradient of the boxes in ``order`` into ``out``, batch by batch."""
+        """Sum the gradient of some boxes into ``out``, batch by batch."""
         maps = features if spec.mode == "max" else None
-        batches = self._batches(out.dtype, out, rois, order, spec, first_image=first_image)
-        for kernels, taps, options in batches:
+        kernels, taps, options = self._prepare(
+            out.dtype, out, rois, rows, spec, first_image=first_image
+        )
+        while taps.next_batch():
             kernels.feature_gradient(grads, maps, out, taps, update, *options)
             update = ACCUMULATE
 
@@ -225,23 +230,24 @@ class CpuBackend:
             maps = features[level]
             if grads.size == 0 or maps.size == 0:
                 continue
-            order = _sorted_boxes(rois, rows, maps, its_spec)
-            batches = self._batches(grads.dtype, maps, rois, order, its_spec, with_slopes=True)
-            for kernels, taps, options in batches:
+            kernels, taps, options = self._prepare(
+                grads.dtype, maps, rois, rows, its_spec, with_slopes=True
+            )
+            while taps.next_batch():
                 kernels.box_gradient(grads, maps, out, taps, *options)
         return out
 
-    def _batches(
+    def _prepare(
         self,
         dtype: np.dtype[Any],
         maps: NDArray[Any],
         rois: Floats,
-        order: NDArray[np.intp],
+        rows: NDArray[np.intp] | slice,
         spec: CallSpec,
         with_slopes: bool = False,
         first_image: int = 0,
-    ) -> Iterator[tuple[ModuleType, BoxTaps, tuple[int, Overrides | None]]]:
-        """Kernels, tables and last arguments of each batch of boxes: with results of ``dtype``."""
+    ) -> tuple[ModuleType, BoxTaps, tuple[int, Overrides | None]]:
+        """Kernels with results of ``dtype``, tables of the boxes in ``rows``, last arguments."""
         height, width = maps.shape[2:]
         in_float64 = dtype.itemsize == 8
         kernels = self._kernels("float64" if in_float64 else "float32")
@@ -253,23 +259,19 @@ class CpuBackend:
             if overrides.parallel is False:
                 num_threads = 1
         make = PointTaps if spec.sampling == "rotated" else Taps
-        first = 0
-        while first < len(order):
-            taps = make(
-                rois,
-                order,
-                first,
-                height,
-                width,
-                spec,
-                not in_float64,
-                num_threads,
-                with_slopes,
-                first_image,
-                table_bytes,
-            )
-            yield kernels, taps, (num_threads, overrides)
-            first = taps.last
+        taps = make(
+            rois,
+            None if isinstance(rows, slice) else rows,
+            height,
+            width,
+            spec,
+            not in_float64,
+            num_threads,
+            with_slopes,
+            first_image,
+            table_bytes,
+        )
+        return kernels, taps, (num_threads, overrides)
 
     def _kernels(self, working_type: str) -> ModuleType:
         return variants.load(self.variant, working_type)
@@ -292,17 +294,6 @@ def _by_level(
         (level, np.flatnonzero(levels == level), spec.at_level(level))
         for level in range(len(spec.spatial_scales))
     ]
-
-
-def _sorted_boxes(
-    rois: Floats, rows: NDArray[np.intp] | slice, maps: Floats, spec: CallSpec
-) -> NDArray[np.intp]:
-    """Numbers of the boxes in those rows, in the order in which a sweep meets them."""
-    height, width = maps.shape[2:]
-    boxes = rois if isinstance(rows, slice) else rois[rows]
-    order = np.empty(len(boxes), np.intp)
-    sort_boxes(boxes, height, width, spec, order)
-    return order if isinstance(rows, slice) else rows[order]
 
 
 BACKEND = CpuBackend()
