@@ -73,6 +73,17 @@ cdef inline const XLine *x_lines_of(
     return work.x_line + (call.x.line_begin[x_bin] - work.first_x_line)
 
 
+cdef inline Py_ssize_t few_x_lines(const XLine *x_line, Py_ssize_t count) noexcept nogil:
+    """How many lines along x, if they are few and have two terms each; else 0."""
+    cdef Py_ssize_t k
+    if count > FEW_LINES:
+        return 0
+    for k in range(count):
+        if x_line[k].terms != 2:
+            return 0
+    return count
+
+
 cdef struct Points:
     # The largest points so far of a bin, one in each lane.
     lanes value
@@ -130,6 +141,8 @@ cdef void find_argmax(
     cdef const char *x_outside = call.x.outside + box * call.x.bins
     cdef const XLine *x_line
     cdef char outside
+    cdef Py_ssize_t few
+    cdef bint has_nan
     while first < end:
         lines = min(schedule.group, end - first)
         for k in range(lines):
@@ -146,9 +159,17 @@ cdef void find_argmax(
                 outside |= AFTER_FIRST_LINE
             if first + lines == end:
                 outside |= call.y.outside[y_bin] & OUTSIDE_AFTER
-            # Where there is a NaN, which costs more to heed, once again.
-            if find_point(work, p, x_line, count, met, lines, outside, False):
-                find_point(work, p, x_line, count, met, lines, outside, True)
+            few = few_x_lines(x_line, count)
+            if few == 1:
+                has_nan = find_point(work, p, x_line, 1, 2, met, lines, outside, False)
+            elif few == 2:
+                has_nan = find_point(work, p, x_line, 2, 2, met, lines, outside, False)
+            elif few == 3:
+                has_nan = find_point(work, p, x_line, 3, 2, met, lines, outside, False)
+            else:
+                has_nan = find_point(work, p, x_line, count, 0, met, lines, outside, False)
+            if has_nan:  # which costs more to heed: once again
+                find_point(work, p, x_line, count, 0, met, lines, outside, True)
         first += lines
         met += lines
 
@@ -158,12 +179,13 @@ cdef enum:
 
 
 cdef inline bint find_point(
-    const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count,
+    const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count, Py_ssize_t terms,
     Py_ssize_t met, Py_ssize_t lines, char outside, bint nan_aware,
 ) noexcept nogil:
     """Continue the search for the largest point of a bin on the lines at hand, after ``met`` lines.
 
-    Return whether there is a NaN, and nothing is found unless those are minded.
+    Return whether there is a NaN, and nothing is found unless those are minded. Where the lines
+    along x are few, ``count`` and the ``terms`` of each are constants; else ``terms`` is 0.
     """
     cdef Py_ssize_t number = met * count, stride = work.columns * LANES, line, k
     cdef const real *values = work.lines
@@ -178,7 +200,7 @@ cdef inline bint find_point(
         best = point_at(all_lanes(-INFINITY), 0)
     for line in range(met, met + lines):
         for k in range(count):
-            value = interpolated_point(values, x_line[k].term, x_line[k].terms)
+            value = interpolated_point(values, x_line[k].term, terms if terms else x_line[k].terms)
             nan = or_nan(nan, value, value)
             best = first_larger(best, value, <flag>number, nan_aware)
             number += 1

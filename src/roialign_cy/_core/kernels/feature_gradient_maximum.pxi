@@ -5,7 +5,7 @@ cdef void add_maxima(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t first, Py_ssize_t rows,
 ) noexcept nogil:
-    cdef Py_ssize_t r, p, y_line, y_bin, x_bin, t
+    cdef Py_ssize_t r, y_line, y_bin, t
     for r in range(rows):
         y_bin = box * call.y.bins + first + r
         find_argmax(call, schedule, task, work, box, first + r)
@@ -15,14 +15,10 @@ cdef void add_maxima(
             ):
                 continue  # there may be as many lines as rows
             memset(work.lines, 0, work.columns * LANES * sizeof(real))
-            for p in range(call.x.bins):
-                x_bin = box * call.x.bins + p
-                add_bin(
-                    work, p, x_lines_of(call, work, x_bin),
-                    call.x.line_end[x_bin] - call.x.line_begin[x_bin],
-                    y_line - call.y.line_begin[y_bin],
-                    load_lanes(work.cells + r * call.x.bins * LANES + p * LANES),
-                )
+            add_bins(
+                call, work, box, y_line - call.y.line_begin[y_bin],
+                work.cells + r * call.x.bins * LANES,
+            )
             for t in range(call.y.tap_begin[y_line], call.y.tap_end[y_line]):
                 if call.y.cell[t] < task.first_row or call.y.cell[t] >= task.last_row:
                     continue
@@ -31,11 +27,34 @@ cdef void add_maxima(
                 add_to_row(call, schedule, task, work, call.y.cell[t], work.term, 1)
 
 
-cdef inline void add_bin(
-    const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count, Py_ssize_t row,
-    lanes grad,
+cdef void add_bins(
+    const Call *call, const Workspace *work, Py_ssize_t box, Py_ssize_t row, const real *grads
 ) noexcept nogil:
-    """Add what a bin has for the ``row``-th of its lines along y to that line."""
+    """Add what the bins of a row have for the ``row``-th of their lines along y to that line."""
+    cdef Py_ssize_t p, x_bin, count, few
+    cdef const XLine *x_line
+    cdef lanes grad
+    for p in range(call.x.bins):
+        x_bin = box * call.x.bins + p
+        count = call.x.line_end[x_bin] - call.x.line_begin[x_bin]
+        x_line = x_lines_of(call, work, x_bin)
+        few = few_x_lines(x_line, count)
+        grad = load_lanes(grads + p * LANES)
+        if few == 1:
+            add_bin(work, p, x_line, 1, 2, row, grad)
+        elif few == 2:
+            add_bin(work, p, x_line, 2, 2, row, grad)
+        elif few == 3:
+            add_bin(work, p, x_line, 3, 2, row, grad)
+        else:
+            add_bin(work, p, x_line, count, 0, row, grad)
+
+
+cdef inline void add_bin(
+    const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count, Py_ssize_t terms,
+    Py_ssize_t row, lanes grad,
+) noexcept nogil:
+    """The same of one bin; ``count`` and ``terms`` are those of `find_point`."""
     cdef lanes_mask found = load_mask(work.point + p * LANES)
     cdef lanes_mask here
     cdef lanes share
@@ -47,7 +66,7 @@ cdef inline void add_bin(
             continue
         # No sum changes by the 0 of the others, of either sign: it starts from +0.
         share = chosen(here, grad, all_lanes(0))
-        for t in range(x_line[k].terms):
+        for t in range(terms if terms else x_line[k].terms):
             cell = work.lines + x_line[k].term[t].place
             store_lanes(cell, plus(load_lanes(cell), scaled(share, x_line[k].term[t].weight)))
 
