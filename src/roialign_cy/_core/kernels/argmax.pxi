@@ -46,7 +46,8 @@ cdef enum:
 cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexcept nogil:
     """Have the lines along x of a box in the workspace."""
     cdef const Axis *axis = call.x
-    cdef Py_ssize_t line, t, begin, first = first_line(axis, box)
+    cdef Py_ssize_t line, t, begin, p, first = first_line(axis, box)
+    cdef XBin *x_bin
     cdef XLine *x_line = work.x_line
     work.first_x_line = first
     for line in range(first, first + lines_of(axis, box)):
@@ -65,12 +66,12 @@ cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexce
                 x_line.slope_place[0] = axis.slot[begin] * LANES
             x_line.slope_place[1] = axis.slot[axis.tap_end[line] - 1] * LANES
         x_line += 1
-
-
-cdef inline const XLine *x_lines_of(
-    const Call *call, const Workspace *work, Py_ssize_t x_bin
-) noexcept nogil:
-    return work.x_line + (call.x.line_begin[x_bin] - work.first_x_line)
+    for p in range(axis.bins):
+        x_bin = work.x_bin + p
+        line = axis.line_begin[box * axis.bins + p]
+        x_bin.lines = work.x_line + (line - first)
+        x_bin.count = axis.line_end[box * axis.bins + p] - line
+        x_bin.few = few_x_lines(x_bin.lines, x_bin.count)
 
 
 cdef inline Py_ssize_t few_x_lines(const XLine *x_line, Py_ssize_t count) noexcept nogil:
@@ -134,14 +135,11 @@ cdef void find_argmax(
     The first such point in the order of the samples, row by row; -1 for one outside the map. The
     lines of the row are then in the workspace, if they are no more than the schedule's group.
     """
-    cdef Py_ssize_t y_bin = box * call.y.bins + row, p, count, met = 0
+    cdef Py_ssize_t y_bin = box * call.y.bins + row, p, met = 0
     cdef Py_ssize_t first = call.y.line_begin[y_bin], end = call.y.line_end[y_bin], lines, k
-    cdef const Py_ssize_t *x_begin = call.x.line_begin + box * call.x.bins
-    cdef const Py_ssize_t *x_end = call.x.line_end + box * call.x.bins
     cdef const char *x_outside = call.x.outside + box * call.x.bins
-    cdef const XLine *x_line
+    cdef const XBin *x_bin
     cdef char outside
-    cdef Py_ssize_t few
     cdef bint has_nan
     while first < end:
         lines = min(schedule.group, end - first)
@@ -150,26 +148,26 @@ cdef void find_argmax(
                 call, schedule, task, work, first + k, work.lines + k * work.columns * LANES
             )
         for p in range(call.x.bins):
-            count = x_end[p] - x_begin[p]
-            if count == 0:
+            x_bin = work.x_bin + p
+            if x_bin.count == 0:
                 continue
-            x_line = work.x_line + (x_begin[p] - work.first_x_line)
             outside = (call.y.outside[y_bin] | x_outside[p]) & OUTSIDE_BEFORE
             if x_outside[p] & OUTSIDE_AFTER:
                 outside |= AFTER_FIRST_LINE
             if first + lines == end:
                 outside |= call.y.outside[y_bin] & OUTSIDE_AFTER
-            few = few_x_lines(x_line, count)
-            if few == 1:
-                has_nan = find_point(work, p, x_line, 1, 2, met, lines, outside, False)
-            elif few == 2:
-                has_nan = find_point(work, p, x_line, 2, 2, met, lines, outside, False)
-            elif few == 3:
-                has_nan = find_point(work, p, x_line, 3, 2, met, lines, outside, False)
+            if x_bin.few == 1:
+                has_nan = find_point(work, p, x_bin.lines, 1, 2, met, lines, outside, False)
+            elif x_bin.few == 2:
+                has_nan = find_point(work, p, x_bin.lines, 2, 2, met, lines, outside, False)
+            elif x_bin.few == 3:
+                has_nan = find_point(work, p, x_bin.lines, 3, 2, met, lines, outside, False)
             else:
-                has_nan = find_point(work, p, x_line, count, 0, met, lines, outside, False)
+                has_nan = find_point(
+                    work, p, x_bin.lines, x_bin.count, 0, met, lines, outside, False
+                )
             if has_nan:  # which costs more to heed: once again
-                find_point(work, p, x_line, count, 0, met, lines, outside, True)
+                find_point(work, p, x_bin.lines, x_bin.count, 0, met, lines, outside, True)
         first += lines
         met += lines
 

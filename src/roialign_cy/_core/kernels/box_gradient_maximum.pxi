@@ -68,7 +68,7 @@ cdef lanes sum_rises(
     """
     cdef Py_ssize_t y_line = call.y.line_begin[box * call.y.bins + row] + line
     cdef Py_ssize_t t = call.y.tap_begin[y_line]
-    cdef Py_ssize_t p, k, x_bin, count
+    cdef Py_ssize_t p, k, count
     cdef bint y_has_slopes = has_slopes(call.y, y_line)
     cdef bint y_has_two = call.y.tap_end[y_line] - t == 2
     cdef const real *low_row = row_of_features(call, schedule, task, work, call.y.cell[t])
@@ -80,10 +80,8 @@ cdef lanes sum_rises(
     cdef lanes rise = all_lanes(0), grad, step
     cdef lanes_mask found, here
     for p in range(call.x.bins):
-        x_bin = box * call.x.bins + p
-        count = call.x.line_end[x_bin] - call.x.line_begin[x_bin]
-        x_line = x_lines_of(call, work, x_bin)
-        sums = work.sums + (call.x.line_begin[x_bin] - work.first_x_line) * LANES
+        x_line, count = work.x_bin[p].lines, work.x_bin[p].count
+        sums = work.sums + (x_line - work.x_line) * LANES
         grad = load_lanes(grads + p * LANES)
         found = load_mask(work.point + p * LANES)
         for k in range(count):

@@ -11,13 +11,12 @@ cdef void add_maxima(
         find_argmax(call, schedule, task, work, box, first + r)
         for y_line in range(call.y.line_begin[y_bin], call.y.line_end[y_bin]):
             if schedule.on_demand and not is_any_on_line(
-                call, work, box, y_line - call.y.line_begin[y_bin]
+                call, work, y_line - call.y.line_begin[y_bin]
             ):
                 continue  # there may be as many lines as rows
             memset(work.lines, 0, work.columns * LANES * sizeof(real))
             add_bins(
-                call, work, box, y_line - call.y.line_begin[y_bin],
-                work.cells + r * call.x.bins * LANES,
+                call, work, y_line - call.y.line_begin[y_bin], work.cells + r * call.x.bins * LANES
             )
             for t in range(call.y.tap_begin[y_line], call.y.tap_end[y_line]):
                 if call.y.cell[t] < task.first_row or call.y.cell[t] >= task.last_row:
@@ -28,26 +27,23 @@ cdef void add_maxima(
 
 
 cdef void add_bins(
-    const Call *call, const Workspace *work, Py_ssize_t box, Py_ssize_t row, const real *grads
+    const Call *call, const Workspace *work, Py_ssize_t row, const real *grads
 ) noexcept nogil:
     """Add what the bins of a row have for the ``row``-th of their lines along y to that line."""
-    cdef Py_ssize_t p, x_bin, count, few
-    cdef const XLine *x_line
+    cdef Py_ssize_t p
+    cdef const XBin *x_bin
     cdef lanes grad
     for p in range(call.x.bins):
-        x_bin = box * call.x.bins + p
-        count = call.x.line_end[x_bin] - call.x.line_begin[x_bin]
-        x_line = x_lines_of(call, work, x_bin)
-        few = few_x_lines(x_line, count)
+        x_bin = work.x_bin + p
         grad = load_lanes(grads + p * LANES)
-        if few == 1:
-            add_bin(work, p, x_line, 1, 2, row, grad)
-        elif few == 2:
-            add_bin(work, p, x_line, 2, 2, row, grad)
-        elif few == 3:
-            add_bin(work, p, x_line, 3, 2, row, grad)
+        if x_bin.few == 1:
+            add_bin(work, p, x_bin.lines, 1, 2, row, grad)
+        elif x_bin.few == 2:
+            add_bin(work, p, x_bin.lines, 2, 2, row, grad)
+        elif x_bin.few == 3:
+            add_bin(work, p, x_bin.lines, 3, 2, row, grad)
         else:
-            add_bin(work, p, x_line, count, 0, row, grad)
+            add_bin(work, p, x_bin.lines, x_bin.count, 0, row, grad)
 
 
 cdef inline void add_bin(
@@ -72,12 +68,12 @@ cdef inline void add_bin(
 
 
 cdef bint is_any_on_line(
-    const Call *call, const Workspace *work, Py_ssize_t box, Py_ssize_t row
+    const Call *call, const Workspace *work, Py_ssize_t row
 ) noexcept nogil:
     """Whether any bin has the largest point of any channel on the ``row``-th of its lines."""
     cdef Py_ssize_t p, i, count
     for p in range(call.x.bins):
-        count = call.x.line_end[box * call.x.bins + p] - call.x.line_begin[box * call.x.bins + p]
+        count = work.x_bin[p].count
         for i in range(p * LANES, (p + 1) * LANES):
             if count and work.point[i] // count == row:
                 return True

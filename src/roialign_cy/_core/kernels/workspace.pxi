@@ -70,6 +70,13 @@ cdef struct XLine:
     Py_ssize_t slope_place[2]
 
 
+cdef struct XBin:
+    # The lines along x of a bin.
+    const XLine *lines
+    Py_ssize_t count
+    Py_ssize_t few              # the same where they are few and have two terms each; else 0
+
+
 cdef struct Workspace:
     # In the scratch memory of a thread. Each operation and order uses some of these.
     real *ring              # packed rows of the features; in the planar order, of one line
@@ -111,6 +118,7 @@ cdef struct Workspace:
     flag *point             # which one of a bin's is the largest
     XLine *x_line           # the lines along x of a box, and the number of the first in the tables
     Py_ssize_t first_x_line
+    XBin *x_bin
 
 
 cdef Py_ssize_t workspace_bytes(const Call *call, const Schedule *schedule) noexcept nogil:
@@ -187,6 +195,7 @@ cdef void lay_out_gradient(
     work.best = <real *>arena_alloc(arena, sought, cell)
     work.point = <flag *>arena_alloc(arena, sought, LANES * sizeof(flag))
     work.x_line = <XLine *>arena_alloc(arena, schedule.x_lines, sizeof(XLine))
+    work.x_bin = <XBin *>arena_alloc(arena, sought, sizeof(XBin))
     work.term = <Term *>arena_alloc(arena, schedule.terms, sizeof(Term))
     work.column = <Py_ssize_t *>arena_alloc(arena, schedule.distinct_x, sizeof(Py_ssize_t))
     work.gradient_column = <Py_ssize_t *>arena_alloc(arena, schedule.distinct_x, sizeof(Py_ssize_t))
