@@ -25,7 +25,7 @@ extensions = [
 ]
 autodoc_typehints = "none"  # the docstrings have the types, with shapes
 default_role = "py:obj"
-exclude_patterns = ["gallery", "figures", "plugin"]
+exclude_patterns = ["gallery", "figures", "measured", "plugin"]
 templates_path = ["_templates"]
 numpydoc_show_class_members = False
 myst_enable_extensions = ["colon_fence"]

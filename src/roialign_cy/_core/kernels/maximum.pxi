@@ -260,20 +260,22 @@ cdef inline const Term *max_update_bin(
 ) noexcept nogil:
     """The points of some lines along x on some along y; returns the term after the last."""
     cdef Maximum met = best[0]
-    cdef Py_ssize_t i = 0
+    cdef Py_ssize_t i = 0, terms, lines
     while i < x_lines:
-        if i + 1 < x_lines and count[i] == 2 and count[i + 1] == 2:
-            met = max_update_lines(met, line, stride, y_lines, term, 2, 2)
-            term += 4
-            i += 2
-        elif count[i] == 2:
-            met = max_update_lines(met, line, stride, y_lines, term, 1, 2)
-            term += 2
-            i += 1
+        terms, lines = count[i], 1
+        if i + 1 < x_lines and count[i + 1] == terms:
+            lines = 2
+        if terms == 2:
+            if lines == 2:
+                met = max_update_lines(met, line, stride, y_lines, term, 2, 2)
+            else:
+                met = max_update_lines(met, line, stride, y_lines, term, 1, 2)
+        elif lines == 2:
+            met = max_update_lines(met, line, stride, y_lines, term, 2, 1)
         else:
             met = max_update_lines(met, line, stride, y_lines, term, 1, 1)
-            term += 1
-            i += 1
+        term += lines * terms
+        i += lines
     best[0] = met
     return term
 

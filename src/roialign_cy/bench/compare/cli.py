@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from roialign_cy import BackendUnavailableError
+from roialign_cy import BackendUnavailableError, set_retained_memory
 
+from ..._core import variants
 from ..._spec import WRT
 from ...conventions import MODES
 from .. import contenders, timing
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"--rounds must be at least {timing.FEWEST_ROUNDS}: with {options.rounds} no median of "
             "a fast call could be trusted"
         )
+    if options.fresh_memory:
+        set_retained_memory(0)
     contenders.register_everyone()
     try:
         backends = contenders.choose(options.backends)
@@ -59,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         copies.close()
     about = [*_about(comparison)]
+    if options.fresh_memory:
+        about.append("`cpu` had its results in fresh memory (`set_retained_memory(0)`).")
     if options.backends is None:
         about += contenders.left_out()
     for line in about:
@@ -80,7 +85,10 @@ def _write(comparison: Comparison, about: Iterable[str], folder: Path) -> None:
 
 def _about(comparison: Comparison) -> Iterable[str]:
     """Say where and of what a run was made."""
-    yield f"{_processor()}, {os.cpu_count()} CPUs; Python {platform.python_version()}"
+    yield (
+        f"{_processor()}, {os.cpu_count()} CPUs, CPU variant {variants.chosen()}; "
+        f"Python {platform.python_version()}"
+    )
     packages = [
         "roialign_cy",
         "numpy",
@@ -152,6 +160,11 @@ def _parser() -> argparse.ArgumentParser:
         default=(),
         metavar="NAMES",
         help=f"also time the gradients by these, of {', '.join(WRT)}",
+    )
+    parser.add_argument(
+        "--fresh-memory",
+        action="store_true",
+        help="retain no memory of earlier results for later ones, as set_retained_memory(0)",
     )
     parser.add_argument(
         "--rounds",
