@@ -53,9 +53,8 @@ def test_bridge_runs_on_the_stream_of_torch(bridge):
     out = tensor(cupy.empty_like(expected))
     MACHINE.check()
     pooled = bridge.on_cuda(
-        ra.roi_align,
-        {"features": tensor(features), "rois": tensor(rois)},
-        {"output_size": Call().output_size, **Call().options},
+        partial(ra.roi_align, output_size=Call().output_size, **Call().options),
+        (tensor(features), tensor(rois)),
         lambda: out,
     )
     assert pooled is out

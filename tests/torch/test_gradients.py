@@ -7,11 +7,18 @@ torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
 
 from torch.autograd import forward_ad, grad, gradcheck, gradgradcheck  # noqa: E402
 
-from roialign_cy.torch import _operators, roi_align  # noqa: E402
+from roialign_cy.torch import _direct, _operators, roi_align  # noqa: E402
 
 from .cases import GEOMETRY, boxes_per_image, maps, rois  # noqa: E402  it needs torch, too
 
 f64 = torch.float64
+
+
+@pytest.fixture(params=["direct", "dispatched"], autouse=True)
+def way(request, monkeypatch):
+    """The way to the kernels and their derivatives: without the dispatcher, or through it."""
+    if request.param == "dispatched":
+        monkeypatch.setattr(_direct, "is_plain", lambda tensors: False)
 
 
 def boxes_to_derive():
@@ -66,7 +73,7 @@ def test_only_the_gradient_that_is_asked_for_is_computed(wrt, monkeypatch):
     tensors = {"input": maps(), "boxes": rois()}
     tensors[wrt].requires_grad_()
     other = {"input": "box_gradient", "boxes": "feature_gradient"}[wrt]
-    monkeypatch.setattr(_operators, other, None)
+    monkeypatch.setattr(_operators.upright, other, None)
     roi_align(**tensors, output_size=3).sum().backward()
     assert tensors[wrt].grad.abs().sum() > 0
 

@@ -134,7 +134,7 @@ def calls(monkeypatch):
     names = []
 
     def counted(function, *args, _on_cpu=ours._bridge.on_cpu, **options):
-        names.append(function.__name__)
+        names.append(getattr(function, "func", function).__name__)
         return _on_cpu(function, *args, **options)
 
     monkeypatch.setattr(_masks._bridge, "on_cpu", counted)
@@ -159,7 +159,7 @@ def test_functions_are_replaced_and_restored_exactly(calls):
         transform.paste_masks_in_image(masks, boxes, SIZE)
         torchvision.ops.roi_pool(maps(), rois(), 2)
         torchvision.ops.RoIPool(2, 1.0)(maps(), rois())
-        assert calls == (["paste_masks", "roi_align", "roi_align"] if is_patched else [])
+        assert calls == (["paste", "roi_align", "roi_align"] if is_patched else [])
     assert [getattr(module, name) for module, name in modules] == before
 
 

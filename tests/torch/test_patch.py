@@ -27,13 +27,13 @@ def calls(monkeypatch):
     """Names of the calls that this library's kernels get."""
     names = []
     for name in "pool", "feature_gradient", "box_gradient":
-        kernel = getattr(_kernels, name)
+        kernel = getattr(_kernels.Kernels, name)
 
         def counted(*args, _name=name, _kernel=kernel, **options):
             names.append(_name)
             return _kernel(*args, **options)
 
-        monkeypatch.setattr(_kernels, name, counted)
+        monkeypatch.setattr(_kernels.Kernels, name, counted)
     return names
 
 

@@ -29,7 +29,7 @@ def test_both_limits_of_threads_bind(torchs, ours, expected, monkeypatch):
         numbers.append(num_threads)
         return features
 
-    _bridge.on_cpu(function, {"features": maps(), "rois": rois()}, {}, maps)
+    _bridge.on_cpu(function, (maps(), rois()), maps)
     assert numbers == [expected]
 
 

@@ -86,12 +86,14 @@ def test_gradients_by_finite_differences(mode):
 @pytest.mark.parametrize("geometry", [GEOMETRY, MAXIMUM], ids=["avg", "max"])
 def test_opcheck(geometry):
     input, boxes = maps(torch.float64, requires_grad=True), rois().requires_grad_()
-    torch.library.opcheck(OPERATORS.pool, (input, boxes, (3, 4), *geometry))
+    torch.library.opcheck(OPERATORS.pool.overload, (input, boxes, (3, 4), *geometry))
     grad = torch.ones(3, 2, 3, 4, dtype=torch.float64)
     with torch.no_grad():
         arguments = (grad, boxes.detach(), input.detach())
-        torch.library.opcheck(OPERATORS.feature_gradient, (*arguments, input.shape, *geometry))
-        torch.library.opcheck(OPERATORS.box_gradient, (*arguments, *geometry))
+        torch.library.opcheck(
+            OPERATORS.feature_gradient.overload, (*arguments, input.shape, *geometry)
+        )
+        torch.library.opcheck(OPERATORS.box_gradient.overload, (*arguments, *geometry))
 
 
 def test_compiled_is_eager():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,35 +12,40 @@ from .. import backends, get_num_threads
 
 
 def on_cpu(
-    function: Callable[..., Any],
-    tensors: Mapping[str, Tensor],
-    options: Mapping[str, Any],
+    compute: Callable[..., Any],
+    tensors: Sequence[Tensor | None],
     empty: Callable[[], Tensor],
 ) -> Tensor:
-    """Call a function of the library on tensors as NumPy arrays.
+    """Compute with tensors as NumPy arrays.
 
     Parameters
     ----------
-    function : callable
-        `roialign_cy.roi_align` or `roialign_cy.roi_align_backward`.
-    tensors, options : mapping
-        Its arrays, and its other arguments, by name.
+    compute : callable
+        Takes an array or None for each of the tensors, and ``num_threads`` or ``out``.
+    tensors : sequence of Tensor or None
     empty : callable
-        Makes memory for the result: not used here, where the function's own is as good.
+        Makes memory for the result: not used here, where the library's own is as good.
     """
-    arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
     # torch's limit applies as well: setting it to 1 is meant for all that a model does.
     num_threads = min(torch.get_num_threads(), get_num_threads())
-    return torch.from_numpy(function(**arrays, **options, num_threads=num_threads))
+    return torch.from_numpy(
+        compute(*[as_array(tensor) for tensor in tensors], num_threads=num_threads)
+    )
+
+
+def as_array(tensor: Tensor | None) -> Any:
+    """A CPU tensor as a NumPy array; None if there is none."""
+    if tensor is None:
+        return None
+    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
 def on_cuda(
-    function: Callable[..., Any],
-    tensors: Mapping[str, Tensor],
-    options: Mapping[str, Any],
+    compute: Callable[..., Any],
+    tensors: Sequence[Tensor | None],
     empty: Callable[[], Tensor],
 ) -> Tensor:
-    """Call it on tensors as CuPy arrays, in torch's memory and on torch's current stream."""
+    """Compute with tensors as CuPy arrays, in torch's memory and on torch's current stream."""
     backends.get("gpu")  # the error says what is missing and how to get it
     import cupy
 
@@ -48,6 +53,6 @@ def on_cuda(
     index = out.device.index
     stream = torch.cuda.current_stream(index)
     with cupy.cuda.Device(index), cupy.cuda.Stream.from_external(stream):
-        arrays = {name: cupy.from_dlpack(tensor.detach()) for name, tensor in tensors.items()}
-        function(**arrays, **options, out=cupy.from_dlpack(out))
+        arrays = [None if t is None else cupy.from_dlpack(t.detach()) for t in tensors]
+        compute(*arrays, out=cupy.from_dlpack(out))
     return out

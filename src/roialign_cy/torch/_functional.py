@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from .. import _arrays
 from .._choices import require_choice
 from .._rois import is_no_boxes, require_corners, require_entry_per_image, wrong_entry_shape
-from .._spec import CallSpec, make_output_size, make_scale, make_spec
+from .._spec import make_output_size, make_scale
 from ..conventions import MODES, Convention, find_convention, int_pair, ratio_pair
 from ..typing import ConventionName, Mode
 from . import _kernels, _operators
@@ -89,6 +91,51 @@ def roi_align(
     tensor([[[[ 5.,  6.],
               [ 9., 10.]]]])
     """
+    sections, geometry = _geometry_of(
+        output_size, spatial_scale, sampling_ratio, bool(aligned), convention, mode
+    )
+    return run(_operators.upright, input, boxes, sections, geometry)
+
+
+def once_per_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Remember what a function makes of the options of a call, which begin with three numbers."""
+    remembered = lru_cache(maxsize=256, typed=True)(function)
+
+    @wraps(function)
+    def call(
+        output_size: int | tuple[int, int],
+        spatial_scale: float,
+        sampling_ratio: int | tuple[int, int],
+        *options: object,
+    ) -> Any:
+        if torch.compiler.is_compiling():  # whose values are not known yet
+            return function(output_size, spatial_scale, sampling_ratio, *options)
+        # To a cache, (2, 2) and (2.0, True) are one, and a tensor is the same whatever its value.
+        if type(output_size) is not int:
+            output_size = int_pair(output_size, "output_size")
+        if type(spatial_scale) is not float:
+            spatial_scale = make_scale(spatial_scale)
+        if type(sampling_ratio) is not int:
+            sampling_ratio = int_pair(sampling_ratio, "sampling_ratio")
+        try:
+            return remembered(output_size, spatial_scale, sampling_ratio, *options)
+        except TypeError:  # what has no hash is refused by name
+            pass
+        return function(output_size, spatial_scale, sampling_ratio, *options)
+
+    return call
+
+
+@once_per_options
+def _geometry_of(
+    output_size: int | tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int | tuple[int, int],
+    aligned: bool,
+    convention: ConventionName | Convention | None,
+    mode: Mode | None,
+) -> tuple[tuple[int, int], tuple[Any, ...]]:
+    """Sections, and the operator's other options."""
     if convention is None:
         convention = "detectron2" if aligned else "torchvision"
     elif aligned:
@@ -98,17 +145,9 @@ def roi_align(
         mode = chosen.mode
     require_choice("mode", mode, MODES)
     sections, scale, ratio = to_sampling(output_size, spatial_scale, sampling_ratio, chosen)
-    geometry = (
+    return sections, (
         *(scale, ratio, mode),
         *(chosen.pixel_offset, chosen.min_size, chosen.sampling, chosen.max_rule, chosen.border),
-    )
-    return run(
-        _operators.roi_align,
-        input,
-        boxes,
-        sections,
-        geometry,
-        lambda: make_spec(sections, chosen, scale, ratio, mode, "NCHW", None),
     )
 
 
@@ -130,28 +169,26 @@ def to_sampling(
 
 
 def run(
-    operator: Callable[..., Tensor],
+    pooling: _operators.Pooling,
     input: Tensor,
     boxes: Tensor | Sequence[Tensor],
     sections: tuple[int, int],
-    geometry: tuple[object, ...],
-    make: Callable[[], CallSpec],
-    parameters: int = 4,
+    geometry: tuple[Any, ...],
 ) -> Tensor:
-    """Call a pooling operator; ``make`` gives the spec that the library makes of the call."""
-    rois = to_rois(boxes, input, parameters)
-    _operators.refuse_tangents(input, rois)
+    """Check what the operator does not check, and call it."""
+    rois = to_rois(boxes, input, pooling.kernels.parameters)
     dtype = input.dtype
     if dtype == torch.bfloat16:  # which NumPy does not have
         input, rois = _operators.widened(input), _operators.widened(rois)
     try:
-        pooled = operator(input, rois, sections, *geometry)
-        return pooled.to(dtype) if dtype == torch.bfloat16 else pooled
+        pooled: Tensor = pooling.pool(input, rois, sections, *geometry)
     except ValueError:
         if not isinstance(boxes, Tensor):  # the caller knows boxes by their places in lists
             rows = _operators.as_computed(rois).detach().numpy()
-            _arrays.require_poolable(rows, input.shape[0], make(), "boxes", is_per_image=True)
+            spec = pooling.kernels.make_spec(sections, *geometry, "NCHW", None)
+            _arrays.require_poolable(rows, input.shape[0], spec, "boxes", is_per_image=True)
         raise
+    return pooled.to(dtype) if dtype == torch.bfloat16 else pooled
 
 
 torch.fx.wrap("roi_align")  # one node of a symbolic trace, like torchvision's
@@ -226,10 +263,12 @@ def to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor, parameters: int = 4
                 f"boxes must be a tensor or a list of tensors, got {type(boxes).__name__}"
             )
         boxes = _join(boxes, input, parameters)
-    elif boxes.shape[-1:] != (1 + parameters,) and is_no_boxes(tuple(boxes.shape), parameters):
+    elif (boxes.ndim != 2 or boxes.shape[1] != 1 + parameters) and is_no_boxes(
+        tuple(boxes.shape), parameters
+    ):
         boxes = torch.nn.functional.pad(boxes.reshape(0, parameters), (1, 0))
     require_corners(boxes, "boxes")
-    if boxes.device != input.device:
+    if not (boxes.is_cpu and input.is_cpu) and boxes.device != input.device:
         raise ValueError(
             f"boxes must be on the device of input, {input.device}, got {boxes.device}"
         )
@@ -241,11 +280,13 @@ def _join(boxes: Sequence[Tensor], input: Tensor, parameters: int) -> Tensor:
         return input.new_empty((0, 1 + parameters))
     entries = [_entry(entry, f"boxes[{index}]", parameters) for index, entry in enumerate(boxes)]
     require_entry_per_image(boxes, input.shape[0], "boxes")
-    sides = torch.cat(entries)
+    sides = torch.cat(entries) if len(entries) > 1 else entries[0]
     if not sides.is_floating_point():
         sides = sides.double()  # as `roialign_cy.roi_align` takes integers
     elif len(entries) > 2 / torch.finfo(sides.dtype).eps:
         sides = sides.float()  # a half cannot count that many images
+    if len(entries) == 1:
+        return torch.nn.functional.pad(sides, (1, 0))
     indices = [sides.new_full((entry.shape[0], 1), index) for index, entry in enumerate(entries)]
     return torch.cat([torch.cat(indices), sides], dim=1)
 

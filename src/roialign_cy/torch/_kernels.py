@@ -1,14 +1,14 @@
 """What the operators compute from tensors, and the shapes of their results; no autograd here.
 
-``*geometry`` is where samples lie and how they are reduced: the arguments of `_options`.
+``*geometry`` is where samples lie and how they are reduced: what follows ``output_size`` in the
+arguments of `_upright_spec`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from .. import _api
 from .._rois import wrong_shape
+from .._spec import CallSpec, make_spec
 from ..conventions import Convention
-from ..typing import Border, MaxRule, Mode, Sampling
+from ..typing import Border, Layout, MaxRule, Mode, Sampling, Wrt
 from . import _bridge
 
 BRIDGES: dict[str, Callable[..., Tensor]] = {"cpu": _bridge.on_cpu, "cuda": _bridge.on_cuda}
@@ -28,191 +29,220 @@ _INTEGERS = frozenset(
     {torch.int8, torch.int16, torch.int32, torch.int64}
     | {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 )
+_NUMBERS = _FLOATS | _INTEGERS
 _READ = frozenset({torch.bool, torch.int8, torch.uint8, torch.int16, torch.uint16})
 """Integers that maps may be of; what is pooled from them is float32."""
+LAYOUTS: tuple[Layout, Layout] = ("NCHW", "NHWC")
+"""The layout of maps, by whether they are channels-last."""
 _NAMES_HERE = {"rois": "boxes", "features": "input"}
 """What the library's errors are about, to what a caller of these functions knows it as."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What differs between the operators of upright and of rotated boxes.
+class Kernels:
+    """Pooling and its two gradients under one kind of boxes, and the shapes of their results.
 
-    Attributes
+    Parameters
     ----------
-    pool, differentiate : callable
-        The library's functions.
-    options : callable
-        Their options, of ``*geometry``.
+    make_spec : callable
+        Makes the library's spec of a call, of ``output_size``, ``*geometry``, ``layout`` and
+        ``num_threads``, which all have a hash: what it made is kept.
     parameters : int
         Numbers of a box, besides the index of its image.
     """
 
-    pool: Callable[..., Any]
-    differentiate: Callable[..., Any]
-    options: Callable[..., dict[str, Any]]
-    parameters: int
+    def __init__(self, make_spec: Callable[..., CallSpec], parameters: int) -> None:
+        self.make_spec = lru_cache(maxsize=256)(make_spec)
+        self.parameters = parameters
 
+    def pool(
+        self,
+        input: Tensor,
+        rois: Tensor,
+        output_size: Sequence[int],
+        scale: float,
+        ratio: Sequence[int],
+        *options: Any,
+        channels_last: bool | None = None,
+    ) -> Tensor:
+        """Pool ``input`` under ``rois``; by default the result is channels-last if ``input`` is."""
+        if channels_last is None:
+            channels_last = _is_channels_last(input)
+        layout = LAYOUTS[channels_last]
+        sections, ratio = tuple(output_size), tuple(ratio)
 
-def pool(
-    input: Tensor,
-    rois: Tensor,
-    output_size: Sequence[int],
-    *geometry: Any,
-    channels_last: bool | None = None,
-    kind: Kind | None = None,
-) -> Tensor:
-    """Pool ``input`` under ``rois``; by default the result is channels-last if ``input`` is."""
-    kind = kind or UPRIGHT
-    _check_pool(input, rois, kind)
-    if channels_last is None:
-        channels_last = _is_channels_last(input)
-    return _run(
-        kind.pool,
-        {"features": input, "rois": rois},
-        {"output_size": output_size, **kind.options(*geometry)},
-        lambda: _empty_pooled(input, rois, output_size, channels_last),
-        channels_last,
-    )
+        def roi_align(
+            features: Any, rois: Any, num_threads: int | None = None, out: Any = None
+        ) -> Any:
+            spec = self.make_spec(sections, scale, ratio, *options, layout, num_threads)
+            return _api.pool(features, rois, spec, layout, None, out)
 
+        return _run(
+            roi_align,
+            (input, rois),
+            channels_last,
+            lambda: _empty_pooled(input, rois, sections, channels_last),
+            lambda: self._check_pool(input, rois),
+        )
 
-def shape_of_pool(
-    input: Tensor,
-    rois: Tensor,
-    output_size: Sequence[int],
-    *geometry: Any,
-    kind: Kind | None = None,
-) -> Tensor:
-    """`pool` for tensors without values."""
-    _check_pool(input, rois, kind or UPRIGHT)
-    return _empty_pooled(input, rois, output_size, _is_channels_last(input))
+    def shape_of_pool(
+        self, input: Tensor, rois: Tensor, output_size: Sequence[int], *_: Any
+    ) -> Tensor:
+        """`pool` for tensors without values."""
+        self._check_pool(input, rois)
+        return _empty_pooled(input, rois, output_size, _is_channels_last(input))
 
+    def feature_gradient(
+        self,
+        grad_output: Tensor,
+        rois: Tensor,
+        features: Tensor | None,
+        input_shape: Sequence[int],
+        *geometry: Any,
+        channels_last: bool | None = None,
+    ) -> Tensor:
+        """Gradient with respect to the features, which are only needed for a maximum."""
+        if channels_last is None:
+            channels_last = _is_channels_last(grad_output)
+        n, c, h, w = input_shape
+        return self._differentiate(
+            "features",
+            (grad_output, rois, features),
+            (n, h, w, c) if channels_last else (n, c, h, w),
+            geometry,
+            channels_last,
+            lambda: _empty_maps(grad_output, input_shape, channels_last),
+        )
 
-def feature_gradient(
-    grad_output: Tensor,
-    rois: Tensor,
-    features: Tensor | None,
-    input_shape: Sequence[int],
-    *geometry: Any,
-    channels_last: bool | None = None,
-    kind: Kind | None = None,
-) -> Tensor:
-    """Gradient with respect to the features, which are only needed for a maximum."""
-    kind = kind or UPRIGHT
-    check("grad_output", grad_output, rois, kind.parameters)
-    tensors = {"grad_output": grad_output, "rois": rois}
-    if features is not None:
-        tensors["features"] = features
-    if channels_last is None:
-        channels_last = _is_channels_last(grad_output)
-    n, c, h, w = input_shape
-    shape = (n, h, w, c) if channels_last else (n, c, h, w)
-    return _run(
-        kind.differentiate,
-        tensors,
-        {"input_shape": shape, **kind.options(*geometry)},
-        lambda: _empty_maps(grad_output, input_shape, channels_last),
-        channels_last,
-    )
+    def shape_of_feature_gradient(
+        self,
+        grad_output: Tensor,
+        rois: Tensor,
+        features: Tensor | None,
+        input_shape: Sequence[int],
+        *_: Any,
+    ) -> Tensor:
+        """`feature_gradient` for tensors without values."""
+        check("grad_output", grad_output, rois, self.parameters)
+        return _empty_maps(grad_output, input_shape, _is_channels_last(grad_output))
 
+    def box_gradient(
+        self, grad_output: Tensor, rois: Tensor, features: Tensor, *geometry: Any
+    ) -> Tensor:
+        """Gradient with respect to the sides of the boxes, of shape (K, 4)."""
+        return self._differentiate(
+            "rois",
+            (grad_output, rois, features),
+            tuple(features.shape),
+            geometry,
+            False,
+            lambda: self.shape_of_box_gradient(grad_output, rois),
+        )
 
-def shape_of_feature_gradient(
-    grad_output: Tensor,
-    rois: Tensor,
-    features: Tensor | None,
-    input_shape: Sequence[int],
-    *geometry: Any,
-    kind: Kind | None = None,
-) -> Tensor:
-    """`feature_gradient` for tensors without values."""
-    check("grad_output", grad_output, rois, (kind or UPRIGHT).parameters)
-    return _empty_maps(grad_output, input_shape, _is_channels_last(grad_output))
+    def shape_of_box_gradient(self, grad_output: Tensor, rois: Tensor, *_: Any) -> Tensor:
+        """`box_gradient` for tensors without values."""
+        check("grad_output", grad_output, rois, self.parameters)
+        dtype = rois.dtype if rois.is_floating_point() else torch.float64
+        return torch.empty((rois.shape[0], self.parameters), dtype=dtype, device=rois.device)
 
+    def _differentiate(
+        self,
+        wrt: Wrt,
+        tensors: tuple[Tensor, Tensor, Tensor | None],
+        input_shape: Any,
+        geometry: tuple[Any, ...],
+        channels_last: bool,
+        empty: Callable[[], Tensor],
+    ) -> Tensor:
+        layout = LAYOUTS[channels_last]
+        scale, ratio, *options = geometry
 
-def box_gradient(
-    grad_output: Tensor,
-    rois: Tensor,
-    features: Tensor,
-    *geometry: Any,
-    kind: Kind | None = None,
-) -> Tensor:
-    """Gradient with respect to the sides of the boxes, of shape (K, 4)."""
-    kind = kind or UPRIGHT
-    check("grad_output", grad_output, rois, kind.parameters)
-    return _run(
-        kind.differentiate,
-        {"grad_output": grad_output, "rois": rois, "features": features},
-        {"input_shape": tuple(features.shape), "wrt": "rois", **kind.options(*geometry)},
-        lambda: shape_of_box_gradient(grad_output, rois, kind=kind),
-        channels_last=False,
-    )
+        def roi_align_backward(
+            grads: Any, rois: Any, features: Any, num_threads: int | None = None, out: Any = None
+        ) -> Any:
+            def make(sections: tuple[int, int]) -> CallSpec:
+                return self.make_spec(sections, scale, tuple(ratio), *options, layout, num_threads)
 
+            return _api.pool_backward(
+                grads, rois, input_shape, features, wrt, make, layout, None, out
+            )
 
-def shape_of_box_gradient(
-    grad_output: Tensor, rois: Tensor, *_: Any, kind: Kind | None = None
-) -> Tensor:
-    """`box_gradient` for tensors without values."""
-    parameters = (kind or UPRIGHT).parameters
-    check("grad_output", grad_output, rois, parameters)
-    dtype = rois.dtype if rois.is_floating_point() else torch.float64
-    return torch.empty((rois.shape[0], parameters), dtype=dtype, device=rois.device)
+        return _run(
+            roi_align_backward,
+            tensors,
+            channels_last,
+            empty,
+            lambda: check("grad_output", *tensors[:2], self.parameters),
+        )
+
+    def _check_pool(self, input: Tensor, rois: Tensor) -> None:
+        """As `check`; on the CPU the library reads small integers too."""
+        if input.dtype not in _READ or input.device.type != "cpu":
+            check_floats("input", input)
+        check_shapes("input", input, rois, self.parameters)
 
 
 def _run(
-    function: Callable[..., Any],
-    tensors: Mapping[str, Tensor],
-    options: Mapping[str, Any],
-    empty: Callable[[], Tensor],
+    compute: Callable[..., Any],
+    tensors: tuple[Tensor | None, ...],
     channels_last: bool,
+    empty: Callable[[], Tensor],
+    check: Callable[[], None],
 ) -> Tensor:
-    bridge = BRIDGES[tensors["rois"].device.type]
+    """Have the library compute; ``check`` raises for what it would call by another name."""
+    if channels_last:
+        compute = partial(_in_nhwc, compute)
     try:
-        if not channels_last:
-            return bridge(function, tensors, options, empty)
-        views = {name: t.permute(0, 2, 3, 1) if t.ndim == 4 else t for name, t in tensors.items()}
-        result = bridge(
-            function, views, {**options, "layout": "NHWC"}, lambda: empty().permute(0, 2, 3, 1)
-        )
-        return result.permute(0, 3, 1, 2)
-    except (TypeError, ValueError) as error:
-        name = re.match(r"\w*", str(error))[0]  # type: ignore[index]
-        if name not in _NAMES_HERE:
-            raise
-        raise type(error)(_NAMES_HERE[name] + str(error).removeprefix(name)) from None
+        return BRIDGES[_device_type(tensors[0])](compute, tensors, empty)
+    except (IndexError, TypeError, ValueError) as error:
+        raise _as_named_here(error, check) from None
 
 
-def _options(
+def _device_type(tensor: Tensor) -> str:
+    """``tensor.device.type``, which takes ten times as long."""
+    return "cpu" if tensor.is_cpu else tensor.device.type
+
+
+def _as_named_here(error: Exception, check: Callable[[], None]) -> Exception:
+    """The library's error in the words of a caller of these functions."""
+    try:
+        check()
+    except (TypeError, ValueError) as named:
+        return named
+    name = re.match(r"\w*", str(error))[0]  # type: ignore[index]
+    if name not in _NAMES_HERE:
+        return error
+    return type(error)(_NAMES_HERE[name] + str(error).removeprefix(name))
+
+
+def _in_nhwc(compute: Callable[..., Any], *arrays: Any, out: Any = None, **options: Any) -> Any:
+    """Compute with the axes of maps in another order, in which a result then lies in memory."""
+    *turned, out = (
+        array.transpose(0, 2, 3, 1) if getattr(array, "ndim", 0) == 4 else array
+        for array in (*arrays, out)
+    )
+    return compute(*turned, out=out, **options).transpose(0, 3, 1, 2)
+
+
+def _upright_spec(
+    output_size: tuple[int, int],
     spatial_scale: float,
-    sampling_ratio: Sequence[int],
+    sampling_ratio: tuple[int, int],
     mode: Mode,
     pixel_offset: float,
     min_size: float | None,
     sampling: Sampling,
     max_rule: MaxRule,
     border: Border,
-) -> dict[str, Any]:
-    """The same for the library's functions."""
-    return {
-        "spatial_scale": spatial_scale,
-        "sampling_ratio": sampling_ratio,
-        "mode": mode,
-        "convention": _convention(pixel_offset, min_size, sampling, mode, max_rule, border),
-    }
+    layout: Layout,
+    num_threads: int | None,
+) -> CallSpec:
+    convention = Convention(pixel_offset, min_size, sampling, 0, mode, max_rule, border)
+    return make_spec(
+        output_size, convention, spatial_scale, sampling_ratio, None, layout, num_threads
+    )
 
 
-UPRIGHT = Kind(_api.roi_align, _api.roi_align_backward, _options, 4)
-
-
-@lru_cache
-def _convention(
-    pixel_offset: float,
-    min_size: float | None,
-    sampling: Sampling,
-    mode: Mode,
-    max_rule: MaxRule,
-    border: Border,
-) -> Convention:
-    return Convention(pixel_offset, min_size, sampling, 0, mode, max_rule, border)
+UPRIGHT = Kernels(_upright_spec, parameters=4)
 
 
 def check(name: str, maps: Tensor, rois: Tensor, parameters: int = 4) -> None:
@@ -227,13 +257,6 @@ def check_shapes(name: str, maps: Tensor, rois: Tensor, parameters: int = 4) -> 
     check_numbers("boxes", rois)
     if rois.ndim != 2 or rois.shape[1] != 1 + parameters:
         raise ValueError(wrong_shape("boxes", tuple(rois.shape), maps.shape[0], parameters))
-
-
-def _check_pool(input: Tensor, rois: Tensor, kind: Kind) -> None:
-    """As `check`; on the CPU the library reads small integers too."""
-    if input.dtype not in _READ or input.device.type != "cpu":
-        check_floats("input", input)
-    check_shapes("input", input, rois, kind.parameters)
 
 
 def check_floats(name: str, tensor: Tensor) -> None:
@@ -252,7 +275,7 @@ def check_axes(name: str, maps: Tensor) -> None:
 
 def check_numbers(name: str, boxes: Tensor) -> None:
     """Raise unless boxes are of a dtype that the library computes with."""
-    if boxes.dtype not in _FLOATS | _INTEGERS:
+    if boxes.dtype not in _NUMBERS:
         raise TypeError(f"{name} must be floats or integers, got {boxes.dtype}{_way_out(boxes)}")
 
 

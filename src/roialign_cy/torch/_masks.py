@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._masks import paste_masks
-from . import _bridge, _functional, _kernels
+from . import _bridge, _functional, _kernels, _operators
 
 
 def paste_masks_in_image(
@@ -80,9 +80,20 @@ def _paste_on_cpu(masks: Tensor, boxes: Tensor, image_size: Sequence[int]) -> Te
     _check(masks, boxes)
     if not boxes.is_floating_point():
         boxes = boxes.float()  # as torchvision computes with them
-    options = {"image_size": tuple(image_size), "threshold": None, "convention": "torchvision"}
-    tensors = {"masks": masks, "boxes": boxes}
-    return _bridge.on_cpu(paste_masks, tensors, options, lambda: masks)[:, None]
+
+    def paste(masks: Any, boxes: Any, num_threads: int) -> Any:
+        height, width = image_size
+        pasted = paste_masks(
+            masks,
+            boxes,
+            (height, width),
+            threshold=None,
+            convention="torchvision",
+            num_threads=num_threads,
+        )
+        return pasted[:, None]
+
+    return _bridge.on_cpu(paste, (masks, boxes), lambda: masks)
 
 
 def _shape_of_paste(masks: Tensor, boxes: Tensor, image_size: Sequence[int]) -> Tensor:
@@ -101,12 +112,11 @@ def _refuse(ctx: Any, grad: Tensor) -> None:
     raise RuntimeError("pasted masks have no gradient: paste under torch.no_grad()")
 
 
-_library = torch.library.Library("roialign_cy", "FRAGMENT")
-_library.define(
+_paste = _operators.register(
     "paste_masks(Tensor masks, Tensor boxes, SymInt[2] image_size) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
+    _paste_on_cpu,
+    _shape_of_paste,
+    _operators.remember_nothing,
+    _refuse,
+    devices=("cpu",),
 )
-_library.impl("paste_masks", _paste_on_cpu, "CPU")
-torch.library.register_fake("roialign_cy::paste_masks", _shape_of_paste, lib=_library)
-torch.library.register_autograd("roialign_cy::paste_masks", _refuse, lib=_library)
-_paste = torch.ops.roialign_cy.paste_masks.default

@@ -146,7 +146,6 @@ def pool_levels(
             "several maps in one call are pooled on the CPU only, got tensors on "
             f"{features[0].device}"
         )
-    _operators.refuse_tangents(*features, rois)
     ratio, _ = int_pair(sampling_ratio, "sampling_ratio")
     geometry = scales, float(canonical_scale), float(canonical_level), max(ratio, 0), aligned
     try:
@@ -269,7 +268,6 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _differentiate(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
-    _operators.refuse_tangents(grad_output)
     rois, *features = ctx.saved_tensors
     by_features: list[Tensor | None] = [None] * (len(ctx.sizes) // 2)
     by_rois = None
@@ -320,7 +318,7 @@ _box_gradient_operator = _operators.register(
     "multiscale_roi_align_box_gradient(Tensor grad_output, Tensor rois, Tensor[] features, "
     f"{_GEOMETRY}) -> Tensor",
     _box_gradient,
-    lambda grad_output, rois, *_: _kernels.shape_of_box_gradient(grad_output, rois),
+    _kernels.UPRIGHT.shape_of_box_gradient,
     _operators.remember_nothing,
     _refuse,
     devices=("cpu",),

@@ -1,20 +1,18 @@
 """The operators that torch knows: their schemas, devices, shapes and derivatives.
 
-Registered, and not called through `torch.autograd.Function`, so that ``torch.compile`` and
-``torch.export`` keep them as one node of a graph.
+Registered, so that ``torch.compile`` and ``torch.export`` keep them as one node of a graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from . import _kernels
+from ._direct import Operator
 
 _NAMESPACE = "roialign_cy"
 _GEOMETRY = (
@@ -35,22 +33,18 @@ def register(
     remember: Callable[..., None],
     differentiate: Callable[..., Any],
     devices: Iterable[str] = tuple(_kernels.BRIDGES),
-) -> Any:
-    """Define an operator with its implementations; returns a callable."""
-    name = schema.partition("(")[0]
+) -> Operator:
+    """Define an operator, of tensors and after them options, with its implementations."""
+    name, _, arguments = schema.partition(" -> ")[0].partition("(")
     library.define(schema, tags=_TAGS)
     for device in devices:
         library.impl(name, kernel, device.upper())
     qualified = f"{_NAMESPACE}::{name}"
     torch.library.register_fake(qualified, shape, lib=library)
     torch.library.register_autograd(qualified, differentiate, setup_context=remember, lib=library)
-    return getattr(getattr(torch.ops, _NAMESPACE), name).default
-
-
-def refuse_tangents(*tensors: Tensor) -> None:
-    """Raise for tensors with a derivative in forward mode, which operators would drop silently."""
-    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
-        raise NotImplementedError("RoI Align has no derivative in forward mode, only backward")
+    overload = getattr(getattr(torch.ops, _NAMESPACE), name).default
+    derivative = None if "Tensor[]" in schema else (remember, differentiate)
+    return Operator(overload, arguments.count("Tensor"), kernel, derivative)
 
 
 # Gradients with respect to the boxes, which no function here differentiates again.
@@ -93,39 +87,37 @@ class Pooling:
         Of the pooling; those of the gradients begin with it.
     geometry : str
         The arguments that the three share, of which the third is the mode.
-    kind : Kind
+    kernels : Kernels
         What they compute.
 
     Attributes
     ----------
-    pool, feature_gradient, box_gradient
-        The operators.
+    pool, feature_gradient, box_gradient : Operator
+    kernels : Kernels
     """
 
-    def __init__(self, name: str, geometry: str, kind: _kernels.Kind) -> None:
-        def of_kind(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-            return partial(function, kind=kind)
-
+    def __init__(self, name: str, geometry: str, kernels: _kernels.Kernels) -> None:
+        self.kernels = kernels
         self.pool = register(
             f"{name}(Tensor input, Tensor rois, SymInt[2] output_size, {geometry}) -> Tensor",
-            of_kind(_kernels.pool),
-            of_kind(_kernels.shape_of_pool),
+            kernels.pool,
+            kernels.shape_of_pool,
             self._remember_pool,
             self._differentiate_pool,
         )
         self.feature_gradient = register(
             f"{name}_feature_gradient(Tensor grad_output, Tensor rois, Tensor? features, "
             f"SymInt[4] input_shape, {geometry}) -> Tensor",
-            of_kind(_kernels.feature_gradient),
-            of_kind(_kernels.shape_of_feature_gradient),
+            kernels.feature_gradient,
+            kernels.shape_of_feature_gradient,
             self._remember_feature_gradient,
             self._differentiate_feature_gradient,
         )
         self.box_gradient = register(
             f"{name}_box_gradient(Tensor grad_output, Tensor rois, Tensor features, "
             f"{geometry}) -> Tensor",
-            of_kind(_kernels.box_gradient),
-            of_kind(_kernels.shape_of_box_gradient),
+            kernels.box_gradient,
+            kernels.shape_of_box_gradient,
             remember_nothing,
             _refuse,
         )
@@ -140,7 +132,6 @@ class Pooling:
         ctx.input_shape = input.shape
 
     def _differentiate_pool(self, ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_tangents(grad_output)
         rois, input = ctx.saved_tensors
         by_input = by_rois = None
         if ctx.needs_input_grad[0]:
@@ -163,7 +154,6 @@ class Pooling:
     def _differentiate_feature_gradient(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.geometry[_MODE] != "avg":
             raise RuntimeError("the gradient of RoI Align's maximum cannot be differentiated again")
-        refuse_tangents(grad)
         rois, grad_output = ctx.saved_tensors
         by_grad_output = by_rois = None
         # <grad, R^T grad_output> = <R grad, grad_output>, where R pools.
@@ -184,7 +174,7 @@ class Pooling:
         return pool_in_float32
 
 
-_upright = Pooling("roi_align", _GEOMETRY, _kernels.UPRIGHT)
-roi_align = _upright.pool
-feature_gradient = _upright.feature_gradient
-box_gradient = _upright.box_gradient
+upright = Pooling("roi_align", _GEOMETRY, _kernels.UPRIGHT)
+roi_align = upright.pool.overload
+feature_gradient = upright.feature_gradient.overload
+box_gradient = upright.box_gradient.overload

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..conventions import CONVENTIONS
 from . import _kernels, _operators, _replaced
+from ._direct import refuse_tangents
 
 
 def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[None]:
@@ -112,9 +113,9 @@ def _forget_dispatch() -> None:
 
 
 def _pool(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
-    _operators.refuse_tangents(input, rois)
+    refuse_tangents((input, rois))
     # Never channels-last: torchvision tells tracers that its result is not.
-    return _kernels.pool(input, rois, *_our_options(*options), channels_last=False)
+    return _kernels.UPRIGHT.pool(input, rois, *_our_options(*options), channels_last=False)
 
 
 def _feature_gradient(
@@ -130,15 +131,16 @@ def _feature_gradient(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    _operators.refuse_tangents(grad_output)
+    refuse_tangents((grad_output,))
     _, *geometry = _our_options(spatial_scale, rows, cols, sampling_ratio, aligned)
     shape = num_images, channels, height, width
-    return _kernels.feature_gradient(grad_output, rois, None, shape, *geometry, channels_last=False)
+    return _kernels.UPRIGHT.feature_gradient(
+        grad_output, rois, None, shape, *geometry, channels_last=False
+    )
 
 
 def _pool_differentiably(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
-    _operators.refuse_tangents(input, rois)
-    pooled: Tensor = _operators.roi_align(input, rois, *_our_options(*options))
+    pooled: Tensor = _operators.upright.pool(input, rois, *_our_options(*options))
     return pooled.contiguous()
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from .. import _rotated
 from .._choices import require_choice
+from .._spec import CallSpec
 from ..conventions import MODES, Convention, find_convention
-from ..typing import AngleUnit, Border, ConventionName, Mode
+from ..typing import AngleUnit, Border, ConventionName, Layout, Mode
 from . import _functional, _kernels, _operators
 
 _GEOMETRY = (
@@ -20,34 +21,36 @@ _GEOMETRY = (
 )
 
 
-def _options(
+def _spec(
+    output_size: tuple[int, int],
     spatial_scale: float,
-    sampling_ratio: Sequence[int],
+    sampling_ratio: tuple[int, int],
     mode: Mode,
     pixel_offset: float,
     min_size: float | None,
     border: Border,
     angle: AngleUnit,
     clockwise: bool,
-) -> dict[str, Any]:
-    """The same for the library's functions."""
+    layout: Layout,
+    num_threads: int | None,
+) -> CallSpec:
     convention = Convention(
         pixel_offset=pixel_offset, min_size=min_size, mode=mode, border=border, angle=angle
     )
-    return {
-        "spatial_scale": spatial_scale,
-        "sampling_ratio": sampling_ratio,
-        "convention": convention,
-        "clockwise": clockwise,
-    }
+    return _rotated.make_rotated_spec(
+        output_size,
+        convention,
+        clockwise,
+        spatial_scale,
+        sampling_ratio,
+        None,
+        layout,
+        num_threads,
+    )
 
 
 _rotated_pooling = _operators.Pooling(
-    "roi_align_rotated",
-    _GEOMETRY,
-    _kernels.Kind(
-        _rotated.roi_align_rotated, _rotated.roi_align_rotated_backward, _options, parameters=5
-    ),
+    "roi_align_rotated", _GEOMETRY, _kernels.Kernels(_spec, parameters=5)
 )
 
 
@@ -95,6 +98,21 @@ def roi_align_rotated(
     tensor([[[[ 9.,  5.],
               [10.,  6.]]]])
     """
+    sections, geometry = _geometry_of(
+        output_size, spatial_scale, sampling_ratio, convention, clockwise, mode
+    )
+    return _functional.run(_rotated_pooling, input, boxes, sections, geometry)
+
+
+@_functional.once_per_options
+def _geometry_of(
+    output_size: int | tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int | tuple[int, int],
+    convention: ConventionName | Convention,
+    clockwise: bool,
+    mode: Mode | None,
+) -> tuple[tuple[int, int], tuple[Any, ...]]:
     chosen = find_convention(convention)
     sections, scale, ratio = _functional.to_sampling(
         output_size, spatial_scale, sampling_ratio, chosen
@@ -104,20 +122,9 @@ def roi_align_rotated(
     require_choice("mode", mode, MODES)
     means = chosen.max_rule if mode == "max" else mode
     _rotated.require_turnable(chosen, clockwise, ratio, means)
-    geometry = (
+    return sections, (
         *(scale, ratio, mode, chosen.pixel_offset),
         *(chosen.min_size, chosen.border, chosen.angle, bool(clockwise)),
-    )
-    return _functional.run(
-        _rotated_pooling.pool,
-        input,
-        boxes,
-        sections,
-        geometry,
-        lambda: _rotated.make_rotated_spec(
-            sections, chosen, clockwise, scale, ratio, mode, "NCHW", None
-        ),
-        parameters=5,
     )
 
 
