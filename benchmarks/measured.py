@@ -25,6 +25,8 @@ COMMANDS = {
     " --backends cpu,torchvision --gradients features,rois",
     "maxima": "compare --num-threads 2 --workloads headline --modes max --backends cpu"
     " --gradients features,rois",
+    "torch": "compare --num-threads 1 --workloads small-call,p4-16-boxes --modes avg"
+    " --backends cpu,torchvision,roialign_torch --gradients features",
     "detectors": "compare --num-threads 2 --workloads fpn-levels,mask-targets,paste-masks,roi-pool"
     f" --backends {EVERYONE}",
     "photographs": "compare --num-threads 2 --workloads photo-crops,photo-crops-nhwc --modes avg"
