@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 
 from . import _arrays, _conversion
-from ._api import differentiate, require_runnable, sections_of
+from ._api import FloatT, differentiate, require_runnable, sections_of
 from ._choices import require_choice
 from ._core import taps
 from ._elements import pooled_dtype
@@ -17,10 +17,10 @@ from ._rois import check_indices, columns
 from ._spec import CallSpec, make_output_size, make_shape, make_spec, make_wrt
 from .backends._registry import require_kind, resolve
 from .conventions import Convention
-from .typing import CropMethod, CropWrt, Layout
+from .typing import CropMethod, CropOptions, CropWrt, Layout, Shape
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 METHODS: MappingProxyType[CropMethod, Convention] = MappingProxyType(
     {
@@ -33,6 +33,39 @@ WRT: MappingProxyType[CropWrt, str] = MappingProxyType(
 )
 
 
+@overload
+def crop_and_resize(
+    images: NDArray[FloatT],
+    boxes: ArrayLike,
+    box_indices: ArrayLike,
+    crop_size: int | tuple[int, int],
+    *,
+    extrapolation_value: float = ...,
+    out: NDArray[FloatT] | None = ...,
+    **options: Unpack[CropOptions],
+) -> NDArray[FloatT]: ...
+@overload
+def crop_and_resize(
+    images: NDArray[np.integer | np.bool],
+    boxes: ArrayLike,
+    box_indices: ArrayLike,
+    crop_size: int | tuple[int, int],
+    *,
+    extrapolation_value: float = ...,
+    out: NDArray[np.float32] | None = ...,
+    **options: Unpack[CropOptions],
+) -> NDArray[np.float32]: ...
+@overload
+def crop_and_resize(
+    images: NDArray[Any],
+    boxes: ArrayLike,
+    box_indices: ArrayLike,
+    crop_size: int | tuple[int, int],
+    *,
+    extrapolation_value: float = ...,
+    out: NDArray[Any] | None = ...,
+    **options: Unpack[CropOptions],
+) -> NDArray[Any]: ...
 def crop_and_resize(
     images: Any,
     boxes: Any,
@@ -132,11 +165,59 @@ def crop_and_resize(
     return out
 
 
+@overload
+def crop_and_resize_backward(
+    grad_output: NDArray[FloatT],
+    boxes: ArrayLike,
+    box_indices: ArrayLike,
+    image_shape: Shape,
+    *,
+    images: NDArray[Any] | None = ...,
+    wrt: Literal["images"] = ...,
+    out: NDArray[FloatT] | None = ...,
+    **options: Unpack[CropOptions],
+) -> NDArray[FloatT]: ...
+@overload
+def crop_and_resize_backward(
+    grad_output: NDArray[np.floating],
+    boxes: ArrayLike,
+    box_indices: ArrayLike,
+    image_shape: Shape,
+    *,
+    images: NDArray[Any] | None = ...,
+    wrt: Literal["boxes"],
+    out: NDArray[np.floating] | None = ...,
+    **options: Unpack[CropOptions],
+) -> NDArray[np.floating]: ...
+@overload
+def crop_and_resize_backward(
+    grad_output: NDArray[np.floating],
+    boxes: ArrayLike,
+    box_indices: ArrayLike,
+    image_shape: Shape,
+    *,
+    images: NDArray[Any] | None = ...,
+    wrt: tuple[CropWrt, CropWrt],
+    out: None = ...,
+    **options: Unpack[CropOptions],
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]: ...
+@overload
+def crop_and_resize_backward(
+    grad_output: NDArray[np.floating],
+    boxes: ArrayLike,
+    box_indices: ArrayLike,
+    image_shape: Shape,
+    *,
+    images: NDArray[Any] | None = ...,
+    wrt: CropWrt | tuple[CropWrt, ...] = ...,
+    out: NDArray[np.floating] | None = ...,
+    **options: Unpack[CropOptions],
+) -> Any: ...
 def crop_and_resize_backward(
     grad_output: Any,
     boxes: Any,
     box_indices: Any,
-    image_shape: tuple[int, int, int, int],
+    image_shape: Shape,
     *,
     images: Any | None = None,
     wrt: CropWrt | tuple[CropWrt, ...] = "images",

@@ -4,20 +4,63 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 
-from ._api import pool, pool_backward
+from ._api import FloatT, pool, pool_backward
 from ._spec import CallSpec, make_spec
 from .conventions import Convention, find_convention
-from .typing import AngleUnit, ConventionName, Layout, Mode, Wrt
+from .typing import (
+    AngleUnit,
+    Array,
+    Boxes,
+    ConventionName,
+    Layout,
+    Mode,
+    RotatedOptions,
+    Shape,
+    Wrt,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_ROTATED_RATIO = 64
 """Most samples per section and axis that can be asked for: they do not merge along the axes, so
 that work grows with their product."""
 
 
+@overload
+def roi_align_rotated(
+    features: NDArray[FloatT],
+    rois: Boxes,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = ...,
+    out: NDArray[FloatT] | None = ...,
+    **options: Unpack[RotatedOptions],
+) -> NDArray[FloatT]: ...
+@overload
+def roi_align_rotated(
+    features: NDArray[np.integer | np.bool],
+    rois: Boxes,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = ...,
+    out: NDArray[np.float32] | None = ...,
+    **options: Unpack[RotatedOptions],
+) -> NDArray[np.float32]: ...
+@overload
+def roi_align_rotated(
+    features: Array,
+    rois: Boxes | Array,
+    output_size: int | tuple[int, int],
+    *,
+    spatial_scale: float = ...,
+    out: Array | None = ...,
+    **options: Unpack[RotatedOptions],
+) -> Any: ...
 def roi_align_rotated(
     features: Any,
     rois: Any,
@@ -101,10 +144,58 @@ def roi_align_rotated(
     return pool(features, rois, spec, layout, backend, out)
 
 
+@overload
+def roi_align_rotated_backward(
+    grad_output: NDArray[FloatT],
+    rois: Boxes,
+    input_shape: Shape,
+    *,
+    features: Array | None = ...,
+    wrt: Literal["features"] = ...,
+    spatial_scale: float = ...,
+    out: NDArray[FloatT] | None = ...,
+    **options: Unpack[RotatedOptions],
+) -> NDArray[FloatT]: ...
+@overload
+def roi_align_rotated_backward(
+    grad_output: NDArray[np.floating],
+    rois: Boxes,
+    input_shape: Shape,
+    *,
+    features: Array | None = ...,
+    wrt: Literal["rois"],
+    spatial_scale: float = ...,
+    out: NDArray[np.floating] | None = ...,
+    **options: Unpack[RotatedOptions],
+) -> NDArray[np.floating]: ...
+@overload
+def roi_align_rotated_backward(
+    grad_output: NDArray[np.floating],
+    rois: Boxes,
+    input_shape: Shape,
+    *,
+    features: Array | None = ...,
+    wrt: tuple[Wrt, Wrt],
+    spatial_scale: float = ...,
+    out: None = ...,
+    **options: Unpack[RotatedOptions],
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]: ...
+@overload
+def roi_align_rotated_backward(
+    grad_output: Array,
+    rois: Boxes | Array,
+    input_shape: Shape,
+    *,
+    features: Array | None = ...,
+    wrt: Wrt | tuple[Wrt, ...] = ...,
+    spatial_scale: float = ...,
+    out: Array | None = ...,
+    **options: Unpack[RotatedOptions],
+) -> Any: ...
 def roi_align_rotated_backward(
     grad_output: Any,
     rois: Any,
-    input_shape: tuple[int, int, int, int],
+    input_shape: Shape,
     *,
     features: Any | None = None,
     wrt: Wrt | tuple[Wrt, ...] = "features",

@@ -18,6 +18,7 @@ __all__ = [
     "ConventionName",
     "Coordinates",
     "CropMethod",
+    "CropOptions",
     "CropWrt",
     "Layout",
     "LevelOptions",
@@ -27,6 +28,7 @@ __all__ = [
     "Mode",
     "Options",
     "PasteConvention",
+    "RotatedOptions",
     "RunOptions",
     "Sampling",
     "Shape",
@@ -84,6 +86,18 @@ class Options(RunOptions, total=False):
     convention: ConventionName | Convention
     sampling_ratio: int | tuple[int, int] | None
     mode: Mode | None
+
+
+class RotatedOptions(Options, total=False):
+    """Options of `roi_align_rotated` and its gradient."""
+
+    clockwise: bool
+
+
+class CropOptions(RunOptions, total=False):
+    """Options of `crop_and_resize` and its gradient."""
+
+    method: CropMethod
 
 
 class LevelOptions(Options, total=False):

@@ -60,6 +60,46 @@ def gradients(grads: Singles, photos: NDArray[np.uint8], rois: Floats, wrt: Wrt)
     back(grads, rois, 8)  # type: ignore[call-overload]
 
 
+def rotated_boxes(maps: Singles, photos: NDArray[np.uint8], rois: Floats, any_array: Any) -> None:
+    pool = ra.roi_align_rotated
+    assert_type(pool(maps, rois, 7), Singles)
+    assert_type(pool(maps, [rois, rois], 7, clockwise=True, mode="max", out=maps), Singles)
+    assert_type(pool(photos, rois, 7, convention="mmcv", layout="NHWC"), Singles)
+    pool(any_array, rois, 7)
+
+    back = ra.roi_align_rotated_backward
+    shape = photos.shape
+    assert_type(back(maps, rois, shape), Singles)
+    assert_type(back(maps, rois, shape, features=photos, wrt="rois", clockwise=True), Floats)
+    assert_type(back(maps, rois, shape, wrt=("rois", "features")), tuple[Floats, Floats])
+
+    pool(maps, rois, 7, mode="mean")  # type: ignore[call-overload]
+    pool(maps, rois, 7, clockwise="yes")  # type: ignore[call-overload]
+    pool(maps, rois, 7, aligned=True)  # type: ignore[call-overload]
+    back(maps, rois, shape, wrt="boxes")  # type: ignore[call-overload]
+    back(maps, rois, shape, angle="radians")  # type: ignore[call-overload]
+
+
+def crops(images: Singles, photos: NDArray[np.uint8], boxes: Floats, any_array: Any) -> None:
+    crop = ra.crop_and_resize
+    assert_type(crop(images, boxes, [0], 7), Singles)
+    assert_type(crop(photos, [[0, 0, 1, 1]], [0], (7, 9), extrapolation_value=1.5), Singles)
+    assert_type(crop(images, boxes, [0], 7, method="nearest", layout="NCHW", out=images), Singles)
+    crop(any_array, boxes, [0], 7)
+
+    back = ra.crop_and_resize_backward
+    shape = images.shape
+    assert_type(back(images, boxes, [0], shape), Singles)
+    assert_type(back(images, boxes, [0], shape, images=photos, wrt="boxes"), Floats)
+    assert_type(back(images, boxes, [0], shape, wrt=("images", "boxes")), tuple[Floats, Floats])
+
+    crop(images, boxes, [0], 7, method="bicubic")  # type: ignore[call-overload]
+    crop(images, boxes, [0], 7, mode="avg")  # type: ignore[call-overload]
+    crop([[[[1.0]]]], boxes, [0], 7)  # type: ignore[call-overload]
+    back(images, boxes, [0], shape, wrt="features")  # type: ignore[call-overload]
+    back(images, boxes, [0], shape, extrapolation_value=1.0)  # type: ignore[call-overload]
+
+
 def several_maps(maps: Singles, photos: NDArray[np.uint8], rois: Floats) -> None:
     pool = ra.multiscale_roi_align
     assert_type(pool([maps, maps], rois, 7, spatial_scales=SCALES), Singles)
