@@ -163,7 +163,7 @@ def test_one_box_file_serves_one_image_too(photographs):
 def test_no_name_leads_out_of_the_folder(name, photographs):
     Image.fromarray(photographs["a.png"]).save("outside.png")
     save_boxes([(name, 0, 0, 5, 5)])
-    assert_refused(run("pool", *OPTIONS), "is no name of a file in 'photos'")
+    assert_refused(run("pool", *OPTIONS), f"line 2: {name!r} is no name of a file in 'photos'")
 
 
 def test_what_is_wrong_is_said(photographs):
@@ -175,8 +175,11 @@ def test_what_is_wrong_is_said(photographs):
         result = run("pool", *OPTIONS, option, "x")
         assert (result.exit_code, names()) == (2, {"photos", "boxes.csv"})
         assert "are of no use with a folder of images" in result.stderr
-    save_boxes([("z.png", 0, 0, 5, 5)])
-    refused("cannot read 'photos/z.png'")
+    save_boxes([BOXES[0], ("z.png", 0, 0, 5, 5), BOXES[1], ("z.png", 0, 0, 7, 7)])
+    refused("'boxes.csv', line 3: cannot read 'photos/z.png': No such file or directory")
+    coco(("z.png", *SIZES), [*BOXES, ("z.png", 0, 0, 5, 5)])
+    where = "'boxes.json', annotations[4]: cannot read 'photos/z.png'"
+    refused(where, "photos", "boxes.json", *OPTIONS[2:])
     save_boxes([])
     refused("there are no boxes on images in 'photos'")
     save_boxes(header="x1,score,image,y1,x2,y2")
@@ -194,6 +197,6 @@ def test_what_is_wrong_is_said(photographs):
     Image.fromarray(np.zeros((9, 9), np.uint16)).save("photos/a.png")
     refused("'photos/a.png' must have the images, channels and dtype of 'photos/b.bmp'")
     Path("photos/a.png").write_bytes(b"no image")
-    refused("cannot read 'photos/a.png'")
+    refused("'boxes.csv', line 3: cannot read 'photos/a.png'")
     Image.fromarray(np.zeros((2000, 2000, 3), np.uint8)).save("photos/a.png")
-    refused("--memory allows more", *OPTIONS, "--memory", "1")
+    refused("'boxes.csv', line 3: 'photos/a.png': its 2000 x 2000 pixels", *OPTIONS, "--memory", "1")

@@ -206,9 +206,7 @@ def _job(
     memory_bytes = memory_mib * MIB
     with ExitStack() as stack:
         if is_folder:
-            maps = _jobs.open_photographs(
-                features[0], boxes.file_names, options["layout"], memory_bytes
-            )
+            maps = _jobs.open_photographs(features[0], boxes, options["layout"], memory_bytes)
         else:
             maps = tuple(
                 stack.enter_context(

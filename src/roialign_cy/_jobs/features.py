@@ -8,7 +8,7 @@ import mmap
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .plan import Step
+    from .rois import BoxFile
 
 COPIED_BYTES = 1 << 20
 """Of a packed array, at a time."""
@@ -195,27 +196,30 @@ def is_folder(path: Path) -> bool:
 
 
 def open_photographs(
-    folder: Path, names: Sequence[str], layout: str, most_bytes: int
+    folder: Path, boxes: BoxFile, layout: str, most_bytes: int
 ) -> tuple[FeatureFile, ...]:
-    """Open images, each a map of its own size, of which one at a time is decoded.
+    """Open the images that boxes name, each a map of its own size; one at a time is decoded.
 
     Grey ones among others in colours have three equal channels.
 
     Raises
     ------
     FileError
-        If a name leads out of the folder, or to no image.
+        If a name leads out of the folder, or to no image; it says where the name stands.
     """
-    if not names:
+    if not boxes.file_names:
         raise FileError(f"there are no boxes on images in {str(folder)!r}")
     load = lru_cache(maxsize=1)(_load_map)
     kinds = []
-    for name in names:
+    for index, name in enumerate(boxes.file_names):
         path = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise FileError(f"{name!r} is no name of a file in {str(folder)!r}")
-        with _errors_of(path):
-            kinds.append((path, *describe(path, most_bytes), _fingerprint(path)))
+        try:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise FileError(f"{name!r} is no name of a file in {str(folder)!r}")
+            with _errors_of(path):
+                kinds.append((path, *describe(path, most_bytes), _fingerprint(path)))
+        except FileError as error:
+            raise FileError(f"{boxes.where_named(index)}: {error}") from error.__cause__
     channels = max(shape[2] for _, shape, *_ in kinds)
     return tuple(
         FeatureFile(

@@ -63,7 +63,14 @@ class BoxFile:
         fault = _arrays.find_fault(self.rois, num_images, spec, levels=levels)
         if fault is not None:
             row, text = fault
-            raise FileError(f"{str(self.path)!r}, {self.place(row)}: {text}")
+            raise FileError(f"{self._where(row)}: {text}")
+
+    def where_named(self, image: int) -> str:
+        """Where the first box of an image stands, with the name of the file."""
+        return self._where(int(np.argmax(self.rois[:, 0] == image)))
+
+    def _where(self, row: int) -> str:
+        return f"{str(self.path)!r}, {self.place(row)}"
 
 
 def read_boxes(path: Path, *, by_name: bool = False) -> BoxFile:
