@@ -47,8 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Find the backends."""
     wanted = config.getoption("--roialign-backend") or ["reference", "cpu", *_plugins()]
-    names: list[str] = [name for each in wanted for name in _names(each)]
-    config.stash[NAMES] = names
+    names = dict.fromkeys(name for each in wanted for name in _names(each))
+    config.stash[NAMES] = list(names)  # each once: a project's configuration may name it, too
 
 
 def pytest_report_header(config: pytest.Config) -> str:
