@@ -269,6 +269,18 @@ def test_explain_of_a_file(run):
     assert f"output(1,0) = max({round(expected[0, 2, 1, 0], 4):g})" in result.stdout
 
 
+def test_explain_of_an_image(run):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)
+    Image.fromarray(pixels).save("image.png")
+    np.save("map.npy", np.moveaxis(pixels, -1, 0)[np.newaxis])
+    box = ["--box", *"2176", "--channel", "2", "--convention", "detectron2"]
+    result = run("explain", "image.png", *box)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == run("explain", "map.npy", *box).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
@@ -276,6 +288,8 @@ def test_explain_of_a_file(run):
         ("empty.npy --box 0 0 1 1", ["empty.npy"]),
         ("map.npy --box 0 0 1 nan", ["rois[0] must be finite"]),
         ("map.npy --box 0 0 1 1 --channel 7", ["channel must be in"]),
+        ("none.png --box 0 0 1 1", ["cannot read 'none.png': No such file"]),
+        ("boxes.csv --box 0 0 1 1", ["'boxes.csv': it is no .npy file"]),
         ("--section 9 9", ["section must be in"]),
         ("--picture picture.xyz", ["xyz"]),
     ],
@@ -283,6 +297,7 @@ def test_explain_of_a_file(run):
 def test_explain_of_what_cannot_be(run, arguments, texts):
     np.save("map.npy", np.ones((1, 1, 4, 4)))
     Path("empty.npy").touch()
+    Path("boxes.csv").write_text("0,1,1,3,3\n")
     assert_refused(run("explain", *arguments.split()), *texts)
 
 

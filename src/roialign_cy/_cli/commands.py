@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import roialign_cy as ra
 from .. import demo
 from .._config import config
 from .._explain.numbers import COORDINATES
-from .._jobs import read_npy, reason
+from .._jobs import SUFFIXES, open_features, read_npy, reason
 from . import parts
 from .jobs import compare, pool
 from .parts import BadFileError, make_console, make_table
@@ -142,15 +143,15 @@ def run_explain(
 ) -> None:
     """Show where the values of one section come from.
 
-    FEATURES is a .npy file of shape (N, C, H, W). Without it, the document's worked example is
-    explained.
+    FEATURES is a .npy file of shape (N, C, H, W), or an image, as for pool. Without it, the
+    document's worked example is explained.
     """
     if (features is None) != (box is None):
         raise click.UsageError("FEATURES and --box are needed together")
     if features is None and (image is not None or spatial_scale is not None):
         raise click.UsageError("--image and --spatial-scale are of no use without FEATURES")
     try:
-        maps = document_map() if features is None else read_npy(features)
+        maps = document_map() if features is None else _read_maps(features)
         if box is None:
             rois = ra.boxes.from_document([demo.BOX], demo.IMAGE_SIZE)
             spatial_scale = 1 / demo.SUB_SAMPLING
@@ -172,6 +173,14 @@ def run_explain(
         click.echo(formula)
     if picture is not None:
         _save(picture, lambda: explanation.plot(chosen).savefig(picture))
+
+
+def _read_maps(path: Path) -> NDArray[Any]:
+    if path.suffix.lower() not in SUFFIXES:
+        return read_npy(path)
+    with open_features(path, "NCHW", None, most_bytes=sys.maxsize) as image:
+        maps: NDArray[Any] = image.renew()
+        return maps
 
 
 @roialign.command("info")

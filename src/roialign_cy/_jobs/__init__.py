@@ -3,13 +3,14 @@
 from ._errors import MIB, FileError, reason
 from .compare import Comparison, compare, largest_step
 from .features import is_folder, open_features, open_photographs
-from .images import open_image
+from .images import SUFFIXES, open_image
 from .job import Job, pool
 from .npy import read_npy
 from .rois import read_boxes
 
 __all__ = [
     "MIB",
+    "SUFFIXES",
     "Comparison",
     "FileError",
     "Job",

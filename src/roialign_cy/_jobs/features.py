@@ -6,6 +6,7 @@ import hashlib
 import math
 import mmap
 import os
+import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -191,8 +192,12 @@ def _open_file(
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a directory is one of photographs, and not Zarr's."""
-    return path.is_dir() and path.suffix.lower() != ".zarr" and not is_zarr(path)
+    """Whether it is a directory of photographs, and not Zarr's; FileError if nothing is there."""
+    try:
+        is_directory = stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        raise cannot("read", path, error) from error
+    return is_directory and path.suffix.lower() != ".zarr" and not is_zarr(path)
 
 
 def open_photographs(

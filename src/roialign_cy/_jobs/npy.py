@@ -47,7 +47,7 @@ def parse_header(begin: bytes) -> Header:
     try:
         version = np.lib.format.read_magic(file)
     except ValueError:
-        raise ValueError("it is no .npy file, but for its name") from None
+        raise ValueError("it is no .npy file") from None
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
