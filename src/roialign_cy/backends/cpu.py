@@ -189,7 +189,7 @@ class CpuBackend:
         if not isinstance(rows, slice):
             by_image = rows[by_image]
         present, begin = np.unique(np.sort(images), return_index=True)
-        out[np.setdiff1d(np.arange(len(out)), present)] = 0
+        out[np.delete(np.arange(len(out)), present)] = 0
         for image, of_image in zip(present, np.split(by_image, begin[1:]), strict=True):
             maps = None if features is None else features[image : image + 1]
             self._sum_features(grads, rois, of_image, maps, spec, total, OVERWRITE, image)
