@@ -255,7 +255,7 @@ def test_unknown_name_in_the_environment_is_refused_by_the_name_of_the_variable(
 def test_known_backend_that_is_not_installed_says_how_to_get_it(ask):
     assert "gpu" in ra.backends.names()
     assert "gpu" not in ra.backends.available()
-    with pytest.raises(ra.BackendUnavailableError, match=r"'gpu'.*pip install \"roialign-cy-gpu"):
+    with pytest.raises(ra.BackendUnavailableError, match=r"'gpu'.* pip install \"\./gpu\[cuda12x"):
         ask("gpu")
 
 

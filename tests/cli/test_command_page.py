@@ -1,4 +1,4 @@
-"""The commands of docs/command_line.md print what stands below them."""
+"""The commands of docs/command_line.md and of the README print what stands below them."""
 
 import os
 import re
@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "command_line.md"
+ROOT = Path(__file__).parents[2]
 COMMAND = f'#!/bin/sh\nexec "{sys.executable}" -m roialign_cy "$@"\n'
 
 for package in ("click", "rich", "skimage"):
     pytest.importorskip(package, reason="needs the extra 'cli' and scikit-image")
 
 
-def test_commands_print_what_is_below_them(tmp_path):
-    blocks = re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize(("page", "least"), [("docs/command_line.md", 10), ("README.md", 3)])
+def test_commands_print_what_is_below_them(page, least, tmp_path):
+    text = (ROOT / page).read_text("utf-8")
+    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     lines = "".join(blocks).splitlines()
     commands = [line[2:] for line in lines if line.startswith("$ ")]
-    assert len(commands) >= 10
+    assert len(commands) >= least
     (tmp_path / "bin").mkdir()
     for name, text in (
         ("roialign", COMMAND),

@@ -25,7 +25,7 @@ _BUILT_IN = {
     for name in ("cpu", "reference")
 }
 # Plugins of this project: known by name, and how to get them, even where they are not installed.
-_INSTALL = {"gpu": 'pip install "roialign-cy-gpu[cuda12x]"'}
+_INSTALL = {"gpu": 'in a checkout, pip install "./gpu[cuda12x]"'}
 
 _registered: dict[str, Any] = {}
 _used: ContextVar[str | None] = ContextVar("roialign_cy_backend", default=None)
