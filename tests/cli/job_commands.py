@@ -29,10 +29,12 @@ def pool(*arguments):
     return result
 
 
-def assert_refused(result, text):
+def assert_refused(result, *texts):
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
-    assert text in line
+    assert line.startswith("Error: ")
+    for text in texts:
+        assert text in line
 
 
 def interrupted(*arguments, after=1):

@@ -20,20 +20,14 @@ from click.testing import CliRunner
 
 from roialign_cy._cli.commands import roialign
 
+from .job_commands import assert_refused
+
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Run the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(roialign, arguments)
-
-
-def assert_refused(result, *texts):
-    assert result.exit_code == 2
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ")
-    for text in texts:
-        assert text in line
 
 
 def test_demo_prints_and_draws(run, tmp_path):

@@ -156,6 +156,7 @@ def test_first_nan_takes_the_gradient(nan_at, backend):
 
 
 def test_channel_takes_no_gradient_from_a_point_that_is_not_its_maximum(backend):
+    # Samples at 0.5 and 1.5. The first channel picks the first one, next to an infinite slope.
     features = np.array([[[[1, 2, -np.inf]], [[0, 1, 2]]]])
     by_features, by_rois = ra.roi_align_backward(
         np.ones((1, 2, 1, 1)), [[0, 0, 0, 2, 0]], features.shape, features=features,

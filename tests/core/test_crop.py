@@ -388,17 +388,3 @@ def test_refused_combinations():
         crop(images=out, out=out[:, :2, :2])
     with pytest.raises(ValueError, match=r"^out must not overlap boxes"):
         backward(wrt="boxes", out=BOXES)
-
-
-def test_a_convention_of_corners_has_no_other_choices_but_the_offset():
-    for sampling in ("corners", "nearest"):
-        ra.Convention(pixel_offset=0.5, sampling=sampling)
-        for field, value in (
-            ("min_size", 1.0),
-            ("sampling_ratio", 2),
-            ("mode", "max"),
-            ("max_rule", "max_weighted"),
-            ("border", "zero"),
-        ):
-            with pytest.raises(ValueError, match=rf"^{field} must be .* with sampling"):
-                ra.Convention(pixel_offset=0.0, sampling=sampling, **{field: value})

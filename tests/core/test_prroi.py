@@ -200,42 +200,6 @@ def test_backends_agree_on_odd_calls():
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=16 * tolerance * added + eps)
 
 
-# Refusals
-
-
-@pytest.mark.parametrize(
-    ("changes", "match"),
-    [
-        ({"sampling_ratio": 2}, "sampling_ratio must be None or 0"),
-        ({"sampling_ratio": (1, 0)}, "sampling_ratio must be None or 0"),
-        ({"mode": "max"}, "mode must be 'avg'"),
-        ({"mode": "max_weighted"}, "mode must be 'avg'"),
-    ],
-)
-def test_an_integral_has_no_ratio_and_one_mode(changes, match):
-    with pytest.raises(ValueError, match=match):
-        pool(SMALL, [[0, 0, 0, 1, 1]], 2, **changes)
-    for ratio in (None, 0, -1):
-        pool(SMALL, [[0, 0, 0, 1, 1]], 2, sampling_ratio=ratio, mode="avg")
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("min_size", 1.0),
-        ("sampling_ratio", 2),
-        ("mode", "max"),
-        ("max_rule", "max_weighted"),
-        ("border", "clamp"),
-    ],
-)
-def test_a_convention_of_integrals_has_no_other_choices_but_the_offset(field, value):
-    integral = {"pixel_offset": 0.5, "sampling": "integral", "border": "zero"}
-    ra.Convention(**integral)
-    with pytest.raises(ValueError, match=rf"^{field} must be .* with sampling 'integral'"):
-        ra.Convention(**integral | {field: value})
-
-
 @pytest.mark.parametrize("width", [0.1, 1e-3, 1e-9, 1e-12, 2e-13, 1e-300])
 def test_narrow_sections_far_from_the_origin(width, backend):
     ramp = np.broadcast_to(np.arange(1001.0), (1, 1, 3, 1001))

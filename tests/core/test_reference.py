@@ -159,13 +159,6 @@ def test_reversed_box_runs_its_samples_backwards():
     np.testing.assert_allclose(backwards[0, 0], [[31.5, 29.5], [15.5, 13.5]], rtol=0, atol=1e-13)
 
 
-def test_adaptive_axis_without_extent_has_no_samples():
-    features = np.ones((1, 1, 8, 8))
-    for box in [0, 5, 1, 1, 5], [0, 1, 5, 5, 1], [0, 5, 5, 1, 1], [0, 2, 2, 2, 6]:
-        for mode in "avg", "max", "max_weighted":
-            assert not pool(features, [box], 2, mode=mode).any()
-
-
 def test_huge_adaptive_box_costs_no_more_than_the_map():
     # 1e9 samples an axis, on the half cells of a map of 4: -0.5 .. 3.5 are five of them.
     box = [0, -5e8, -5e8, 5e8, 5e8]
@@ -250,17 +243,6 @@ def test_plain_maximum_under_onnx_is_the_weighted_one():
 # Arrays
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 0, 5), (2, 3, 5, 0), (2, 0, 5, 5)])
-def test_map_without_cells_or_channels_gives_zeros(shape):
-    output = pool(np.ones(shape), [[1, 0, 0, 4, 4]], 2)
-    assert output.shape == (1, shape[1], 2, 2)
-    assert not output.any()
-
-
-def test_no_boxes_give_no_output():
-    assert pool(np.ones((0, 3, 5, 5)), np.zeros((0, 5)), (2, 4)).shape == (0, 3, 2, 4)
-
-
 @pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
 def test_output_has_the_features_type_in_native_byte_order(dtype):
     output = pool(np.full((1, 1, 3, 3), 1.5, dtype=dtype), [[0, 0, 0, 2, 2]], 2)
@@ -313,27 +295,6 @@ def test_slope_is_zero_where_the_position_is_clamped_or_outside(position):
     assert slope(position, 4) == ()
 
 
-def test_far_side_of_a_widened_box_has_no_gradient():
-    features = as_map([0, 2, 4, 6])
-    _, by_rois = gradients([[[[1]]]], features, [[0, 1, 0, 1.5, 0]], 1, "torchvision")
-    assert by_rois.tolist() == [[2, 0, 0, 0]]
-    _, by_rois = gradients([[[[1]]]], features, [[0, 1, 0, 2, 0]], 1, "torchvision")
-    assert by_rois.tolist() == [[1, 0, 1, 0]]
-
-
-def test_section_without_samples_has_no_gradient():
-    features = np.ones((1, 1, 4, 4))
-    for gradient in gradients([[[[1]]]], features, [[0, 3, 3, 1, 1]], 1):
-        assert not gradient.any()
-
-
-def test_maximum_sends_its_gradient_to_the_first_of_equal_points():
-    features = as_map([5, 5], [5, 5])
-    box = [[0, -0.5, -0.5, 1.5, 1.5]]
-    by_features, _ = gradients([[[[3]]]], features, box, 1, mode="max", sampling_ratio=2)
-    assert by_features.tolist() == as_map([3, 0], [0, 0]).tolist()
-
-
 @pytest.mark.parametrize(
     ("box", "expected"),
     # Samples at -2 and 0, then at 0 and 2, and the latter with sections read from the far side.
@@ -342,17 +303,6 @@ def test_maximum_sends_its_gradient_to_the_first_of_equal_points():
 def test_point_outside_the_map_takes_the_gradient_of_a_tie_it_leads(box, expected):
     by_features, _ = gradients([[[[1]]]], as_map([0]), [box], 1, mode="max", sampling_ratio=(1, 2))
     assert by_features == expected
-
-
-def test_channel_takes_no_gradient_from_a_point_that_is_not_its_maximum():
-    # Samples at 0.5 and 1.5. The first channel picks the first one, next to an infinite slope.
-    features = np.array([[[[1, 2, -np.inf]], [[0, 1, 2]]]])
-    box = [[0, 0, 0, 2, 0]]
-    by_features, by_rois = gradients(
-        [[[[1.0]], [[1.0]]]], features, box, 1, mode="max", sampling_ratio=(1, 2)
-    )
-    assert by_features.tolist() == [[[[0.5, 0.5, 0]], [[0, 0.5, 0.5]]]]
-    assert by_rois.tolist() == [[0.75 + 0.25, 0, 0.25 + 0.75, 0]]
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

@@ -273,23 +273,6 @@ def test_refusals(changes, error, match, name):
     np.testing.assert_array_equal(call["out"], before)
 
 
-@pytest.mark.parametrize(
-    ("changes", "match"),
-    [
-        ({"sampling_ratio": 2}, "sampling_ratio must be None or 0"),
-        ({"sampling_ratio": (0, 1)}, "sampling_ratio must be None or 0"),
-        ({"mode": "avg"}, "mode must be 'max'"),
-        ({"mode": "max_weighted"}, "mode must be 'max'"),
-    ],
-)
-def test_the_convention_has_no_ratio_and_one_mode(changes, match):
-    with pytest.raises(ValueError, match=match):
-        ra.roi_align(FEATURES, [[0, 0, 0, 3, 3]], 2, convention="roi_pool", **changes)
-    for ratio in (None, 0, -1):
-        options = {"convention": "roi_pool", "sampling_ratio": ratio, "mode": "max"}
-        ra.roi_align(FEATURES, [[0, 0, 0, 3, 3]], 2, **options)
-
-
 @pytest.mark.parametrize("wrt", ["rois", ("features", "rois")])
 def test_rounded_boxes_have_no_gradient(wrt):
     with pytest.raises(ValueError, match=r"^wrt must be 'features'"):
@@ -301,24 +284,6 @@ def test_rounded_boxes_have_no_gradient(wrt):
             wrt=wrt,
             convention="roi_pool",
         )
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("pixel_offset", 0.5),
-        ("min_size", 1.0),
-        ("sampling_ratio", 2),
-        ("mode", "avg"),
-        ("max_rule", "max_weighted"),
-        ("border", "zero"),
-    ],
-)
-def test_a_convention_of_whole_cells_has_no_other_choices(field, value):
-    whole = {"pixel_offset": 0.0, "sampling": "cells", "mode": "max"}
-    assert ra.Convention(**whole) == ra.CONVENTIONS["roi_pool"]
-    with pytest.raises(ValueError, match=rf"^{field} must be .* with sampling 'cells'"):
-        ra.Convention(**whole | {field: value})
 
 
 def test_a_box_as_large_as_numbers_are_is_explained_without_a_warning():

@@ -16,10 +16,12 @@ import roialign_cy as ra
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
 torchvision = pytest.importorskip("torchvision", reason="needs the extra 'peers'")
-onnx = pytest.importorskip("onnx", reason="needs the extra 'peers'")
-onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'peers'")
+for package in ("onnx", "onnxruntime"):
+    pytest.importorskip(package, reason="needs the extra 'peers'")
 from torchvision import ops  # noqa: E402
 from torchvision.models.detection import roi_heads  # noqa: E402
+
+from tests.onnx_node import node  # noqa: E402
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coming_from.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -210,34 +212,6 @@ def test_mmcv(left, right):
         "SingleRoIExtractor": Extractor, "bbox2roi": ops._utils.convert_boxes_to_roi_format,
     }  # fmt: skip
     agree(*theirs_and_ours(left.strip("`"), right, names))
-
-
-def node(operator, opset, domain=""):
-    """A function that runs one operator of ONNX Runtime."""
-
-    def call(*inputs, **attributes):
-        names = [f"input{k}" for k in range(len(inputs))]
-        kind = onnx.helper.np_dtype_to_tensor_dtype
-        made = onnx.helper.make_node(operator, names, ["y"], domain=domain, **attributes)
-        graph = onnx.helper.make_graph(
-            [made],
-            operator,
-            [
-                onnx.helper.make_tensor_value_info(name, kind(values.dtype), values.shape)
-                for name, values in zip(names, inputs, strict=True)
-            ],
-            [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
-        )
-        opsets = [onnx.helper.make_opsetid(domain, opset)]
-        model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        return session.run(None, dict(zip(names, inputs, strict=True)))[0]
-
-    return call
 
 
 @pytest.mark.parametrize(("left", "right"), rows_of("ONNX"))

@@ -485,31 +485,33 @@ def test_peers_are_registered_on_demand():
     assert set(peers.NAMES) <= set(ra.backends.names())
 
 
+@pytest.fixture
+def unimported():
+    """What is known of the packages of peers is forgotten, before and after."""
+    _base._import_failure.cache_clear()
+    yield
+    _base._import_failure.cache_clear()
+
+
+@pytest.mark.usefixtures("unimported")
 def test_a_missing_package_is_a_reason_with_a_hint(monkeypatch):
     def missing(package):
         raise PackageNotFoundError(package)
 
     monkeypatch.setattr(_base, "version", missing)
-    _base._import_failure.cache_clear()
-    try:
-        reason = PEERS["onnxruntime"].unavailable_reason()
-    finally:
-        _base._import_failure.cache_clear()
+    reason = PEERS["onnxruntime"].unavailable_reason()
     assert "onnxruntime is not installed" in reason
     assert "roialign_cy[peers]" in reason
 
 
+@pytest.mark.usefixtures("unimported")
 def test_a_broken_package_is_a_reason_with_its_version(monkeypatch):
     def broken(package):
         raise RuntimeError("built for another torch")
 
     monkeypatch.setattr(_base, "version", lambda package: "1.2.3")
     monkeypatch.setattr(_base, "import_module", broken)
-    _base._import_failure.cache_clear()
-    try:
-        reason = PEERS["torchvision"].unavailable_reason()
-    finally:
-        _base._import_failure.cache_clear()
+    reason = PEERS["torchvision"].unavailable_reason()
     assert "torch 1.2.3 failed to import" in reason
     assert "built for another torch" in reason
 

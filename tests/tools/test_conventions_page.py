@@ -8,9 +8,10 @@ import pytest
 import roialign_cy as ra
 
 pytestmark = pytest.mark.peers
-onnx = pytest.importorskip("onnx", reason="needs the extra 'peers'")
-onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'peers'")
+for package in ("onnx", "onnxruntime"):
+    pytest.importorskip(package, reason="needs the extra 'peers'")
 openvino = pytest.importorskip("openvino", reason="needs the extra 'peers'")
+from tests.onnx_node import node  # noqa: E402
 
 RNG = np.random.default_rng(4)
 FEATURES = RNG.standard_normal((2, 3, 12, 17)).astype(np.float32)
@@ -30,38 +31,13 @@ def ours(convention, mode, ratio):
     )  # fmt: skip
 
 
-def run_onnx(node, inputs, values, *opsets):
-    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
-    graph = onnx.helper.make_graph([node], "g", inputs, [output])
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, values)[0]
-
-
 @pytest.mark.parametrize("size", [(5, 4), (1, 3), (1, 1)])
 @pytest.mark.parametrize("method", ["bilinear", "nearest"])
 def test_crop_and_resize_of_onnx_runtime(method, size):
     boxes = RNG.uniform(-0.3, 1.3, (20, 4)).astype(np.float32)
-    node = onnx.helper.make_node(
-        "CropAndResize", ["x", "rois", "images", "size"], ["y"], domain="com.microsoft",
-        mode=method, extrapolation_value=7.0,
-    )  # fmt: skip
-    make = onnx.helper.make_tensor_value_info
-    real, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32
-    inputs = [
-        make("x", real, FEATURES.shape),
-        make("rois", real, ("K", 4)),
-        make("images", whole, ("K",)),
-        make("size", whole, (2,)),
-    ]
     images = ROIS[:, 0].astype(np.int32)
-    values = {"x": FEATURES, "rois": boxes, "images": images, "size": np.array(size, np.int32)}
-    opsets = [onnx.helper.make_opsetid("", 16), onnx.helper.make_opsetid("com.microsoft", 1)]
-    theirs = run_onnx(node, inputs, values, *opsets)
+    run = node("CropAndResize", 1, "com.microsoft")
+    theirs = run(FEATURES, boxes, images, np.int32(size), mode=method, extrapolation_value=7.0)
     crops = ra.crop_and_resize(
         FEATURES, boxes, images, size, method=method, extrapolation_value=7, layout="NCHW"
     )
@@ -78,19 +54,11 @@ def test_onnx_runtime(opset, transformation, convention, mode, ratio):
     attributes = (
         {} if transformation is None else {"coordinate_transformation_mode": transformation}
     )
-    node = onnx.helper.make_node(
-        "RoiAlign", ["x", "rois", "images"], ["y"], mode=mode, output_height=SIZE[0],
-        output_width=SIZE[1], sampling_ratio=ratio, spatial_scale=SCALE, **attributes,
-    )  # fmt: skip
-    make = onnx.helper.make_tensor_value_info
-    real, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
-    inputs = [
-        make("x", real, FEATURES.shape),
-        make("rois", real, ("K", 4)),
-        make("images", whole, ("K",)),
-    ]
-    values = {"x": FEATURES, "rois": ROIS[:, 1:], "images": ROIS[:, 0].astype(np.int64)}
-    theirs = run_onnx(node, inputs, values, onnx.helper.make_opsetid("", opset))
+    attributes |= {"mode": mode, "sampling_ratio": ratio, "spatial_scale": SCALE}
+    attributes |= {"output_height": SIZE[0], "output_width": SIZE[1]}
+    theirs = node("RoiAlign", opset)(
+        FEATURES, ROIS[:, 1:], ROIS[:, 0].astype(np.int64), **attributes
+    )
     np.testing.assert_allclose(ours(convention, mode, ratio), theirs, rtol=0, atol=1e-5)
 
 
