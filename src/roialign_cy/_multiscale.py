@@ -321,7 +321,7 @@ def by_name(arrays: Any, name: str, scales: tuple[float, ...]) -> dict[str, Any]
 
 
 def _maps(given: dict[str, Any], spec: CallSpec) -> tuple[NDArray[np.floating], ...]:
-    """Check each of the maps for itself; views NCHW come back."""
+    """Check each of the maps by itself, and return them as views NCHW."""
     maps = []
     for name, array in given.items():
         _require_numpy(array, name)
@@ -334,7 +334,7 @@ def _maps(given: dict[str, Any], spec: CallSpec) -> tuple[NDArray[np.floating], 
 def _shapes(
     input_shapes: Any, itemsize: int, spec: CallSpec
 ) -> tuple[tuple[int, int, int, int], ...]:
-    """Check the shapes of the maps; (N, C, H, W) of each come back."""
+    """Check the shapes of the maps, and return the (N, C, H, W) of each."""
     given = by_name(input_shapes, "input_shapes", spec.spatial_scales)
     shapes = tuple(
         _arrays.nchw_shape(make_shape(shape, itemsize, name), spec) for name, shape in given.items()
@@ -346,7 +346,7 @@ def _shapes(
 def _targets(
     out: Any | None, of_maps: bool, given: dict[str, Any], spec: CallSpec
 ) -> tuple[Any, ...] | None:
-    """What a gradient is to be written to, if that is given, as views NCHW."""
+    """Check the arrays that a gradient is to be written to, if given; return views NCHW."""
     if out is None:
         return None
     outs = by_name(out, "out", spec.spatial_scales) if of_maps else {"out": out}

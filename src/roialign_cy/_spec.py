@@ -106,7 +106,7 @@ def with_scales(spec: CallSpec, spatial_scales: tuple[float, ...]) -> CallSpec:
 
 
 def make_wrt(wrt: Any, known: Mapping[Any, str] = WRT) -> tuple[str, ...]:
-    """Check what gradients are asked for; the operations that compute them come back."""
+    """Check which gradients are asked for, and return the operations that compute them."""
     if isinstance(wrt, str) and wrt in known:
         return (known[wrt],)
     names = (wrt,) if isinstance(wrt, str) else wrt
@@ -123,7 +123,7 @@ def make_wrt(wrt: Any, known: Mapping[Any, str] = WRT) -> tuple[str, ...]:
 def make_output_size(
     output_size: int | tuple[int, int], name: str = "output_size"
 ) -> tuple[int, int]:
-    """Check the numbers of sections; always a pair comes back."""
+    """Check the numbers of sections, and return them as a pair."""
     sections = int_pair(output_size, name)
     if min(sections) < 1:
         raise ValueError(f"{name} must be at least 1 x 1, got {sections}")
@@ -135,7 +135,7 @@ def make_output_size(
 def make_shape(
     shape: tuple[int, ...], itemsize: int, name: str = "input_shape"
 ) -> tuple[int, int, int, int]:
-    """Check the shape of features that are not there themselves."""
+    """Check the shape of features that are not given themselves."""
     try:
         n, c, h, w = map(operator.index, shape)
     except (TypeError, ValueError) as error:
@@ -172,8 +172,8 @@ def make_spec(
     num_threads: int | None,
 ) -> CallSpec:
     """Check the options of a call and fill in what its convention leaves open."""
-    # The cache sees Python's own numbers alone: to it, (2, 2) and (2.0, True) are one, and a tensor
-    # is the same whatever its value.
+    # Only Python's own numbers reach the cache: to it, (2, 2) equals (2.0, True), and a tensor is
+    # the same key whatever its value.
     if type(output_size) is not int:
         output_size = int_pair(output_size, "output_size")
     if sampling_ratio is not None and type(sampling_ratio) is not int:

@@ -46,7 +46,7 @@ class Convention:
     sampling_ratio : int or (int, int), default 0
         Samples per section along (rows, columns), at most 4096. 0 (or -1) is the sampling's own
         count: ``ceil(extent / sections)`` if centered, ``max(sections - 1, 1)`` if interior. The
-        other samplings have no other.
+        other samplings take no count.
     mode : {"avg", "max", "max_weighted"}, default "avg"
         How the samples of a section become one value.
     max_rule : {"max", "max_weighted"}, default "max"
@@ -55,7 +55,7 @@ class Convention:
         What a sample within a cell of the map reads beyond it: the border's cells again, as if it
         were clamped to them, or zeros. ``"integral"`` goes with zeros alone.
     angle : {"degrees", "radians"}, default "degrees"
-        Unit of the angle of a rotated box, which counts for `roi_align_rotated` alone.
+        Unit of the angles of rotated boxes; only `roi_align_rotated` has them.
 
     Raises
     ------

@@ -6,7 +6,7 @@ import os
 import sys
 
 _EXTRAS = {"PIL": "cli", "click": "cli", "matplotlib": "demo", "rich": "cli", "zarr": "cli"}
-"""Of what the command imports: which extra has it."""
+"""The extra that brings each package that the command imports."""
 
 
 def main() -> None:

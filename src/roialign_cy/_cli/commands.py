@@ -1,4 +1,4 @@
-"""The ``roialign`` command: a demonstration on a photograph, and what is installed."""
+"""The ``roialign`` command: the demonstration, explanations, and what is installed."""
 
 from __future__ import annotations
 

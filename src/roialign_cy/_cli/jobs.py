@@ -25,7 +25,7 @@ from ..typing import Layout, LevelRuleName
 from .parts import BadFileError, job_options, make_console, make_table
 
 SECONDS_PER_LINE = 10.0
-"""How often a log is told how far a job is."""
+"""How often a line in a log says how far a job is."""
 
 
 @click.command("pool")

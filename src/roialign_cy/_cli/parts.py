@@ -28,12 +28,12 @@ class BadFileError(click.ClickException):
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Give a console that takes texts with brackets, such as pip's extras, as no markup."""
+    """Give a console that does not take brackets, such as those of pip's extras, for markup."""
     return Console(markup=False, highlight=False, stderr=stderr)
 
 
 def make_table(title: str, *headings: str) -> Table:
-    """Give an empty table in the style of all."""
+    """Give an empty table in the style that all share."""
     table = Table(
         title=title,
         title_justify="left",

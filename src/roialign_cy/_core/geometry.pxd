@@ -10,7 +10,7 @@ cdef enum Sampling:
     INTERIOR = 1    # points where lines between equal parts cross
     CELLS = 2       # whole cells
     INTEGRAL = 3    # the whole bin
-    CORNERS = 4     # a point a bin, the first and the last on the sides of the box
+    CORNERS = 4     # one point for each bin, the first and the last on the sides of the box
     NEAREST = 5     # the cell nearest to each of those
     ROTATED = 6     # points as the centered ones, of a box that is turned
 

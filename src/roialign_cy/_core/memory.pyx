@@ -237,7 +237,7 @@ def is_reclaimed():
 
 
 def _after_fork_in_child():
-    """Forget what is retained, and the lock, if another thread was at it: it is not here."""
+    """In a forked child: forget the list and its lock if a thread that is not here held it."""
     global lock, blocks, retained_bytes
     if PyThread_acquire_lock(lock, NOWAIT_LOCK):
         PyThread_release_lock(lock)

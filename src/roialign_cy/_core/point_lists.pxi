@@ -1,6 +1,6 @@
 # Lists of the cells that a bin reads, made of its samples on the map, some at a time: in avg their
 # cells are merged, and the lists that follow one another are one line; in `max` each sample is a
-# line. How many samples are made a list of at once is part of the result.
+# line. How many samples make one list is part of the result.
 
 
 cdef void start_lists(

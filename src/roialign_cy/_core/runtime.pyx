@@ -78,7 +78,7 @@ from libc.stdlib cimport getenv
 
 
 def environment(name):
-    """The value of an environment variable, or None: what ``os.environ`` takes longer to say."""
+    """The value of an environment variable, or None; ``os.environ`` takes longer."""
     value = getenv(name)
     return None if value == NULL else value.decode(errors="surrogateescape")
 
@@ -87,7 +87,7 @@ _LEVELS = {"base": 1, "v3": 3, "v4": 4}
 
 
 def partial_build():
-    """What ``ROIALIGN_BUILD`` was when this was built: of which kernels alone; empty for all."""
+    """``ROIALIGN_BUILD`` when this was built: which kernels there are alone; empty if all are."""
     return ROIALIGN_BUILD.decode()
 
 

@@ -1,5 +1,5 @@
-# The samplers of crop_and_resize: a point a bin, of which the first and the last lie on the sides
-# of the box, interpolated or rounded to the nearest cell. A point before the centre of the first
+# The samplers of crop_and_resize: one point for each bin, the first and the last on the sides of
+# the box, interpolated or rounded to the nearest cell. A point before the centre of the first
 # cell or after that of the last is outside: no border is read.
 
 from libc.math cimport round

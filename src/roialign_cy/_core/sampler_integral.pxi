@@ -33,7 +33,7 @@ cdef inline double hat(double distance) noexcept nogil:
 
 
 cdef inline double integral_between(double low, double high, double cell) noexcept nogil:
-    """Of the hat of a cell, on one side of it. No difference of integrals: they cancel."""
+    """The integral of a cell's hat on one side of it; a difference of integrals would cancel."""
     return (high - low) * hat((low + high) / 2.0 - cell) if low < high else 0.0
 
 

@@ -1,5 +1,5 @@
 # From a box and one axis to lines and taps. A sampler says where a box lies (a span), which cells a
-# bin reads, and what its lines are. Which one it is, is asked here and nowhere else.
+# bin reads, and what its lines are. The choice between them is made here and nowhere else.
 
 from .geometry cimport CELLS, CORNERS, INTEGRAL, NEAREST
 

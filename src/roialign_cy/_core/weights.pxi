@@ -72,7 +72,7 @@ cdef inline void round_next_weights(
             continue
         before = running
         running = before + weight[t]
-        if not single:  # what the sum in double precision loses itself
+        if not single:  # what the sum loses even in double precision
             if before >= weight[t]:
                 carry += (before - running) + weight[t]
             else:

@@ -56,7 +56,7 @@ class Axis(ABC):
         """Give the numbers of a section's samples on a map of that size."""
 
     def candidates(self, section: int, size: int) -> range:
-        """Give a part of them with all on the map and, if any are outside, one on each side."""
+        """Give some of them: all on the map and, if any are outside, one on each side."""
         return self.numbers(section, size)
 
     @abstractmethod
@@ -230,7 +230,7 @@ class IntegralAxis(Axis):
 
 @dataclass(frozen=True)
 class CornerAxis(Axis):
-    """crop_and_resize: a point a section, the first and the last on the sides of the box.
+    """crop_and_resize: one point for each section, the first and the last on the box's sides.
 
     A point that is not between the centres of the outermost cells is outside.
 
