@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import roialign_cy as ra
 from roialign_cy._cli.commands import roialign
+from roialign_cy._core import variants
 from roialign_cy._spec import make_spec
 from roialign_cy.backends import _registry
 from roialign_cy.backends.reference import ReferenceBackend
@@ -428,6 +429,24 @@ def test_command_writes_its_report(tmp_path, capsys):
         "compare.png",
     }
     assert "small-call" in capsys.readouterr().out
+
+
+def test_report_of_other_backends_needs_no_cpu_variant(monkeypatch, capsys):
+    monkeypatch.setenv("ROIALIGN_CPU", "nonsense")
+    arguments = ["--tiny", "--rounds", "1", "--num-threads", "1", "--backends", "reference"]
+    assert cli.main([*arguments, "--workloads", "small-call"]) == 0
+    assert "CPU variant" not in capsys.readouterr().out
+
+
+def test_fresh_memory_is_set_and_said(monkeypatch, capsys):
+    bounds = []
+    monkeypatch.setattr(cli, "set_retained_memory", bounds.append)
+    arguments = ["--tiny", "--rounds", "1", "--num-threads", "1", "--backends", "cpu"]
+    assert cli.main([*arguments, "--workloads", "small-call", "--fresh-memory"]) == 0
+    assert bounds == [0]
+    shown = capsys.readouterr().out
+    assert f"CPU variant {variants.chosen()}" in shown
+    assert "set_retained_memory(0)" in shown
 
 
 def test_command_says_who_is_left_out_and_why(monkeypatch, capsys):

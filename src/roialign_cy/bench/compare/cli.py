@@ -85,10 +85,8 @@ def _write(comparison: Comparison, about: Iterable[str], folder: Path) -> None:
 
 def _about(comparison: Comparison) -> Iterable[str]:
     """Say where and of what a run was made."""
-    yield (
-        f"{_processor()}, {os.cpu_count()} CPUs, CPU variant {variants.chosen()}; "
-        f"Python {platform.python_version()}"
-    )
+    variant = f", CPU variant {variants.chosen()}" if "cpu" in comparison.backends else ""
+    yield f"{_processor()}, {os.cpu_count()} CPUs{variant}; Python {platform.python_version()}"
     packages = [
         "roialign_cy",
         "numpy",
