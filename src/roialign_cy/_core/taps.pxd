@@ -172,7 +172,7 @@ cdef struct Job:
 
 
 cdef class BoxTaps:
-    """What is read of the boxes of a call, a batch after the other."""
+    """What is read of the boxes of a call, batch by batch; at first no batch is at hand."""
 
     cdef readonly Py_ssize_t first, last  # of the batch: boxes first .. last of the order
     cdef Py_ssize_t boxes           # of all batches

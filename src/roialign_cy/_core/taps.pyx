@@ -295,7 +295,7 @@ cdef class BoxTaps:
     rois : ndarray of shape (K, 5)
         Of rotated boxes (K, 6).
     rows : ndarray of intp, or None
-        Which of them to take, ascending; None for all.
+        Which of them to take; None for all.
     height, width : int
         Size of the map.
     spec : CallSpec

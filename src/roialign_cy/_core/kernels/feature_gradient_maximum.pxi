@@ -67,9 +67,7 @@ cdef inline void add_bin(
             store_lanes(cell, plus(load_lanes(cell), scaled(share, x_line[k].term[t].weight)))
 
 
-cdef bint is_any_on_line(
-    const Call *call, const Workspace *work, Py_ssize_t row
-) noexcept nogil:
+cdef bint is_any_on_line(const Call *call, const Workspace *work, Py_ssize_t row) noexcept nogil:
     """Whether any bin has the largest point of any channel on the ``row``-th of its lines."""
     cdef Py_ssize_t p, i, count
     for p in range(call.x.bins):

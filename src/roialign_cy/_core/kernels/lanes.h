@@ -238,7 +238,7 @@ static inline lanes not_negative(lanes a) {
     return a;
 }
 
-/* a + 0, and NAN where the mask is set; there, a is a number */
+/* a + 0, and a NaN where the mask is set: NAN, if a is a number there */
 static inline lanes plus_nan(lanes a, lanes_mask m) {
     EACH_PIECE a.v[j] = a.v[j] + chosen_piece(m.v[j], NAN - (piece){0}, (piece){0});
     return a;

@@ -101,8 +101,8 @@ cdef inline Maximum max_update_line(
 ) noexcept nogil:
     """The points of 1 to 3 lines along x, of 1 or 2 terms each, on one line along y.
 
-    ``x_lines`` and ``terms`` are constants where this is called, and ``is_first``, which says that
-    there is no ``best`` yet.
+    ``x_lines``, ``terms`` and ``is_first`` are constants where this is called. ``is_first`` says
+    that there is no ``best`` yet.
     """
     cdef lanes a = interpolated_point(line, term, terms)
     cdef lanes b = a
@@ -286,7 +286,7 @@ cdef inline void put_maximum(
     """Store the largest point of a bin, or what is the largest so far.
 
     A sample outside the map counts as 0, and a bin without samples is 0. -0 becomes +0, so that the
-    bits do not depend on the order in which equals were met; and all NaN are one.
+    bits do not depend on the order in which equals were met.
     """
     if is_empty:
         store_lanes(cell, all_lanes(0))
