@@ -28,7 +28,7 @@ def test_forward_is_two_launches(arrays):
     kernels = watched(lambda: Call().pool(features, rois))
     assert kernels == [
         "roi_align_tables_avg_centered_float_index32",
-        "roi_align_avg_nchw_lanes5_index32",
+        "roi_align_avg_nchw_lanes5_index32_pairs",
     ]
 
 
