@@ -195,7 +195,7 @@ def bad_boxes() -> None:
 
 
 def columns_apart() -> None:
-    """A sample on a column, and the next one beyond its neighbour: no two columns to take at once."""
+    """A sample on a column and the next beyond its neighbour: no two columns to take at once."""
     call = Call("avg", CELLS, 2, output_size=(1, 1), scale=1.0)
     features, *_ = call.arrays()
     rois = np.array([[0.0, -0.5, 0, 5.5, 4]])  # columns 1 and 4
@@ -214,7 +214,7 @@ def strides() -> None:
 
 
 def beyond_32_bits() -> None:
-    """Images, then channels, then rows 2.2e9 items apart."""
+    """Images, then channels, then rows 2.2e9 bytes apart."""
     call = Call(scale=1.0, channels=2, size=(2, 2), dtype=np.float16)
     features, *_ = call.arrays()
     rois = cupy.asarray([[1.0, 0, 0, 2, 2], [0.0, 0, 0, 2, 2]])
