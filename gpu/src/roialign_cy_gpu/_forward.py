@@ -89,7 +89,7 @@ def _plan(
     target = Layout.of(spec.output_shape(1, channels), out_strides)
     rows, cols = spec.output_size
     working = _kernels.working_type(dtype)
-    # In float64 a thread would need registers for twice as many sums.
+    # In float64 the sums of two columns would take too many registers.
     in_pairs = spec.mode == "avg" and strides[3] == dtype.itemsize and working == "float"
     return _Plan(
         tables=plan_tables(spec, shape, rois_dtype, rois_strides, working, wide),
@@ -100,7 +100,7 @@ def _plan(
             lanes,
             working,
             wide,
-            in_pairs and not source.channels_last,
+            in_pairs,
         ),
         source=(*source.strides, channels),
         target=(groups, *target.strides),
