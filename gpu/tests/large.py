@@ -11,7 +11,7 @@ import numpy as np
 
 _NO_RESERVE = 0x4000  # MAP_NORESERVE, which the module mmap lacks before Python 3.13
 
-DISTANCE = 2_200_000_000  # items: beyond 2^31
+DISTANCE = 1_100_000_000  # items: of two bytes, beyond 2^31 bytes
 
 
 def large_array(small: np.ndarray, axis: int) -> Any:

@@ -194,6 +194,15 @@ def bad_boxes() -> None:
         assert np.isnan(output[1:]).all()
 
 
+def columns_apart() -> None:
+    """A sample on a column and the next beyond its neighbour: no two columns to take at once."""
+    call = Call("avg", CELLS, 2, output_size=(1, 1), scale=1.0)
+    features, *_ = call.arrays()
+    rois = np.array([[0.0, -0.5, 0, 5.5, 4]])  # columns 1 and 4
+    pooled = call.pool(cupy.asarray(features), cupy.asarray(rois)).get()
+    np.testing.assert_array_equal(pooled, call.pool(features, rois))
+
+
 def strides() -> None:
     call = Call()
     features, rois, _ = call.arrays()
@@ -205,7 +214,7 @@ def strides() -> None:
 
 
 def beyond_32_bits() -> None:
-    """Images, then channels, then rows 2.2e9 items apart."""
+    """Images, then channels, then rows 2.2e9 bytes apart."""
     call = Call(scale=1.0, channels=2, size=(2, 2), dtype=np.float16)
     features, *_ = call.arrays()
     rois = cupy.asarray([[1.0, 0, 0, 2, 2], [0.0, 0, 0, 2, 2]])
@@ -386,7 +395,9 @@ MUTANTS = [
     # Sums and maxima
     Mutant("pool", "fill_lanes(results, -W(0));", "fill_lanes(results, W(1));", mean),
     Mutant("pool", "IS_FIRST ? value :", "false ? value :", mean),
-    Mutant("pool", "x.weight * sums[lane]", "sums[lane]", mean),
+    Mutant("pool", "weight * sums[col][lane]", "sums[col][lane]", mean),
+    Mutant("pool", "y.weight * W(cell[col])", "y.weight * W(*cell)", mean),
+    Mutant("pool", "x_taps[1].cell == col + 1", "true", columns_apart),
     Mutant("pool", "y_weight == 0 || x_weight == 0", "y_weight == 0", one_cell),
     Mutant("pool", "y.outside || x.outside", "false", interior_maximum),
     Mutant("pool", "y.outside || x.outside", "true", interior_maximum),
@@ -398,10 +409,7 @@ MUTANTS = [
     Mutant("threads", "place.row * layout.row", "place.row", strides),
     Mutant("threads", "lane + 2 < LANES || has_last ? ", "true ? ", mean_channels_last),
     Mutant(
-        "pool",
-        "(ptrdiff_t)tables.images[place.outer] * layout.outer",
-        "(int)tables.images[place.outer] * (int)layout.outer",
-        beyond_32_bits,
+        "threads", "place.outer * layout.outer", "(int)(place.outer * layout.outer)", beyond_32_bits
     ),
     Mutant("threads", "ptrdiff_t outer, channel;", "ptrdiff_t outer; int channel;", beyond_32_bits),
     # Who reads a cell

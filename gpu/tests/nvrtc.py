@@ -70,8 +70,9 @@ def _variants(dtype: Any, *, sampling: str, last: bool, wide: bool) -> Iterator[
     for mode in ("avg", "max", "max_weighted"):
         tables = _kernels.tables_kernel(mode, sampling, working, wide)
         yield Variant(f"tables {kind}", tables, dtype)
-        pool = _kernels.pool_kernel(mode, False, last, LANES, working, wide)
-        yield Variant(f"pool {mode} {kind}", pool, dtype)
+        for in_pairs in (False, True) if mode == "avg" and working == "float" else (False,):
+            pool = _kernels.pool_kernel(mode, False, last, LANES, working, wide, in_pairs)
+            yield Variant(f"pool {mode} {kind}", pool, dtype)
     for mode in ("avg", "max"):
         gather = _kernels.gather_kernel(mode, False, last, LANES, working, wide)
         yield Variant(f"feature gradient {mode} {kind}", gather, dtype)
@@ -87,7 +88,7 @@ def _variants_of_operators(dtype: Any, *, last: bool, wide: bool) -> Iterator[Va
     for mode, sampling in (("max", "cells"), ("avg", "integral")):
         tables = _kernels.tables_kernel(mode, sampling, working, wide)
         yield Variant(f"tables {kind}", tables, dtype)
-    pool = _kernels.pool_kernel("max", True, last, LANES, working, wide)
+    pool = _kernels.pool_kernel("max", True, last, LANES, working, wide, False)
     yield Variant(f"pool max {kind}", pool, dtype)
     argmax = _kernels.argmax_kernel(True, last, LANES, working, wide)
     yield Variant(f"argmax {kind}", argmax, dtype)

@@ -323,6 +323,19 @@ def test_bad_arguments(change, error, text):
         pool(**{name: cupy.asarray(value) for name, value in arguments.items()})
 
 
+@pytest.mark.parametrize("wrt", ["features", "rois"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, bool, np.complex64])
+def test_gradients_refuse_the_features_that_pooling_refuses(dtype, wrt):
+    features, rois, grad = arrays()
+    features, rois, grad = map(cupy.asarray, (features.astype(bool).astype(dtype), rois, grad))
+    for call in (
+        lambda: pool(features, rois),
+        lambda: CALL.gradients(grad, rois, features, wrt),
+    ):
+        with pytest.raises(TypeError, match="features must be float16, float32 or float64, got"):
+            call()
+
+
 def test_out_of_another_kind_or_on_top_of_an_input():
     features, rois, _ = map(cupy.asarray, arrays())
     with pytest.raises(TypeError, match="out must be a CuPy array, got numpy"):

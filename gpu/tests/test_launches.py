@@ -28,7 +28,7 @@ def test_forward_is_two_launches(arrays):
     kernels = watched(lambda: Call().pool(features, rois))
     assert kernels == [
         "roi_align_tables_avg_centered_float_index32",
-        "roi_align_avg_nchw_lanes5_index32",
+        "roi_align_avg_nchw_lanes5_index32_pairs",
     ]
 
 
@@ -94,11 +94,11 @@ def test_wide_kernel_is_for_wide_planes_only():
     for axis, index in ((0, "index32"), (1, "index32"), (2, "index64"), (3, "index64")):
         apart = large_array(features, axis)
         Call().pool(apart, rois)
-        assert MACHINE.launches[-1].kernel.endswith(index)
+        assert index in MACHINE.launches[-1].kernel
 
 
 def test_wide_kernel_is_for_long_rows_of_one_element(arrays):
     _, rois, _ = arrays
     row = cupy.broadcast_to(cupy.ones((1, 1, 1, 1), np.float32), (2, 1, 1, 2**31 + 8))
     Call().pool(row, rois)
-    assert MACHINE.launches[-1].kernel.endswith("index64")
+    assert "index64" in MACHINE.launches[-1].kernel

@@ -439,6 +439,8 @@ def pool_backward(
     grad_output = _arrays.as_ndarray(grad_output, "grad_output")
     features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(grad_output, layout, "grad_output")
+    if features is not None:  # before any is converted for the backend
+        _arrays.check_features(features, layout)
     spec = make(sections_of(grad_output, layout))
     require_gradient(spec, operations)
     shape = make_shape(input_shape, grad_output.dtype.itemsize)

@@ -125,7 +125,7 @@ def _choose_plan(
     shape: tuple[int, int, int, int],
     spec: CallSpec,
     features: Any | None,
-    target_strides: tuple[int, ...] | None,
+    target_strides: tuple[int, int, int, int] | None,
     marks: int,
 ) -> _Plan:
     call = (
@@ -150,11 +150,11 @@ class _Plan:
         spec: CallSpec,
         shape: tuple[int, int, int, int],
         dtype: Any,
-        grad_strides: tuple[int, ...],
+        grad_strides: tuple[int, int, int, int],
         rois_dtype: Any,
         rois_strides: tuple[int, int],
-        features_strides: tuple[int, ...] | None,
-        target_strides: tuple[int, ...] | None,
+        features_strides: tuple[int, int, int, int] | None,
+        target_strides: tuple[int, int, int, int] | None,
         wide: bool,
     ) -> None:
         num_images, self.channels, height, width = shape
@@ -164,10 +164,11 @@ class _Plan:
         self.threads_of_box = self.groups * rows * cols
         self.mode, self.wide = spec.mode, wide
         self.working = _kernels.working_type(dtype)
-        self.grad = Layout.of(spec.output_shape(1, self.channels), grad_strides, dtype)
+        one_box = spec.output_shape(1, self.channels)
+        self.grad = Layout.of(one_box, grad_strides)
         counts = [self.grad.plane_extent, rooms_for(spec, shape[2:]).total]
         if features_strides is not None:
-            self.source = Layout.of(shape, features_strides, dtype)
+            self.source = Layout.of(shape, features_strides)
             counts.append(self.source.plane_extent)
         self.tables = plan_tables(spec, shape, rois_dtype, rois_strides, self.working, wide)
         whole_cells = spec.sampling == "cells"
@@ -175,7 +176,9 @@ class _Plan:
         self.argmax_dtype = np.dtype(np.int64 if wide else np.int32)
         if self.mode == "max":
             counts.append((2 * height + 4) * (2 * width + 4))  # points: four to a cell, at most
-            self.argmax_strides = _contiguous(self.channels, spec)
+            argmax = Layout.of(one_box, kit.new_maps(one_box, self.argmax_dtype, spec).strides)
+            self.argmax_strides = argmax.strides
+            counts.append(argmax.plane_extent)
             self.argmax = _kernels.argmax_kernel(
                 whole_cells, self.source.channels_last, lanes, self.working, wide
             )
@@ -184,7 +187,7 @@ class _Plan:
                 self.mode, _kernels.sampler(spec), self.source.channels_last, self.working, wide
             )
         else:
-            self.target = Layout.of(shape, target_strides, dtype)
+            self.target = Layout.of(shape, target_strides)
             self.cells = num_images * self.groups * height * width  # threads of them
             counts += self.cells, self.target.plane_extent
             self.gather = _kernels.gather_kernel(
@@ -238,11 +241,3 @@ class _Plan:
 
 
 _make_plan = lru_cache(maxsize=256)(_Plan)
-
-
-def _contiguous(channels: int, spec: CallSpec) -> tuple[int, int, int, int]:
-    """Strides, in items, of an array of that many channels for each section."""
-    rows, cols = spec.output_size
-    if spec.channels_last:
-        return rows * cols * channels, 1, cols * channels, channels
-    return channels * rows * cols, rows * cols, cols, 1

@@ -1,4 +1,4 @@
-"""CuPy arrays as the kernels take them: a pointer and strides in elements."""
+"""CuPy arrays as the kernels take them: a pointer and strides."""
 
 from __future__ import annotations
 
@@ -20,25 +20,24 @@ class Layout:
     Attributes
     ----------
     strides : tuple of int
-        In elements.
+        In bytes.
     plane_extent : int
-        Largest distance of two elements of a plane, in elements, or number of rows or columns,
-        which is larger where a plane is one element repeated.
+        Largest distance of two elements of a plane, in bytes, or number of rows or columns, which
+        is larger where a plane is one element repeated.
     """
 
     strides: tuple[int, int, int, int]
     plane_extent: int
 
     @staticmethod
-    def of(shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any) -> Layout:
-        """That of an array of usable strides, whose length along the first axis does not count."""
-        outer, channel, row, col = (stride // dtype.itemsize for stride in strides)
+    def of(shape: tuple[int, ...], strides: tuple[int, int, int, int]) -> Layout:
+        """That of an array whose length along the first axis does not count."""
         extent = sum(
             abs(stride) * (size - 1)
-            for stride, size in zip((row, col), shape[2:], strict=True)
+            for stride, size in zip(strides[2:], shape[2:], strict=True)
             if size > 1
         )
-        return Layout((outer, channel, row, col), max(extent, *shape[2:]))
+        return Layout(strides, max(extent, *shape[2:]))
 
     @property
     def channels_last(self) -> bool:

@@ -85,14 +85,22 @@ def _plan(
 ) -> _Plan:
     channels = shape[1]
     lanes, groups = lanes_and_groups(channels)
-    source = Layout.of(shape, strides, dtype)
-    target = Layout.of(spec.output_shape(1, channels), out_strides, dtype)
+    source = Layout.of(shape, strides)
+    target = Layout.of(spec.output_shape(1, channels), out_strides)
     rows, cols = spec.output_size
     working = _kernels.working_type(dtype)
+    # In float64 the sums of two columns would take too many registers.
+    in_pairs = spec.mode == "avg" and strides[3] == dtype.itemsize and working == "float"
     return _Plan(
         tables=plan_tables(spec, shape, rois_dtype, rois_strides, working, wide),
         kernel=_kernels.pool_kernel(
-            spec.mode, spec.sampling == "cells", source.channels_last, lanes, working, wide
+            spec.mode,
+            spec.sampling == "cells",
+            source.channels_last,
+            lanes,
+            working,
+            wide,
+            in_pairs,
         ),
         source=(*source.strides, channels),
         target=(groups, *target.strides),

@@ -113,18 +113,25 @@ def tables_kernel(mode: str, sampling: str, working: str, wide: bool) -> Any:
 
 @cache
 def pool_kernel(
-    mode: str, whole_cells: bool, channels_last: bool, lanes: int, working: str, wide: bool
+    mode: str,
+    whole_cells: bool,
+    channels_last: bool,
+    lanes: int,
+    working: str,
+    wide: bool,
+    in_pairs: bool,
 ) -> Any:
-    """The pooled values."""
+    """The pooled values. A mean can take neighbouring columns ``in_pairs``."""
     index = index_type(wide)
     choices = _choices(mode, whole_cells, channels_last, lanes, working, index)
     return _kernel(
-        f"roi_align_{_variant(mode, whole_cells, channels_last, lanes, wide)}",
+        f"roi_align_{_variant(mode, whole_cells, channels_last, lanes, wide)}"
+        f"{'_pairs' if in_pairs else ''}",
         f"raw T features, {_layout('f')}, int64 channels, {_TABLES}, int64 groups, {_layout('o')}",
         "raw T out",
         f"""
         {_make_tables(_entry(mode), working, index)}
-        pool<{choices}>(
+        pool<{_bool(in_pairs)}, {choices}>(
             ({index})i, &features[0], {_make_layout("f", index)}, ({index})channels, all,
             ({index})groups, &out[0], {_make_layout("o", index)});
         """,
@@ -343,7 +350,7 @@ def _make_reading(index: str) -> str:
 
 
 def _layout(prefix: str) -> str:
-    """Parameters of an array's strides, in elements."""
+    """Parameters of an array's strides, in bytes."""
     return ", ".join(f"int64 {prefix}_{axis}" for axis in ("outer", "channel", "row", "col"))
 
 

@@ -40,8 +40,8 @@ __device__ void find_argmax(
   const Section<Index>* sections = tables.sections_of(place.outer);
   const Section<Index> ys = sections[place.row], xs = sections[tables.rows + place.col];
   if (ys.count <= 0 || xs.count <= 0) return;  // nobody asks
-  const T* plane = features + (ptrdiff_t)tables.images[place.outer] * layout.outer +
-                   place.group * layout.channel;
+  const Place<Index> origin = {tables.images[place.outer], place.group, 0, 0};
+  const T* plane = find_element(features, layout, origin);
   const Point<W, Index>* y_points = tables.row_entries(place.outer) + ys.begin;
   const Point<W, Index>* x_points = tables.col_entries(place.outer) + xs.begin;
   Best<LANES, W, Index> best;
@@ -55,17 +55,17 @@ __device__ void find_argmax(
       for (int lane = 0; lane < LANES; ++lane) {
         W value;
         if constexpr (WHOLE_CELLS) {
-          value = cell[(ys.first + j) * layout.row + (xs.first + i) * layout.col];
+          value = *advance(cell, (ys.first + j) * layout.row + (xs.first + i) * layout.col);
         } else {
           const Point<W, Index> y = y_points[j], x = x_points[i];
-          const T* low = cell + y.low * layout.row;
-          const T* high = cell + y.high * layout.row;
+          const T* low = advance(cell, y.low * layout.row);
+          const T* high = advance(cell, y.high * layout.row);
           value = read_point<MAX>(
-              low + x.low * layout.col, low + x.high * layout.col, high + x.low * layout.col,
-              high + x.high * layout.col, y, x);
+              advance(low, x.low * layout.col), advance(low, x.high * layout.col),
+              advance(high, x.low * layout.col), advance(high, x.high * layout.col), y, x);
         }
         best.consider(lane, value, j * xs.count + i);
-        cell += lanes.step(lane, layout.channel);
+        cell = advance(cell, lanes.step(lane, layout.channel));
       }
       best.is_first = false;
     }

@@ -66,12 +66,13 @@ struct Sampler {
     x.high *= col_stride;
     if (has_slope<SAMPLING>(x_at, width)) {
       const Neighbours<SAMPLING, Index> cells(x_at, width, col_stride, x.low);
-      const T* at = plane + cells.offset;
+      const T* low = advance(plane, cells.offset + y.low);
+      const T* high = advance(plane, cells.offset + y.high);
       W left = 0, right = 0;
-      if (cells.has_low) left = y.low_weight * W(at[y.low]) + y.high_weight * W(at[y.high]);
+      if (cells.has_low) left = y.low_weight * W(*low) + y.high_weight * W(*high);
       if (cells.has_high) {
-        right = y.low_weight * W(at[y.low + col_stride]) +
-                y.high_weight * W(at[y.high + col_stride]);
+        right = y.low_weight * W(*advance(low, col_stride)) +
+                y.high_weight * W(*advance(high, col_stride));
       }
       const double slope = (double)((right - left) * share);
       const Motion motion = find_motion<SAMPLING>(box.x, q, cols, i, scale);
@@ -80,12 +81,13 @@ struct Sampler {
     }
     if (has_slope<SAMPLING>(y_at, height)) {
       const Neighbours<SAMPLING, Index> cells(y_at, height, row_stride, y.low);
-      const T* at = plane + cells.offset;
+      const T* low = advance(plane, cells.offset + x.low);
+      const T* high = advance(plane, cells.offset + x.high);
       W above = 0, below = 0;
-      if (cells.has_low) above = x.low_weight * W(at[x.low]) + x.high_weight * W(at[x.high]);
+      if (cells.has_low) above = x.low_weight * W(*low) + x.high_weight * W(*high);
       if (cells.has_high) {
-        below = x.low_weight * W(at[x.low + row_stride]) +
-                x.high_weight * W(at[x.high + row_stride]);
+        below = x.low_weight * W(*advance(low, row_stride)) +
+                x.high_weight * W(*advance(high, row_stride));
       }
       const double slope = (double)((below - above) * share);
       const Motion motion = find_motion<SAMPLING>(box.y, p, rows, j, scale);
@@ -130,7 +132,7 @@ __device__ void add_integral(
 #pragma unroll 1
     for (long long col = xs.begin; col < xs.end; ++col) {
       const Slope x = find_slope(x_stretch, col, place.col, cols, scale);
-      const double cell = value * (double)W(plane[row * layout.row + col * layout.col]);
+      const double cell = value * (double)W(*advance(plane, row * layout.row + col * layout.col));
       sums.x1 += x.by_near * (y.weight * cell);
       sums.y1 += y.by_near * (x.weight * cell);
       sums.x2 += x.by_far * (y.weight * cell);
@@ -152,7 +154,7 @@ __device__ void add_parts(
   Place<Index> place = find_place<false>(thread, groups, rows, cols);
   const Box& box = boxes[place.outer];
   if (box.image < 0) return;
-  const T* image = features + (ptrdiff_t)box.image * layout.outer;
+  const T* image = advance(features, (ptrdiff_t)box.image * layout.outer);
   const Sampler<SAMPLING, W, Index> sampler = {
       box, (double)place.row, (double)place.col, (double)rows, (double)cols, scale, height, width,
       layout.row, layout.col};
@@ -161,7 +163,7 @@ __device__ void add_parts(
   if (SAMPLING != INTEGRAL && (ys.begin >= ys.end || xs.begin >= xs.end)) return;
 #pragma unroll 1
   for (Index channel = place.group; channel < channels; channel += groups) {
-    const T* plane = image + channel * layout.channel;
+    const T* plane = advance(image, channel * layout.channel);
     place.group = channel;
     const W value = W(*find_element(grad, grad_layout, place));
     if constexpr (SAMPLING == INTEGRAL) {

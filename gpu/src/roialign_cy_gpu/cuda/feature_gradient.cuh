@@ -40,7 +40,7 @@ __device__ void add_means(
 #pragma unroll
       for (int lane = 0; lane < LANES; ++lane) {
         line[lane] += x_weight * W(*element);
-        element += lanes.step(lane, layout.channel);
+        element = advance(element, lanes.step(lane, layout.channel));
       }
     }
 #pragma unroll
@@ -83,8 +83,8 @@ __device__ void add_maxima(
                 WHOLE_CELLS ? W(x.first + i == cell.col) : weight_of(cell.col, x_points[i]);
             if (x_weight != 0) line[lane] += x_weight * W(*element);
           }
-          element += lanes.step(lane, layout.channel);
-          number += lanes.step(lane, argmax_layout.channel);
+          element = advance(element, lanes.step(lane, layout.channel));
+          number = advance(number, lanes.step(lane, argmax_layout.channel));
         }
       }
 #pragma unroll

@@ -33,22 +33,46 @@ __device__ W read_point(
          x.high_weight * (y.low_weight * lh + y.high_weight * hh);
 }
 
-// Take a row's tap into the sums of one column.
-template <bool IS_FIRST, int LANES, typename W, typename Index, typename T>
+// Take a row's tap into the sums of columns, which lie side by side if they are two.
+template <bool IS_FIRST, int COLS, int LANES, typename W, typename Index, typename T>
 __device__ void add_tap(
-    W (&sums)[LANES], const T* column, const Tap<W, Index>& y, const Layout<Index>& layout,
+    W (&sums)[COLS][LANES], const T* column, const Tap<W, Index>& y, const Layout<Index>& layout,
     const Lanes<LANES, Index>& lanes) {
-  const T* cell = column + (ptrdiff_t)y.cell * layout.row;
+  const T* cell = advance(column, y.cell * layout.row);
 #pragma unroll
   for (int lane = 0; lane < LANES; ++lane) {
-    const W value = y.weight * W(*cell);
-    sums[lane] = IS_FIRST ? value : sums[lane] + value;
-    cell += lanes.step(lane, layout.channel);
+#pragma unroll
+    for (int col = 0; col < COLS; ++col) {
+      const W value = y.weight * W(cell[col]);
+      sums[col][lane] = IS_FIRST ? value : sums[col][lane] + value;
+    }
+    cell = advance(cell, lanes.step(lane, layout.channel));
   }
 }
 
-// The sum of a section's products: columns outside, rows inside, which is the CPU's order.
-template <int LANES, typename W, typename Index, typename T>
+// Add the products of such columns.
+template <int COLS, int LANES, typename W, typename Index, typename T>
+__device__ void add_columns(
+    W (&results)[LANES], const T* column, const Tap<W, Index>* y_taps,
+    const Tap<W, Index>* y_end, const Tap<W, Index>* x_taps, const Layout<Index>& layout,
+    const Lanes<LANES, Index>& lanes) {
+  W sums[COLS][LANES];
+  add_tap<true>(sums, column, *y_taps, layout, lanes);
+#pragma unroll 1
+  for (const Tap<W, Index>* y = y_taps + 1; y != y_end; ++y) {
+    add_tap<false>(sums, column, *y, layout, lanes);
+  }
+#pragma unroll
+  for (int col = 0; col < COLS; ++col) {
+    const W weight = x_taps[col].weight;
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) results[lane] += weight * sums[col][lane];
+  }
+}
+
+// The sum of a section's products: columns outside, rows inside, which is the CPU's order. Neighbours
+// in memory are taken IN_PAIRS: they share addresses.
+template <bool IN_PAIRS, int LANES, typename W, typename Index, typename T>
 __device__ void add_taps(
     W (&results)[LANES], const T* plane, const Tap<W, Index>* y_taps, Index y_count,
     const Tap<W, Index>* x_taps, Index x_count, const Layout<Index>& layout,
@@ -58,17 +82,16 @@ __device__ void add_taps(
   fill_lanes(results, -W(0));  // the zero that changes no number
 #pragma unroll 1
   do {
-    const Tap<W, Index> x = *x_taps;
-    const T* column = plane + (ptrdiff_t)x.cell * layout.col;
-    W sums[LANES];
-    add_tap<true>(sums, column, *y_taps, layout, lanes);
-#pragma unroll 1
-    for (const Tap<W, Index>* y = y_taps + 1; y != y_end; ++y) {
-      add_tap<false>(sums, column, *y, layout, lanes);
+    const Index col = x_taps->cell;
+    const T* column = advance(plane, col * layout.col);
+    if (IN_PAIRS && x_end - x_taps > 1 && x_taps[1].cell == col + 1) {
+      add_columns<2>(results, column, y_taps, y_end, x_taps, layout, lanes);
+      x_taps += 2;
+    } else {
+      add_columns<1>(results, column, y_taps, y_end, x_taps, layout, lanes);
+      ++x_taps;
     }
-#pragma unroll
-    for (int lane = 0; lane < LANES; ++lane) results[lane] += x.weight * sums[lane];
-  } while (++x_taps != x_end);
+  } while (x_taps != x_end);
 }
 
 template <Mode MODE, int LANES, typename W, typename Index, typename T>
@@ -83,19 +106,19 @@ __device__ void compare_points(
 #pragma unroll 1
     for (Index i = 0; i < x_count; ++i) {
       const Point<W, Index> x = x_points[i];
-      const T* low_low = plane + (y_low + x.low * layout.col);
-      const T* low_high = plane + (y_low + x.high * layout.col);
-      const T* high_low = plane + (y_high + x.low * layout.col);
-      const T* high_high = plane + (y_high + x.high * layout.col);
+      const T* low_low = advance(plane, y_low + x.low * layout.col);
+      const T* low_high = advance(plane, y_low + x.high * layout.col);
+      const T* high_low = advance(plane, y_high + x.low * layout.col);
+      const T* high_high = advance(plane, y_high + x.high * layout.col);
 #pragma unroll
       for (int lane = 0; lane < LANES; ++lane) {
         const W value = read_point<MODE>(low_low, low_high, high_low, high_high, y, x);
         results[lane] = larger(results[lane], value);
         const ptrdiff_t step = lanes.step(lane, layout.channel);
-        low_low += step;
-        low_high += step;
-        high_low += step;
-        high_high += step;
+        low_low = advance(low_low, step);
+        low_high = advance(low_high, step);
+        high_low = advance(high_low, step);
+        high_high = advance(high_high, step);
       }
     }
   }
@@ -109,19 +132,19 @@ __device__ void compare_cells(
   for (Index row = y.first; row < y.end; ++row) {
 #pragma unroll 1
     for (Index col = x.first; col < x.end; ++col) {
-      const T* cell = plane + (row * layout.row + col * layout.col);
+      const T* cell = advance(plane, row * layout.row + col * layout.col);
 #pragma unroll
       for (int lane = 0; lane < LANES; ++lane) {
         results[lane] = larger(results[lane], W(*cell));
-        cell += lanes.step(lane, layout.channel);
+        cell = advance(cell, lanes.step(lane, layout.channel));
       }
     }
   }
 }
 
 template <
-    Mode MODE, bool WHOLE_CELLS, bool CHANNELS_LAST, int LANES, typename W, typename Index,
-    typename T, typename Entry>
+    bool IN_PAIRS, Mode MODE, bool WHOLE_CELLS, bool CHANNELS_LAST, int LANES, typename W,
+    typename Index, typename T, typename Entry>
 __device__ void pool(
     Index thread, const T* features, const Layout<Index>& layout, Index channels,
     const Tables<Entry, Index>& tables, Index groups, T* out, const Layout<Index>& out_layout) {
@@ -133,12 +156,12 @@ __device__ void pool(
   if (y.count <= 0 || x.count <= 0) {
     fill_lanes(results, y.count == BAD_SECTION ? W(CUDART_NAN) : W(0));
   } else {
-    const T* plane = features + (ptrdiff_t)tables.images[place.outer] * layout.outer +
-                     place.group * layout.channel;
+    const Place<Index> origin = {tables.images[place.outer], place.group, 0, 0};
+    const T* plane = find_element(features, layout, origin);
     const Entry* y_entries = tables.row_entries(place.outer) + y.begin;
     const Entry* x_entries = tables.col_entries(place.outer) + x.begin;
     if constexpr (MODE == AVG) {
-      add_taps(results, plane, y_entries, y.count, x_entries, x.count, layout, lanes);
+      add_taps<IN_PAIRS>(results, plane, y_entries, y.count, x_entries, x.count, layout, lanes);
     } else {
       // A sample outside the map counts as 0; adding 0 makes -0 one value with it.
       fill_lanes(results, y.outside || x.outside ? W(0) : W(-CUDART_INF));

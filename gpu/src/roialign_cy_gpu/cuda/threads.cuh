@@ -2,7 +2,7 @@
 // threads: a thread takes LANES channels of one place, because everything else about that place
 // is the same for all of them.
 
-// Strides in elements. Those within a plane have the index width of the kernel.
+// Strides in bytes. Those within a plane have the index width of the kernel.
 template <typename Index>
 struct Layout {
   ptrdiff_t outer, channel;
@@ -52,10 +52,17 @@ struct Lanes {
   }
 };
 
+// The element that many bytes further on: no product with the size of an item at every step.
+template <typename T>
+__device__ T* advance(T* element, ptrdiff_t bytes) {
+  return (T*)((char*)element + bytes);
+}
+
 template <typename T, typename Index>
 __device__ T* find_element(T* array, const Layout<Index>& layout, const Place<Index>& place) {
-  return array + place.outer * layout.outer + place.group * layout.channel +
-         place.row * layout.row + place.col * layout.col;
+  return advance(
+      array, place.outer * layout.outer + place.group * layout.channel +
+                 (place.row * layout.row + place.col * layout.col));
 }
 
 template <int LANES, typename T, typename W, typename Index>
@@ -65,6 +72,6 @@ __device__ void store_lanes(
 #pragma unroll
   for (int lane = 0; lane < LANES; ++lane) {
     *element = T(values[lane]);
-    element += lanes.step(lane, channel_stride);
+    element = advance(element, lanes.step(lane, channel_stride));
   }
 }
