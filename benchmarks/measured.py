@@ -64,6 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(COMMANDS)}; by default all")
     names = parser.parse_args().names or list(COMMANDS)
+    if unknown := set(names) - COMMANDS.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
     FOLDER.mkdir(exist_ok=True)
     for name in names:
         (FOLDER / f"{name}.md").write_text(measure(name), encoding="utf-8")

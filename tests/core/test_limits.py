@@ -164,6 +164,15 @@ def test_more_boxes_than_32_bits_count(channels):
     np.testing.assert_array_equal(out[first:], expected)
 
 
+def test_kernels_refuse_taps_without_a_batch():
+    spec = make_spec(2, PLAIN, 1.0, 2, "avg", "NCHW", 1)
+    taps = Taps(np.zeros((1, 5), np.float32), None, 6, 7, spec, True, 1)
+    kernels = variants.load(variants.chosen(), "float32")
+    arrays = noise(1, 1, 6, 7), np.empty((1, 1, 2, 2), np.float32)
+    with pytest.raises(ValueError, match=r"next_batch\(\)"):
+        kernels.forward(*arrays, taps, 1, None)
+
+
 def test_boxes_beyond_32_bits_of_bytes_are_checked():
     spec = make_spec(1, PLAIN, 1.0, 1, "avg", "NCHW", 1)
     rois = far_apart(BOXES, is_last_close=True)

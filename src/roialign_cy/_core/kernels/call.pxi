@@ -102,6 +102,8 @@ cdef struct Call:
 cdef Call call_of(Operation operation, View out, const Array *maps, BoxTaps taps):
     """What all operations have: ``out`` is the array by boxes, ``maps`` has the maps' shape."""
     cdef Call call
+    if taps.first == taps.last:
+        raise ValueError("taps must have a batch at hand: next_batch() makes one")
     memset(&call, 0, sizeof(call))
     call.operation = operation
     call.out = out.array
