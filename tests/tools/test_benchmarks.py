@@ -182,6 +182,13 @@ def test_cases_agree_with_the_reference(name):
     assert error <= agreement.tolerance(ra.backends.get("cpu"), workload)
 
 
+def test_torchvision_can_paste_every_mask():
+    for workload in PASTE_WORKLOADS.values():  # it fails where a box lies beside its image
+        boxes = workload.boxes()
+        assert (boxes[:, :2] < [workload.width, workload.height]).all()
+        assert (boxes[:, 2:] >= 1).all()
+
+
 def test_counted_cases_are_two_blocks_of_channels_at_most():
     for case in CASES.values():
         assert case.to_count().workload.channels <= 32

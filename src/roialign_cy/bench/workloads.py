@@ -219,11 +219,12 @@ class PasteWorkload:
         return _rng(self.name, "masks").random(shape, dtype=np.float32)
 
     def boxes(self) -> NDArray[Any]:
-        """Draw the boxes, an array of shape (count, 4), most of them in the image."""
+        """Draw the boxes, an array of shape (count, 4): all reach into the image."""
         size = np.array([self.width, self.height])
         rng = _rng(self.name, "boxes")
         near = rng.uniform(-0.1, 0.9, (self.count, 2)) * size
         far = near + rng.uniform(0.02, 0.4, (self.count, 2)) * size
+        far = np.maximum(far, 0.02 * size)  # torchvision pastes no mask beside its image
         return np.concatenate([near, far], axis=1).astype(np.float32)
 
     @property
