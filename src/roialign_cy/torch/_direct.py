@@ -31,7 +31,7 @@ try:
         _EAGER = _EAGER | DispatchKeySet(getattr(DispatchKey, _key))
     _NOTHING_ELSE = _EAGER - _EAGER
     _can_tell = True
-except (AttributeError, ImportError):  # another torch, whose private names are others
+except (AttributeError, ImportError, TypeError):  # another torch, whose private names are others
     _can_tell = False
 
 _PLAIN = (Tensor, torch.nn.Parameter)
