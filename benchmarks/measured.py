@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "docs" / "measured"
@@ -50,9 +51,15 @@ def measure(name: str) -> str:
             [sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True
         ).stdout
         table = Path(folder, "compare.md")
-        # The page has a heading of its own.
-        shown = table.read_text().partition("\n")[2] if table.exists() else _as_printed(printed)
-    return f"{_as_printed(command)}\nOn {datetime.date.today().isoformat()}:\n\n{shown.lstrip()}"
+        shown = _tables(table.read_text()) if table.exists() else _as_printed(printed)
+    lines = textwrap.wrap(command, 80, break_long_words=False, break_on_hyphens=False)
+    said = _as_printed(" \\\n    ".join(lines))
+    return f"{said}\nOn {datetime.date.today().isoformat()}:\n\n{shown}"
+
+
+def _tables(report: str) -> str:
+    """The report without its heading, since the page has one, and without what was not timed."""
+    return report.partition("\n\n")[2].partition("\n## Not timed")[0]
 
 
 def _as_printed(text: str) -> str:

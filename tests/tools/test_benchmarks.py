@@ -20,6 +20,7 @@ from benchmarks import (
     bench_overhead,
     busy,
     callgrind,
+    measured,
 )
 from benchmarks.cases import CASES
 
@@ -251,3 +252,13 @@ def test_backends_of_the_suite_are_all_that_could_be_available():
 
     assert {f"cpu[{variant}]" for variant in variants.promised()} <= set(suite_calls.BACKENDS)
     assert {"reference", "gpu"} <= set(suite_calls.BACKENDS)
+
+
+def test_the_page_of_speed_shows_what_its_commands_printed():
+    page = (measured.FOLDER.parent / "performance.md").read_text()
+    shown = re.findall(r"\{include\} measured/(\w+)\.md", page)
+    assert sorted(shown) == sorted(measured.COMMANDS)
+    for name in shown:
+        said = (measured.FOLDER / f"{name}.md").read_text().split("```")[1]
+        words = said.replace("\\", "").split()[1:]
+        assert words == f"python -m benchmarks.{measured.COMMANDS[name]}".split()
