@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from types import new_class
 from typing import Any
 
 import torch
@@ -133,4 +134,5 @@ def _make_function(
         return differentiate(ctx, *grads)
 
     methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    return type(name, (torch.autograd.Function,), methods)
+    # So named, since its name is the one of ``grad_fn``.
+    return new_class(name, (torch.autograd.Function,), exec_body=lambda own: own.update(methods))
