@@ -185,10 +185,10 @@ class CpuBackend:
         # Summed in float32, one image at a time, always: in two bytes every sum would round.
         total = np.empty((1, *out.shape[1:]), np.float32)
         images = rois[rows, 0].astype(np.intp)
-        by_image = np.argsort(images, kind="stable")
+        by_image = np.argsort(images)
+        present, begin = np.unique(images[by_image], return_index=True)
         if not isinstance(rows, slice):
             by_image = rows[by_image]
-        present, begin = np.unique(np.sort(images), return_index=True)
         out[np.delete(np.arange(len(out)), present)] = 0
         for image, of_image in zip(present, np.split(by_image, begin[1:]), strict=True):
             maps = None if features is None else features[image : image + 1]
