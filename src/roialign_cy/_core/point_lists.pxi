@@ -70,6 +70,8 @@ cdef Py_ssize_t add_point(
     cdef double by_x[PARAMETERS]
     cdef Py_ssize_t t, i, k
     cdef Point point
+    memset(by_y, 0, sizeof(by_y))  # for the compiler, which does not see that they are set if read
+    memset(by_x, 0, sizeof(by_x))
     find_point(box, cursor.down, right, &tables.y, &tables.x, &tables.geometry, &point)
     cursor.share += point.share
     if tables.y.with_slopes:

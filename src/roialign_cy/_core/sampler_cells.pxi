@@ -37,7 +37,7 @@ cdef Span span_of_cells(const char *roi, const Request *request, const Geometry 
     cdef double first = whole_cell(coordinate(roi, request.low_column, g.rois_itemsize), g)
     cdef double last = whole_cell(coordinate(roi, request.high_column, g.rois_itemsize), g)
     cdef double length = in_counting_dtype(max(last - first + 1, 1.0), request.bins, g)
-    span.start = first
+    span.start, span.end = first, 0.0
     span.bin_size = in_counting_dtype(length / <double>request.bins, request.bins, g)
     span.is_widened = False
     span.samples = -1  # as many as there are cells

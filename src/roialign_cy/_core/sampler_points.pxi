@@ -18,7 +18,7 @@ cdef Span span_of_points(
     cdef double low = coordinate(roi, request.low_column, g.rois_itemsize)
     cdef double high = coordinate(roi, request.high_column, g.rois_itemsize)
     cdef double count
-    span.start = box_start(low, g)
+    span.start, span.end = box_start(low, g), 0.0
     span.bin_size = box_extent(low, high, g) / <double>request.bins
     span.is_widened = is_widened(low, high, g)
     span.samples = request.ratio

@@ -13,7 +13,7 @@ cdef Span span_of_side(double side, const Request *request, const Geometry *g) n
     cdef double count
     unmoved.offset = 0.0
     span.bin_size = box_extent(0.0, side, &unmoved)
-    span.start = -span.bin_size / 2.0
+    span.start, span.end = -span.bin_size / 2.0, 0.0
     span.bin_size = span.bin_size / <double>request.bins
     span.is_widened = is_widened(0.0, side, &unmoved)
     span.samples = request.ratio
