@@ -1,6 +1,6 @@
-"""From a box's numbers to where its bins and samples lie along one axis. All in float64."""
+"""Where the bins and samples of a box lie along one axis, in float64."""
 
-from libc.math cimport ceil
+from libc.math cimport INFINITY, ceil
 from libc.stdint cimport uint16_t
 
 from .half cimport half_to_float, round_double_to_half, round_to_half
@@ -11,19 +11,19 @@ cdef enum Sampling:
     CELLS = 2       # whole cells
     INTEGRAL = 3    # the whole bin
     CORNERS = 4     # one point for each bin, the first and the last on the sides of the box
-    NEAREST = 5     # the cell nearest to each of those
-    ROTATED = 6     # points as the centered ones, of a box that is turned
+    NEAREST = 5     # the cell nearest to each point of CORNERS
+    ROTATED = 6     # the points of CENTERED, in a box that is turned
 
 
 cdef struct Geometry:
     double scale        # cells per input unit
     double offset       # cells taken off every scaled coordinate
-    double min_size     # smallest extent in cells; below 0 for none
+    double min_size     # smallest extent in cells; -inf for none
     Sampling sampling
     bint zero_border    # neighbours outside the map count as 0; else samples are clamped to it
-    int rois_itemsize   # 2, 4 or 8: dtype in which the adaptive count is taken
-    bint in_degrees     # angles, which go counter-clockwise or
-    bint is_clockwise
+    int rois_itemsize   # 2, 4 or 8: of the dtype that the adaptive count is computed in
+    bint in_degrees     # unit of angles; else radians
+    bint is_clockwise   # direction of angles; else counter-clockwise
 
 
 cdef inline Sampling sampling_of(name):
@@ -44,7 +44,7 @@ cdef inline Geometry make_geometry(spec, Py_ssize_t rois_itemsize):
     cdef Geometry g
     g.scale = spec.spatial_scales[0]
     g.offset = spec.pixel_offset
-    g.min_size = -1.0 if spec.min_size is None else spec.min_size
+    g.min_size = -INFINITY if spec.min_size is None else spec.min_size
     g.sampling = sampling_of(spec.sampling)
     g.zero_border = spec.border == "zero"
     g.rois_itemsize = <int>rois_itemsize
@@ -58,7 +58,7 @@ cdef struct Span:
     double bin_size     # extent of one bin, in cells; negative in a reversed box
     Py_ssize_t samples  # per bin
     bint is_widened     # to the smallest extent
-    double end          # of the box, in cells; of corners alone
+    double end          # of the box, in cells; of CORNERS and NEAREST only
 
 
 cdef inline double coordinate(const char *roi, int column, int itemsize) noexcept nogil:
@@ -74,20 +74,19 @@ cdef inline double box_start(double low, const Geometry *g) noexcept nogil:
     return low * g.scale - g.offset
 
 
-cdef inline double box_extent(double low, double high, const Geometry *g) noexcept nogil:
-    cdef double extent = (high * g.scale - g.offset) - (low * g.scale - g.offset)
-    return g.min_size if extent < g.min_size and g.min_size >= 0 else extent
-
-
 cdef inline bint is_widened(double low, double high, const Geometry *g) noexcept nogil:
-    cdef double extent = (high * g.scale - g.offset) - (low * g.scale - g.offset)
-    return extent < g.min_size and g.min_size >= 0
+    return box_start(high, g) - box_start(low, g) < g.min_size
+
+
+cdef inline double box_extent(double low, double high, const Geometry *g) noexcept nogil:
+    cdef double extent = box_start(high, g) - box_start(low, g)
+    return g.min_size if extent < g.min_size else extent
 
 
 cdef inline double extent_in_own_dtype(double low, double high, const Geometry *g) noexcept nogil:
-    """The extent as a library that computes in the boxes' dtype has it, rounding at every step.
+    """The extent, rounded at every step as by libraries that compute in the boxes' dtype.
 
-    The adaptive count jumps with it, so ours has to jump at the same boxes.
+    The adaptive count follows from it, and has to jump at the same boxes as theirs.
     """
     cdef float f_low, f_high, f_scale, f_offset, f_extent
     if g.rois_itemsize == 8:
@@ -103,7 +102,7 @@ cdef inline double extent_in_own_dtype(double low, double high, const Geometry *
         f_low = round_to_half(round_to_half(f_low * f_scale) - f_offset)
         f_high = round_to_half(round_to_half(f_high * f_scale) - f_offset)
         f_extent = round_to_half(f_high - f_low)
-    if f_extent < g.min_size and g.min_size >= 0:
+    if f_extent < g.min_size:
         f_extent = <float>g.min_size
         if g.rois_itemsize == 2:
             f_extent = round_double_to_half(g.min_size)
