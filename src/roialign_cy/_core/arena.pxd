@@ -1,7 +1,7 @@
-"""Memory whose size was worked out: sizes of broadcast arrays have no bound, and must not wrap.
+"""Memory of computed sizes, and arenas, which are many arrays in one block of memory.
 
-An arena is many arrays in one piece of memory: laid out twice, first to count the bytes, then for
-good.
+A broadcast array can have any shape, so sizes computed from one are capped: they must not wrap. An
+arena is laid out twice by the same code, first to count its bytes, then in the memory itself.
 """
 
 from libc.stdlib cimport malloc
@@ -11,7 +11,7 @@ cdef enum:
 
 
 cdef inline size_t too_much() noexcept nogil:
-    return <size_t>1 << 60  # bytes that no system has: asking for them fails
+    return <size_t>1 << 60  # more bytes than any system has: asking for them fails
 
 
 cdef inline size_t bytes_for(Py_ssize_t count, size_t itemsize) noexcept nogil:
@@ -21,12 +21,12 @@ cdef inline size_t bytes_for(Py_ssize_t count, size_t itemsize) noexcept nogil:
 
 
 cdef inline void *allocate(Py_ssize_t count, size_t itemsize) noexcept nogil:
-    """As `malloc`, with a cache line to spare."""
+    """`malloc`, with room to move the beginning up to a cache line."""
     return malloc(bytes_for(count, itemsize) + CACHE_LINE)
 
 
 cdef struct Arena:
-    char *memory    # NULL while bytes are counted; else on a cache line
+    char *memory    # on a cache line; NULL while bytes are counted
     size_t used
 
 
@@ -37,7 +37,7 @@ cdef inline void *arena_alloc(Arena *arena, Py_ssize_t count, size_t itemsize) n
 
 
 cdef inline Arena arena_in(void *memory) noexcept nogil:
-    """An arena in what `allocate` gave; NULL only counts."""
+    """An arena in memory from `allocate`; with NULL it only counts."""
     cdef Arena arena
     arena.used = 0
     arena.memory = <char *>memory

@@ -1,15 +1,14 @@
-# The one pass over the boxes' values that every call makes before anything is computed.
+# Which boxes cannot be pooled: every call looks at all of its boxes before anything is computed.
 
 from libc.math cimport fabs
 
 from .geometry cimport ROTATED
 
-# Past this many samples to a bin, i + 0.5 is no longer exact and neighbouring samples of a
-# box that size are further apart in float64 than in truth.
+# Up to this many samples to a bin, i + 0.5 is exact.
 cdef double MOST_SAMPLES = 2.0**51
 
-
-# Coordinates up to which the samples of a rotated box are known to 1024 cells: `RotatedBox.blur`.
+# If the centre and sides of a rotated box add up to no more cells than this, rounding moves its
+# samples by 1024 cells at most (`RotatedBox.blur`).
 cdef double MOST_ROTATED_CELLS = 2.0**55
 
 
@@ -34,9 +33,10 @@ _FAULT_NAMES = {
 
 
 def find_fault(rois, Py_ssize_t num_images, spec):
-    """The first box that cannot be pooled and what is wrong with it: (row, fault); or None.
+    """Find the first box that cannot be pooled: (row, what is wrong with it), or None.
 
-    ``rois`` is a (K, 5) array, of rotated boxes (K, 6), of native float16, float32 or float64.
+    ``rois`` is an array of native float16, float32 or float64 and of shape (K, 5), or (K, 6) if the
+    boxes are rotated.
     """
     cdef Py_buffer view
     cdef Py_ssize_t k, rows, cols, ratio_rows, ratio_cols
@@ -111,7 +111,7 @@ cdef int rotated_fault(
             return NOT_FINITE
         if column < 5:
             room += fabs(number * g.scale)
-    # Samples are computed with multiples of the sides.
+    # All that is computed from a box are sums of small multiples of these: none may overflow.
     if not isfinite(1024.0 * room):
         return EXTENT_OVERFLOWS
     for column in range(3, 5):  # width, height
@@ -125,7 +125,8 @@ cdef int rotated_fault(
             own, rows if column == 4 else cols, ratio_rows if column == 4 else ratio_cols, g
         ):
             return TOO_MANY_SAMPLES
-        # Where samples are only known to many cells, as many rows of them could be on the map.
+        # Rows of samples within `blur` of the map are gone through one by one: too many, if it is
+        # that large.
         if (
             column == 4 and ratio_rows == 0 and room > MOST_ROTATED_CELLS
             and adaptive_count(own, rows, g) > 1024

@@ -1,4 +1,7 @@
-"""float16 and bfloat16 <-> float32 in plain integer arithmetic: no compiler needs a type for it."""
+"""float16 and bfloat16 to float32 and back.
+
+In integer arithmetic, since not every compiler has these types.
+"""
 
 from libc.stdint cimport uint16_t, uint32_t
 
@@ -27,10 +30,10 @@ cdef inline uint16_t float_to_half(float value) noexcept nogil:
     cdef uint32_t sign = (source.bits >> 16) & 0x8000
     cdef uint32_t magnitude = source.bits & 0x7FFFFFFF
     if magnitude > 0x7F800000:  # NaN
-        return 0x7E00  # of one sign and payload
+        return 0x7E00  # every NaN becomes this one
     if magnitude >= 0x477FF000:  # 65520 and up
         return <uint16_t>(sign | 0x7C00)
-    if magnitude < 0x38800000:  # below 2**-14: adding 0.5 leaves whole 2**-24 in the mantissa
+    if magnitude < 0x38800000:  # below 2**-14: adding 0.5 rounds to multiples of 2**-24
         source.bits = magnitude
         shifted.value = source.value + <float>0.5
         return <uint16_t>(sign | (shifted.bits - 0x3F000000))
@@ -48,13 +51,13 @@ cdef inline uint16_t float_to_bfloat16(float value) noexcept nogil:
     """Round to nearest even."""
     cdef FloatBits source
     if value != value:
-        return 0x7FC0  # of one sign and payload
+        return 0x7FC0  # every NaN becomes this one
     source.value = value
     return <uint16_t>((source.bits + 0x7FFF + ((source.bits >> 16) & 1)) >> 16)
 
 
 cdef inline float round_double_to_half(double value) noexcept nogil:
-    """Rounded once: by way of float32, but there to an odd last bit unless that is exact."""
+    """Round by way of float32: to odd there, so that the second rounding does no harm."""
     cdef FloatBits near
     near.value = <float>value
     if near.value != value and not near.bits & 1:

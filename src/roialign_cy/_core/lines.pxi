@@ -1,5 +1,5 @@
-# What samplers make lines of: taps that are added, merged, rounded and listed. See taps.pxd for the
-# tables that this fills.
+# How samplers write lines into the tables of taps.pxd: taps of a cell are merged, weights rounded,
+# and distinct cells listed.
 
 cdef struct Cursor:
     # Where the next line, tap and distinct cell of a box go.
@@ -12,9 +12,9 @@ cdef struct Cursor:
 cdef Py_ssize_t add_tap(
     Axis *axis, Cursor *at, Py_ssize_t line_first, Py_ssize_t cell, double weight
 ) noexcept nogil:
-    """Add to the line that is being made; its cells ascend, and only its last two can recur.
+    """Add a cell and its weight to the line being made, and return the tap.
 
-    Returns the tap.
+    Cells of a line ascend; only its last two can recur, and are then added to.
     """
     cdef Py_ssize_t t = at.tap - 1
     while t >= line_first and t >= at.tap - 2:
@@ -35,9 +35,10 @@ cdef void close_line(
     Axis *axis, Cursor *at, Py_ssize_t line_first, double sum_of_weights, double samples,
     bint single,
 ) noexcept nogil:
-    """Finish the line whose taps began at ``line_first``: the mean of its ``samples``.
+    """Finish the line whose taps begin at ``line_first``: the mean of its ``samples``.
 
-    Their weights sum to ``sum_of_weights``. Taps of weight 0 go, and distinct cells are noted.
+    ``sum_of_weights`` is the exact sum of the weights, before that division. Taps of weight 0 are
+    dropped, unless they have slopes, and cells that the box has not read before are listed.
     """
     cdef Py_ssize_t t, kept = line_first, d
     cdef double weight

@@ -1,9 +1,9 @@
 """Large results in the memory of earlier ones.
 
-The system clears every page that a process gets, which takes as long as pooling does. So blocks of
-memory that large results leave behind are retained for the next ones, up to a limit. NumPy is told
-by a handler of its own (NEP 49): the arrays own their memory as others do, and whatever frees or
-resizes them comes back here.
+The system clears every page that it gives to a process, which takes as long as pooling does. So the
+memory of large results is retained for later ones, up to a limit. NumPy allocates it through a
+memory handler (NEP 49): these arrays own their memory as any others do, and whoever frees or
+resizes one calls the functions below.
 """
 
 from cpython.object cimport PyObject
@@ -47,10 +47,10 @@ cdef extern from "reclaim.h" nogil:
     void let_reclaim(void *data, size_t size)
 
 cdef enum:
-    HEADER = 64        # in front of each block's data, which so begins on a cache line
+    HEADER = 64        # bytes before each block's data, which then begins on a cache line
     MOST_BLOCKS = 4    # a loop has a result or two at a time, with gradients; more would lie idle
 
-# Results below this are not worth it: the C library mostly has such memory at hand.
+# Smaller results are not worth it: the C library mostly has memory for them at hand.
 cdef size_t LEAST_BYTES = 4 << 20
 
 
@@ -99,7 +99,7 @@ cdef void *find(size_t size) noexcept nogil:
     cdef void *found = NULL
     cdef size_t capacity, best = size + size // 4
     cdef int i, place = -1
-    # Whoever finds the lock taken does without: no result waits for another thread's.
+    # If another thread has the lock, do without: no call waits for another.
     if not PyThread_acquire_lock(lock, NOWAIT_LOCK):
         return NULL
     for i in range(blocks):
@@ -128,7 +128,7 @@ cdef bint is_too_much(size_t size) noexcept nogil:
 
 
 cdef void *from_system(size_t size, bint zeros) noexcept nogil:
-    """A new block; all that is retained is given back before the system's refusal counts."""
+    """A new block; if the system refuses, give back all that is retained and ask again."""
     cdef void *memory = NULL
     cdef int _
     for _ in range(2):
@@ -206,7 +206,7 @@ cdef _made(make, shape, dtype):
     cdef double size = dtype.itemsize
     for n in shape:
         size *= n
-    # Whoever has set a handler of their own wants to see these arrays, too.
+    # Users who have set a handler of their own want it to get these arrays, too.
     if limit == 0 or size < LEAST_BYTES or PyDataMem_GetHandler() is not DEFAULT:
         return make(shape, dtype)
     PyDataMem_SetHandler(HANDLER)
@@ -217,7 +217,7 @@ cdef _made(make, shape, dtype):
 
 
 def retained_memory():
-    """Bytes that are retained now, and at most."""
+    """Bytes that are retained now, and the limit."""
     return retained_bytes, limit
 
 
@@ -237,7 +237,7 @@ def is_reclaimed():
 
 
 def _after_fork_in_child():
-    """In a forked child: forget the list and its lock if a thread that is not here held it."""
+    """In a forked child, forget the list and its lock if a thread held it that was left behind."""
     global lock, blocks, retained_bytes
     if PyThread_acquire_lock(lock, NOWAIT_LOCK):
         PyThread_release_lock(lock)

@@ -14,8 +14,8 @@ class Masks:
     ) -> Masks: ...
 
 def paste(
-    masks: Masks, targets: Sequence[NDArray[Any]], cut: float | None, num_threads: int
+    masks: Masks, targets: Sequence[NDArray[Any]], threshold: float | None, num_threads: int
 ) -> None: ...
 def encode(
-    masks: Masks, image_size: tuple[int, int], cut: float, num_threads: int
+    masks: Masks, image_size: tuple[int, int], threshold: float, num_threads: int
 ) -> list[bytes]: ...

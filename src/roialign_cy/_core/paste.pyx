@@ -1,9 +1,9 @@
-"""Masks pasted into images: each pixel takes two cells along each axis, weighted by distance.
+"""Masks pasted into images, by bilinear interpolation.
 
-A mask reaches a window of its image. Within it the weights of a pixel are a product of one part for
-its row and one for its column: rows of the mask are brought to the width of the window first, and
-two of them make a row of the image. Run lengths, which go down the columns, do the same turned
-round, with the same products and sums, so that every bit is the same.
+A mask reaches a window of its image. A pixel's weights are products of a factor for its row and one
+for its column, so rows of the mask are first interpolated to the width of the window, and each row
+of the image is then a weighted sum of two of them. Run lengths go down the columns instead; they
+are computed from the same products and sums, and so agree to the last bit.
 """
 
 from cpython.buffer cimport (
@@ -24,9 +24,9 @@ from .half cimport float_to_half, half_to_float
 from .runtime cimport granted
 
 cdef enum:
-    BAND = 128  # rows of an image that one thread does at a time
-    MOST_CHARACTERS = 13  # of a count: 64 bits, five in each
-    # One thread does so many in some 16 us, about what it takes to start another.
+    BAND = 128  # rows of an image in a task
+    MOST_CHARACTERS = 13  # of a count: 64 bits, five to a character
+    # One thread pastes so many in some 16 us, about what it takes to start another.
     SERIAL_PIXELS = 1 << 15
 
 cdef fused real:
@@ -57,12 +57,12 @@ cdef struct Call:
     const Window *windows   # [mask][axis]
     Py_ssize_t most_pixels  # of a window along an axis
     double pixels           # of all windows
-    bint is_flags           # whether the result is where values reach the threshold
-    double cut              # the threshold, in the working type
+    bint is_binary          # whether the result is bool: where values reach the threshold
+    double threshold        # in the working type
 
 
 cdef inline double cell_at(Py_ssize_t pixel, Side side, const Call *call) noexcept nogil:
-    """Where the centre of a pixel lies in the mask; centres of its cells are whole numbers."""
+    """Where the centre of a pixel lies in the mask, whose cells have their centres at integers."""
     return (
         (<double>pixel + 0.5 - side.start) / side.extent * <double>(call.cells + 2 * call.padding)
         - (0.5 + call.padding)
@@ -72,7 +72,7 @@ cdef inline double cell_at(Py_ssize_t pixel, Side side, const Call *call) noexce
 cdef Py_ssize_t first_pixel(
     Side side, const Call *call, Py_ssize_t begin, Py_ssize_t end, bint is_past
 ) noexcept nogil:
-    """The first pixel that the mask reaches, or that is past it; by bisection."""
+    """The first pixel that the mask reaches, or with ``is_past`` the first beyond it."""
     cdef Py_ssize_t middle
     cdef double cell
     while begin < end:
@@ -86,14 +86,14 @@ cdef Py_ssize_t first_pixel(
 
 
 cdef Window window_of(Side side, const Call *call, Py_ssize_t size) noexcept nogil:
-    """What the mask reaches of an axis of ``size`` pixels."""
+    """The pixels that the mask reaches along an axis of ``size`` pixels."""
     cdef Window window
     cdef Py_ssize_t begin = 0, end = size
     cdef double after = side.start + side.extent
     window.begin = window.end = 0
     if side.extent <= 0 or call.cells == 0:
         return window
-    if call.padding:  # a box of whole pixels, beyond which there is nothing
+    if call.padding:  # then boxes are of whole pixels, and nothing is pasted beyond them
         if side.start > 0:
             begin = size if side.start >= <double>size else <Py_ssize_t>side.start
         if after < <double>size:
@@ -108,7 +108,7 @@ cdef void make_taps(
 ) noexcept nogil:
     """The two cells of each pixel and their weights, which sum to 1 exactly.
 
-    Cell ``cells`` is for those outside the mask and those of weight 0: its value is 0.
+    Cells outside the mask, and cells of weight 0, become cell ``cells``, whose value is 0.
     """
     cdef Py_ssize_t i, near
     cdef double position, low
@@ -125,7 +125,7 @@ cdef void make_taps(
 cdef void load_line(
     const Call *call, Py_ssize_t mask, bint is_column, Py_ssize_t index, real *line
 ) noexcept nogil:
-    """A row or a column of a mask, and a zero."""
+    """Load a row or a column of a mask, followed by a zero."""
     cdef Py_ssize_t i, step = call.row_stride if is_column else call.col_stride
     cdef const char *cell = call.masks + mask * call.mask_stride
     cell += index * (call.col_stride if is_column else call.row_stride)
@@ -140,18 +140,18 @@ cdef void load_line(
 
 cdef struct Workspace:
     # Scratch memory of a thread, for arrays and run lengths alike, in the working type.
-    Py_ssize_t *cell        # of the pixels across: of the window's side that is filled at a time
+    Py_ssize_t *cell        # taps of all pixels along one side of the window
     void *weight
-    Py_ssize_t *along_cell  # of those along the other side
+    Py_ssize_t *along_cell  # taps of the pixels along the other side that are filled at a time
     void *along_weight
-    void *line[4]           # of a mask
-    void *wide[4]           # of the window
+    void *line[4]           # rows or columns of a mask
+    void *wide[4]           # rows of the window
 
 
 cdef size_t lay_out(
     Workspace *work, char *scratch, const Call *call, size_t itemsize
 ) noexcept nogil:
-    """Lay the workspace out in ``scratch``; its size in bytes comes back."""
+    """Lay the workspace out in ``scratch``, and return its size in bytes."""
     cdef Arena arena = arena_in(scratch)
     cdef int i
     work.cell = <Py_ssize_t *>arena_alloc(&arena, 2 * call.most_pixels, sizeof(Py_ssize_t))
@@ -179,14 +179,14 @@ cdef struct Task:
 
 
 cdef void paste_rows(
-    const Call *call, const Task *task, const Target *target, char *scratch, real cut
+    const Call *call, const Task *task, const Target *target, char *scratch, real threshold
 ) noexcept nogil:
     """Fill rows of a mask's window."""
     cdef Window columns = call.windows[2 * task.mask + 1]
     cdef Py_ssize_t width = columns.end - columns.begin, i, x, side, wanted
-    cdef Py_ssize_t itemsize = 1 if call.is_flags else 2 if call.is_half else sizeof(real)
+    cdef Py_ssize_t itemsize = 1 if call.is_binary else 2 if call.is_half else sizeof(real)
     cdef Workspace work
-    cdef Py_ssize_t[2] held  # which row of the mask each of work.wide has; the third is zeros
+    cdef Py_ssize_t[2] held  # which rows of the mask work.wide[0] and [1] hold; [2] is zeros
     cdef real *of_side[2]
     lay_out(&work, scratch, call, sizeof(real))
     cdef real *weight = <real *>work.weight
@@ -211,8 +211,9 @@ cdef void paste_rows(
                         weight[2 * x] * line[work.cell[2 * x]]
                         + weight[2 * x + 1] * line[work.cell[2 * x + 1]]
                     )
-        mix_rows(
-            call, of_side[0], y_weight[2 * i], of_side[1], y_weight[2 * i + 1], width, cut, row
+        combine_rows(
+            call, of_side[0], y_weight[2 * i], of_side[1], y_weight[2 * i + 1], width, threshold,
+            row,
         )
         if target.col_stride == itemsize:
             memcpy(to, row, width * itemsize)
@@ -222,19 +223,19 @@ cdef void paste_rows(
         to += target.row_stride
 
 
-cdef inline void mix_rows(
+cdef inline void combine_rows(
     const Call *call, const real *near, real near_weight, const real *far, real far_weight,
-    Py_ssize_t width, real cut, char *row,
+    Py_ssize_t width, real threshold, char *row,
 ) noexcept nogil:
     cdef Py_ssize_t x
     cdef real value
-    if call.is_flags:
+    if call.is_binary:
         for x in range(width):
-            row[x] = near_weight * near[x] + far_weight * far[x] >= cut
+            row[x] = near_weight * near[x] + far_weight * far[x] >= threshold
         return
     for x in range(width):
         value = near_weight * near[x] + far_weight * far[x]
-        value = value if value == value else <real>NAN  # one for all
+        value = value if value == value else <real>NAN  # every NaN the same
         if call.is_half:
             (<uint16_t *>row)[x] = float_to_half(<float>value)
         else:
@@ -245,21 +246,21 @@ cdef inline void mix_rows(
 
 
 cdef struct Runs:
-    # COCO's counts of a mask, of zeros and ones in turn down the columns of its image.
+    # COCO's code of a mask: the lengths of runs of zeros and ones, in turn, down the columns.
     char *text
     Py_ssize_t used
     Py_ssize_t capacity       # -1: there was no memory
     Py_ssize_t counts
     Py_ssize_t[2] before      # the last two counts
-    Py_ssize_t begin          # of the current run, and what it is of
-    bint value
+    Py_ssize_t begin          # of the current run
+    bint value                # of its pixels
 
 
 cdef void end_run(Runs *runs, Py_ssize_t end) noexcept nogil:
-    """Write the count of the current run: five bits a character, the lowest first.
+    """Write the count of the current run, and begin the next.
 
-    From the fourth on it is the difference from the last but one. A character is 48 and its bits,
-    and 32 where others follow.
+    From the fourth count on, its difference from the last but one is written instead. A character
+    is 48 plus five bits, the lowest first, plus 32 if more follow.
     """
     cdef Py_ssize_t count = end - runs.begin, rest = count
     cdef int bits
@@ -292,13 +293,13 @@ cdef void end_run(Runs *runs, Py_ssize_t end) noexcept nogil:
 
 cdef void encode_mask(
     const Call *call, Py_ssize_t mask, Py_ssize_t height, Py_ssize_t width, Runs *runs,
-    char *scratch, real cut,
+    char *scratch, real threshold,
 ) noexcept nogil:
-    """Encode an image of the mask."""
+    """Encode the image of one mask."""
     cdef Window rows = call.windows[2 * mask], columns = call.windows[2 * mask + 1], column
     cdef Py_ssize_t i, side, x, wanted, position
     cdef Workspace work
-    cdef Py_ssize_t[2] held  # which column of the mask each of work.line has; the third is zeros
+    cdef Py_ssize_t[2] held  # which columns of the mask work.line[0] and [1] hold; [2] is zeros
     cdef real *of_side[2]
     lay_out(&work, scratch, call, sizeof(real))
     cdef real *weight = <real *>work.weight
@@ -326,7 +327,7 @@ cdef void encode_mask(
             if runs.value != (
                 weight[2 * i] * tall[work.cell[2 * i]]
                 + weight[2 * i + 1] * tall[work.cell[2 * i + 1]]
-                >= cut
+                >= threshold
             ):
                 end_run(runs, position + i)
         if runs.value and rows.end < height:
@@ -340,7 +341,7 @@ cdef void encode_mask(
 
 
 cdef class Masks:
-    """What every call has, with the memory of its arrays for as long as this object lives.
+    """The masks and where they go: what every call has. Keeps the arrays alive.
 
     Parameters
     ----------
@@ -351,7 +352,7 @@ cdef class Masks:
         Cells of zeros around a mask that belong to the extent.
     image_size : (int, int)
     windows : (N, 2, 2) array of intp
-        Is filled: the pixels that each mask reaches, along y and x.
+        Filled with the pixels that each mask reaches along y and x: begin and end.
     """
 
     cdef Call call
@@ -395,10 +396,10 @@ cdef class Masks:
         PyBuffer_Release(&self.windows)
 
 
-def paste(Masks masks, targets, cut, int num_threads):
-    """Fill ``targets``, for each mask an array of the size of its window.
+def paste(Masks masks, targets, threshold, int num_threads):
+    """Fill ``targets``, which has an array of the size of its window for each mask.
 
-    They are of bool with a ``cut``, the threshold in the working type; else of the masks' dtype.
+    With a ``threshold``, in the working type, they are of bool; else of the masks' dtype.
     """
     cdef Call call = masks.call
     cdef Py_ssize_t n, t, y, count = 0
@@ -409,7 +410,7 @@ def paste(Masks masks, targets, cut, int num_threads):
     cdef size_t size
     cdef Py_ssize_t taken = 0
     cdef Window rows
-    set_cut(&call, cut)
+    set_threshold(&call, threshold)
     try:
         if views == NULL or to == NULL:
             raise MemoryError("no memory to paste in")
@@ -448,15 +449,15 @@ def paste(Masks masks, targets, cut, int num_threads):
         free(views)
 
 
-def encode(Masks masks, image_size, cut, int num_threads):
-    """COCO's compressed run lengths of an image of every mask, as a list of bytes."""
+def encode(Masks masks, image_size, threshold, int num_threads):
+    """COCO's compressed run lengths of the image of every mask, as a list of bytes."""
     cdef Call call = masks.call
     cdef Py_ssize_t height, width, n
     cdef Runs *runs = <Runs *>calloc(call.count + 1, sizeof(Runs))
     cdef char *scratch = NULL
     cdef size_t size
     height, width = image_size
-    set_cut(&call, cut)
+    set_threshold(&call, threshold)
     try:
         num_threads = threads_for(&call, num_threads)
         size = scratch_bytes(&call, masks.masks.itemsize)
@@ -484,9 +485,9 @@ def encode(Masks masks, image_size, cut, int num_threads):
         free(runs)
 
 
-cdef int set_cut(Call *call, cut) except -1:
-    call.is_flags = cut is not None
-    call.cut = cut if call.is_flags else 0.0
+cdef int set_threshold(Call *call, threshold) except -1:
+    call.is_binary = threshold is not None
+    call.threshold = threshold if call.is_binary else 0.0
     return 0
 
 
@@ -503,9 +504,9 @@ cdef void do_task(
     const Call *call, const Task *task, const Target *targets, Py_ssize_t itemsize, char *scratch
 ) noexcept nogil:
     if itemsize == sizeof(double):
-        paste_rows[double](call, task, &targets[task.mask], scratch, call.cut)
+        paste_rows[double](call, task, &targets[task.mask], scratch, call.threshold)
     else:
-        paste_rows[float](call, task, &targets[task.mask], scratch, <float>call.cut)
+        paste_rows[float](call, task, &targets[task.mask], scratch, <float>call.threshold)
 
 
 cdef void encode_one(
@@ -513,6 +514,6 @@ cdef void encode_one(
     Py_ssize_t itemsize, char *scratch,
 ) noexcept nogil:
     if itemsize == sizeof(double):
-        encode_mask[double](call, n, height, width, &runs[n], scratch, call.cut)
+        encode_mask[double](call, n, height, width, &runs[n], scratch, call.threshold)
     else:
-        encode_mask[float](call, n, height, width, &runs[n], scratch, <float>call.cut)
+        encode_mask[float](call, n, height, width, &runs[n], scratch, <float>call.threshold)

@@ -1,6 +1,6 @@
-# Lists of the cells that a bin reads, made of its samples on the map, some at a time: in avg their
-# cells are merged, and the lists that follow one another are one line; in `max` each sample is a
-# line. How many samples make one list is part of the result.
+# Lists of the cells that a bin reads, made from its samples on the map, some at a time. In `avg`
+# the cells of these samples are merged, and all lists of a bin are one line; in `max` each sample
+# is a line. How many samples make one list is part of the result: it decides the order of sums.
 
 
 cdef void start_lists(
@@ -64,7 +64,7 @@ cdef Py_ssize_t add_point(
     const PointTables *tables, const RotatedBox *box, ListCursor *cursor, const Lists *lists,
     Py_ssize_t first, Py_ssize_t end,
 ) noexcept nogil:
-    """Add a sample to the taps ``first .. end``, whose end comes back; cells may recur."""
+    """Add a sample to the taps ``first .. end``, merging cells that recur; return the new end."""
     cdef double right = along(&box.x_span, cursor.col_bin, cursor.col)
     cdef double by_y[PARAMETERS]
     cdef double by_x[PARAMETERS]
@@ -113,9 +113,9 @@ cdef Py_ssize_t close_list(
     const PointTables *tables, ListCursor *cursor, const Lists *lists, Py_ssize_t first,
     Py_ssize_t end, double samples,
 ) noexcept nogil:
-    """Make a mean of ``samples`` of the taps ``first .. end``, without those that are not read.
+    """Turn the taps ``first .. end`` into a mean of ``samples``, and drop those that are not read.
 
-    Where they end then comes back. What their weights sum to is added to that of the lists before.
+    Returns where they end then. Their weights continue the rounded sum of the lists before.
     """
     cdef bint single = tables.y.single, with_slopes = tables.y.with_slopes
     cdef bint weighs, matters
@@ -137,7 +137,7 @@ cdef Py_ssize_t close_list(
             lists.weight[kept] = weight
             lists.place[kept] = lists.place[t]
             kept += 1
-    if not has_weights or with_slopes and tables.mode == AVG:  # then of the weights none is read
+    if not has_weights or with_slopes and tables.mode == AVG:  # then no weight is read
         return kept
     if single:
         round_next_weights(

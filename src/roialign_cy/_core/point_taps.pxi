@@ -1,4 +1,4 @@
-# What the tables of lists need, and their filling.
+# Tables of lists: what room they need, and how they are filled.
 
 
 cdef inline double most_taps(const PointTables *tables, const RotatedBox *box) noexcept nogil:

@@ -1,4 +1,4 @@
-/* Memory that the system may take back when it runs short: the next write keeps a page. */
+/* Lets the system take memory back when it runs short. A page that is written to stays. */
 #if defined(__linux__) || defined(__APPLE__)
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,10 +1,10 @@
-# Sine and cosine of a box's angle, in basic operations alone: those of the C library differ in the
-# last bit from one machine to another. Quarter turns in degrees are exact.
+# Sine and cosine of a box's angle, from basic operations: the C library's own differ in their last
+# bits from one machine to another. Quarter turns in degrees are exact.
 
 from libc.math cimport floor, fmod
 
-# A right angle in radians, in parts of which the first two have 33 bits: a product with a number of
-# right angles below 2**20 is exact.
+# A right angle in radians, as a sum. Its first two parts have 33 bits each, so that their products
+# with a number of right angles below 2**20 are exact.
 cdef double RIGHT_ANGLE_HIGH = 1.5707963267341256
 cdef double RIGHT_ANGLE_MIDDLE = 6.077100506303966e-11
 cdef double RIGHT_ANGLE_LOW = 2.0222662487959506e-21
@@ -27,7 +27,7 @@ cdef inline void find_rotation(
         turns = floor(angle / RIGHT_ANGLE_HIGH + 0.5)
         rest = angle - turns * RIGHT_ANGLE_HIGH
         rest = (rest - turns * RIGHT_ANGLE_MIDDLE) - turns * RIGHT_ANGLE_LOW
-    # At most an eighth of a turn is left: Taylor's series, from their smallest terms on.
+    # At most an eighth of a turn is left. Taylor series, summed from their smallest terms on.
     square = rest * rest
     for i in range(18, 2, -2):
         c = (1.0 - c) * square / <double>(i * (i - 1))

@@ -1,3 +1,3 @@
-"""Whether the system lets OpenMP start the threads of a team."""
+"""How many threads OpenMP may start for a team."""
 
 cdef int granted(int num_threads) noexcept nogil

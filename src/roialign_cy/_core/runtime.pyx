@@ -87,7 +87,7 @@ _LEVELS = {"base": 1, "v3": 3, "v4": 4}
 
 
 def partial_build():
-    """``ROIALIGN_BUILD`` when this was built: which kernels there are alone; empty if all are."""
+    """``ROIALIGN_BUILD`` when this was built: the kernels that there are; empty if all are."""
     return ROIALIGN_BUILD.decode()
 
 
@@ -97,12 +97,12 @@ def built_variants():
 
 
 def built_types():
-    """Names of the working types that it made them for."""
+    """Names of the working types that this build has kernels for."""
     return tuple(ROIALIGN_TYPES.decode().split())
 
 
 def supported_variants():
-    """Those of them that this machine can run."""
+    """Names of the built variants that this machine can run."""
     level = psabi_level()
     return tuple(name for name in built_variants() if _LEVELS[name] <= level)
 
@@ -113,7 +113,7 @@ def has_openmp():
 
 
 def team_size(wanted, int most):
-    """Size of the team, of ``most`` at most, that OpenMP would start now; threadpoolctl lowers it.
+    """Size of the team that OpenMP would start now, ``most`` at most; threadpoolctl can lower it.
 
     One inside a parallel region of OpenMP: a nested team would oversubscribe the machine.
     """
@@ -124,15 +124,15 @@ def team_size(wanted, int most):
 
 
 def openmp_cpus():
-    """CPUs that a team may use: the affinity of the thread that asks, before OpenMP bound it."""
+    """CPUs that a team may use: the affinity of the calling thread, before OpenMP bound it."""
     return omp_get_num_procs()
 
 
-# Threads of a team: what a busy machine has room for, and what the system grants. OpenMP waits for
-# all threads of a team, and where other tasks keep one from running, for the length of their time
-# slices: several milliseconds in which a small call could have been done many times. And where the
-# system refuses a thread, OpenMP ends the process. A limit on processes, on a cgroup's or on
-# address space (for stacks) refuses them, so the threads are tried before it does.
+# How many threads to start: no more than a busy machine has room for, nor than the system grants.
+# OpenMP waits for all threads of a team. If another task keeps one of them off its CPU, that takes
+# the task's time slice: several milliseconds, in which a small call could be done many times. And
+# if the system refuses a thread, as limits on processes (a user's or a cgroup's) and on address
+# space (for stacks) make it do, OpenMP ends the process. So threads are tried out here first.
 
 cdef extern from *:
     """
@@ -209,8 +209,8 @@ cdef extern from *:
         return time.tv_sec * 1000000000LL + time.tv_nsec;
     }
 
-    /* Other threads of this process that are on a CPU: their clocks go on. `most` are enough, and
-       if there cannot be as many as `least`, none matter. */
+    /* How many other threads of this process are on a CPU: those whose clocks advance. Counts to
+       `most` and no further; 0 if the process has not as many as `least`. */
     static int own_running(int least, int most) {
         const int self = (int)syscall(SYS_gettid);
         int running = 0;
@@ -228,8 +228,9 @@ cdef extern from *:
         return running;
     }
 
-    /* As many threads as there are CPUs that no other process's task runs on or waits for. Own
-       threads that run are those of pools, mostly, which spin for a moment after their work. */
+    /* Of the threads that are wanted, those that find a CPU which no other process is using or
+       waiting for. This process's own threads do not count as others': they are mostly those of
+       pools, which spin for a moment after their work. */
     static int undisturbed_threads(int wanted) {
         char text[128];
         int running, too_many;
@@ -248,8 +249,8 @@ cdef extern from *:
     static int undisturbed_threads(int wanted) { return wanted; }
     #endif
 
-    /* Threads of this thread's last team. OpenMP keeps them for the next one of the thread, lets
-       those go that a smaller one does not need, and starts what a larger one lacks. */
+    /* Size of this thread's last team. OpenMP keeps its threads for the thread's next team: it ends
+       those that a smaller one does not need, and starts those that a larger one lacks. */
     static __thread int team_size = 1;
 
     static int granted_threads(int wanted) {
@@ -269,10 +270,10 @@ cdef extern from *:
 
 
 cdef int granted(int num_threads) noexcept nogil:
-    """How many threads to start where ``num_threads`` are wanted.
+    """How many threads to start when ``num_threads`` are wanted.
 
-    Fewer on a busy machine, and 1 where the system refuses to start them. To be asked right
-    before a team is started, of the size that is answered.
+    Fewer on a busy machine, and 1 if the system refuses to start them. Call this right before a
+    team is started, and start a team of the size that it returns.
     """
     return granted_threads(num_threads)
 
@@ -280,8 +281,8 @@ cdef int granted(int num_threads) noexcept nogil:
 def heed_load(path, online):
     """Have teams leave room for the tasks that a file like /proc/loadavg says are running.
 
-    ``online`` is the list of the machine's CPUs, as in "0-3,8". Where one of the files cannot be
-    read, teams have any size.
+    ``online`` is a file that lists the machine's CPUs, as in "0-3,8". If one of the two cannot be
+    read, teams may have any size.
     """
     global load_file, cpus_online
     if load_file >= 0:

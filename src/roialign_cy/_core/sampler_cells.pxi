@@ -1,6 +1,6 @@
-# The sampler of RoI Pooling: whole cells, each a line of its own. All is computed in the dtype of
-# the boxes, as torchvision computes it: where a product is nearly an integer, another precision
-# would take in another cell.
+# The sampler of RoI Pooling: whole cells, each a line of its own. Everything is computed in the
+# boxes' dtype, as torchvision does it: where a product is nearly an integer, another precision
+# would read another cell.
 
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport ceil, floor, round
@@ -21,9 +21,9 @@ cdef inline double whole_cell(double side, const Geometry *g) noexcept nogil:
 
 
 cdef inline double in_counting_dtype(double x, Py_ssize_t bins, const Geometry *g) noexcept nogil:
-    """Rounded to the boxes' dtype, or in float64 where that cannot count the bins.
+    """``x`` rounded to the boxes' dtype; not rounded if that cannot count so many bins.
 
-    The last bin of a box as long as there are may end past the largest number: it ends there.
+    The last bin of an extremely long box could end past the dtype's largest number: it ends there.
     """
     if g.rois_itemsize == 4 and bins <= 1 << 24:
         return min(<float>x, FLT_MAX)
@@ -48,7 +48,7 @@ cdef inline void cells_of_bin(
     const Span *span, Py_ssize_t bin, const Request *request, const Geometry *g,
     Py_ssize_t *begin, Py_ssize_t *end,
 ) noexcept nogil:
-    """Neighbouring bins share a cell that lies in both."""
+    """The cells that a bin touches: neighbouring bins share a cell that lies in both."""
     cdef double size = <double>request.size
     cdef double low = in_counting_dtype(<double>bin * span.bin_size, request.bins, g)
     cdef double high = in_counting_dtype(<double>(bin + 1) * span.bin_size, request.bins, g)

@@ -25,7 +25,7 @@ cdef Span span_of_corners(
 cdef inline double corner_position(
     const Span *span, Py_ssize_t bin, const Request *request
 ) noexcept nogil:
-    """Where the point of a bin lies: the last one exactly at the end, which may be the border."""
+    """Where the point of a bin lies; the last is at the very end, which may be the border."""
     if bin == request.bins - 1:
         return span.end
     return span.start + <double>bin * span.bin_size
@@ -39,7 +39,7 @@ cdef inline Sample locate_corner(
     if g.sampling == NEAREST:
         sample.cell = <Py_ssize_t>round(position)  # halves are rounded up
         sample.fraction = 0.0
-        sample.is_clamped = True  # it jumps, without a derivative
+        sample.is_clamped = True  # it jumps from cell to cell: no derivative
     return sample
 
 

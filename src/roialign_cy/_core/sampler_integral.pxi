@@ -1,6 +1,7 @@
-# The sampler of PrRoI Pooling: the mean of the interpolated map over a bin, exactly. A cell weighs
-# the integral of its hat function over the bin, divided by the bin: a trapezoid on either side of
-# it. The map is zero outside. A bin without extent is 0, and has no gradient.
+# The sampler of PrRoI Pooling: the exact mean of the interpolated map over a bin. The weight of a
+# cell is the integral of its hat function over the bin, divided by the bin's extent: the area of a
+# trapezoid on either side of its centre. The map is zero outside. A bin without extent is 0, and
+# has no gradient.
 
 from libc.math cimport ceil, fabs, floor
 
@@ -17,7 +18,7 @@ cdef struct Stretch:
     # Where a bin begins and ends, in cells.
     double low
     double high
-    bint is_between_cells   # the map is linear in it: it may be as narrow as a point
+    bint is_between_cells   # the map is linear in it; it may be as narrow as a point
 
 
 cdef inline Stretch stretch_of(const Span *span, Py_ssize_t bin) noexcept nogil:
@@ -33,7 +34,7 @@ cdef inline double hat(double distance) noexcept nogil:
 
 
 cdef inline double integral_between(double low, double high, double cell) noexcept nogil:
-    """The integral of a cell's hat on one side of it; a difference of integrals would cancel."""
+    """The integral of a cell's hat on one side of it; no difference of two, which would cancel."""
     return (high - low) * hat((low + high) / 2.0 - cell) if low < high else 0.0
 
 
@@ -69,7 +70,7 @@ cdef inline void add_slopes_of_integral(
     Axis *axis, Py_ssize_t t, const Stretch *stretch, Py_ssize_t bin, double weight,
     const Request *request, const Geometry *g,
 ) noexcept nogil:
-    """How a weight changes with the ends of its bin, and these with the sides of the box."""
+    """Add the slopes of a tap: by the ends of its bin, and these by the sides of the box."""
     cdef double cell = <double>axis.cell[t], by_low, by_high
     cdef double before = <double>bin / <double>request.bins
     cdef double after = <double>(bin + 1) / <double>request.bins

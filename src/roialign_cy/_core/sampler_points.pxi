@@ -41,8 +41,8 @@ cdef Py_ssize_t samples_below(
 ) noexcept nogil:
     """How many samples of a bin lie below ``bound`` (``or_at``: or at it).
 
-    By bisection with the very formula of the positions, so that the samples inside the map are
-    those that a loop over all of them would find, whatever their number.
+    By bisection on the formula of the positions itself, so that it finds what a loop over all
+    samples would find, however many there are.
     """
     cdef Py_ssize_t low = 0, high = span.samples, middle
     cdef double position
@@ -62,7 +62,7 @@ cdef void inside_samples(
 ) noexcept nogil:
     """The samples within [-1, size], counted from the low end: begin .. end.
 
-    Under a border of zeros those at either end of that read nothing, and are outside too.
+    Under a border of zeros, samples at -1 and at ``size`` read nothing, and are outside, too.
     """
     cdef bint is_open = g.zero_border
     cdef double low, high
@@ -85,7 +85,7 @@ cdef inline void differentiate(
     Sample *sample, const Span *span, Py_ssize_t bin, Py_ssize_t j, const Request *request,
     const Geometry *g,
 ) noexcept nogil:
-    """Find how the sample moves with the sides of the box: by its place between them."""
+    """Set how the sample moves with either side of the box, by its place between them."""
     cdef Py_ssize_t i = j if span.bin_size >= 0 else span.samples - 1 - j
     cdef double within
     if g.sampling == INTERIOR:
@@ -119,7 +119,7 @@ cdef inline double add_sample(
     """Add what a sample reads of the map to a line; returns the sum of its weights there."""
     cdef Py_ssize_t t
     cdef bint is_sloped = axis.near != NULL and not sample.is_clamped
-    # Slopes are those from the right: there is a second cell also where its weight is 0.
+    # Derivatives are from the right, so there is a second cell even where its weight is 0.
     cdef bint has_two = sample.fraction > 0 or is_sloped
     if sample.cell >= 0:
         t = add_tap(axis, at, line_first, sample.cell, 1.0 - sample.fraction)
@@ -131,7 +131,7 @@ cdef inline double add_sample(
         if is_sloped:
             axis.near[t] += sample.near
             axis.far[t] += sample.far
-        return 1.0 if sample.cell >= 0 else sample.fraction  # of two, however they round
+        return 1.0 if sample.cell >= 0 else sample.fraction  # the sum of two, however they round
     return 1.0 - sample.fraction
 
 
@@ -162,7 +162,7 @@ cdef char add_points(
             total += add_sample(axis, at, line_first, &sample, request)
             continue
         # Within a stretch the map is linear along this axis, and so is the weight of either
-        # neighbour: only its ends can be the largest, weighted or not.
+        # neighbour: only its first and its last sample can be the largest, weighted or not.
         if j > begin and sample.stretch == previous.stretch:
             is_pending = True
         else:

@@ -1,5 +1,6 @@
 # The point sampler of rotated boxes: evenly spaced points of a grid that is turned about the centre
-# of its box. Along either axis of the map a point depends on both of the grid's, monotonically.
+# of its box. A point's position along an axis of the map depends on both axes of the grid, and
+# monotonically on each.
 
 from libc.math cimport ceil, fabs, floor
 
@@ -132,7 +133,7 @@ cdef void rows_inside(
 ) noexcept nogil:
     """Rows of a bin's samples, begin .. end, beyond which all are outside the map.
 
-    Of huge boxes only: what they have beyond the map is not to be walked through.
+    Found for huge boxes only, so that their rows beyond the map are not gone through one by one.
     """
     cdef double low, high, pad, per_row, first
     cdef Py_ssize_t samples = box.y_span.samples
@@ -163,7 +164,7 @@ cdef struct Point:
     double weight[4]        # may be 0 where there are slopes
     double by_y[4]          # change of the weight with the point's position
     double by_x[4]
-    double share            # what the weights sum to, of two along an axis however they round
+    double share            # the exact sum of the weights, however they round
 
 
 cdef inline double share_of(const Sample *sample, Py_ssize_t size) noexcept nogil:

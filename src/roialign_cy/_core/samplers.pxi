@@ -1,5 +1,5 @@
 # From a box and one axis to lines and taps. A sampler says where a box lies (a span), which cells a
-# bin reads, and what its lines are. The choice between them is made here and nowhere else.
+# bin reads, and what its lines are. Samplers are chosen here and nowhere else.
 
 from .geometry cimport CELLS, CORNERS, INTEGRAL, NEAREST
 
@@ -87,7 +87,7 @@ cdef void fill_axis(
         axis.line_begin[bin_index] = at.line
         axis.outside[bin_index] = add_bin(axis, &at, span, bin, request, g)
         axis.line_end[bin_index] = at.line
-        if span.bin_size < 0:  # lines are in the order of the samples: some ask which is first
+        if span.bin_size < 0:  # lines follow the samples' order, which decides between equals
             reverse_lines(axis, axis.line_begin[bin_index], at.line)
     axis.distinct_end[box] = at.distinct
 
@@ -99,13 +99,15 @@ cdef struct Need:
     Py_ssize_t distinct
 
 
-# No table has that many entries: beyond it, sizes are as good as this, and their sums do not wrap.
+# More entries than a table can have: larger numbers are cut to this, lest their sums wrap.
 cdef Py_ssize_t MOST_ENTRIES = <Py_ssize_t>1 << 56
 
 
 cdef Need need_of(const Span *span, const Request *request, const Geometry *g) noexcept nogil:
-    """Bins follow one another, so the cells they read overlap by three at most: however many
-    samples there are, the tables of a box stay in the order of its bins and the map's size.
+    """The most entries that a box can take, however many samples it has.
+
+    Bins follow one another, so the cells that they read overlap by three at most: tables do not
+    outgrow the bins and the size of the map.
     """
     cdef Need need
     cdef Py_ssize_t cells = request.size, samples

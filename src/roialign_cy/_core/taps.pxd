@@ -38,8 +38,8 @@ cdef struct Axis:
     Py_ssize_t *cell            # [tap]
     Py_ssize_t *slot            # [tap]: place of the cell among the distinct cells of the box
     double *weight              # [tap], as in the working type; never 0 (but see `near`)
-    # [tap]: what its weight changes by per input unit of the box's near and far side. NULL unless
-    # asked for; then there are taps of weight 0 too, of cells that only come into play.
+    # [tap]: the derivatives of its weight by the box's near and far side, per input unit. NULL
+    # unless asked for; then cells whose weight is 0 but about to grow have taps, too.
     double *near
     double *far
     Py_ssize_t *distinct        # cells that the box reads, ascending
@@ -82,7 +82,7 @@ cdef struct RotatedBox:
     Span x_span
     double sine
     double cosine
-    double blur             # more cells than what rounding moves a sample by
+    double blur             # cells that rounding moves a sample by, at most
     Py_ssize_t y_begin      # rows and columns that it may read
     Py_ssize_t y_end
     Py_ssize_t x_begin
@@ -118,15 +118,14 @@ cdef enum:
 
 
 cdef struct Sum:
-    # Of the weights of a line so far: rounded, in the working type; and in double precision, with
-    # what that sum lost.
-    double total
-    double running
-    double carry
+    # Of the weights of a line so far.
+    double total            # of those rounded to the working type, in that type
+    double running          # of those before they were rounded
+    double carry            # what `running` has lost to rounding
 
 
 cdef struct ListCursor:
-    # Where the samples of a bin go on.
+    # Where in the samples of a bin the next list begins.
     Py_ssize_t row_bin
     Py_ssize_t col_bin
     Py_ssize_t row          # of its samples, up to last_row
@@ -134,9 +133,9 @@ cdef struct ListCursor:
     double down             # how far that row is from the centre of the box
     Py_ssize_t col          # of its samples on the map, up to last_col
     Py_ssize_t last_col
-    Py_ssize_t outside_row  # the first sample outside the map, in `max`; -1: none, or it was met
+    Py_ssize_t outside_row  # the first sample outside the map, in `max`; -1: none, or it is listed
     Py_ssize_t outside_col
-    double share            # what the weights sum to so far, times the samples
+    double share            # the exact sum of the weights so far, times the samples
     Sum sum
 
 
@@ -163,7 +162,7 @@ cdef struct Job:
     # What tables are made from.
     const char *rois
     Py_ssize_t stride       # of their rows, in bytes
-    Py_ssize_t first_image  # what image 0 of the tables is to the caller
+    Py_ssize_t first_image  # the caller's index of image 0 of the tables
     size_t most_bytes
     Mode mode
     Geometry geometry
@@ -172,7 +171,7 @@ cdef struct Job:
 
 
 cdef class BoxTaps:
-    """What is read of the boxes of a call, batch by batch; at first no batch is at hand."""
+    """What the boxes of a call read, batch by batch; `next_batch` makes the first one."""
 
     cdef readonly Py_ssize_t first, last  # of the batch: boxes first .. last of the order
     cdef Py_ssize_t boxes           # of all batches

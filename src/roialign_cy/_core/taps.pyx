@@ -42,8 +42,8 @@ include "point_lists.pxi"
 include "point_taps.pxi"
 
 
-# Bounds on one batch of boxes: its tables stay in the second-level cache's order of size, and a
-# batch is still large enough that reading the map once for each does not show.
+# Bounds on one batch of boxes. Its tables are of the order of the second-level cache, and it is
+# still so large that reading the map again for every batch does not show.
 cdef size_t MOST_TABLE_BYTES = 8 << 20
 cdef Py_ssize_t MOST_BOXES = 16384
 # A box takes about half a microsecond, starting threads several.
@@ -167,7 +167,7 @@ cdef Job make_job(spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t wid
 
 
 cdef struct Rank:
-    # What the order of the boxes goes by, first to last.
+    # What boxes are sorted by, first to last.
     Py_ssize_t image
     Py_ssize_t row
     Py_ssize_t box
@@ -186,10 +186,10 @@ cdef int compare_ranks(const void *a, const void *b) noexcept nogil:
 cdef int sort_boxes(
     const Job *job, const Py_ssize_t *rows, Py_ssize_t count, Py_ssize_t *order
 ) except -1:
-    """Put the boxes in the order of the image, of the first row they read, and of their number.
+    """Sort the boxes by image, by the first row that they read, and by their number.
 
-    One sweep down each image meets them so, and a cell of the feature gradient adds its terms so:
-    the order is that of the whole call, and no batch of it may have another.
+    That is the order in which one sweep down each image meets them, and in which a cell of the
+    feature gradient adds its terms. It is one order for the whole call, whatever the batches.
     """
     cdef Rank *ranks = <Rank *>allocate(count, sizeof(Rank))
     if ranks == NULL:
@@ -234,8 +234,8 @@ def rows_read(rois, Py_ssize_t height, Py_ssize_t width, spec, rows):
 def bins_read(rois, Py_ssize_t height, Py_ssize_t width, spec, bins):
     """Write into ``bins`` which rows and columns of bins read the map.
 
-    That is, the first row of each box that does and the one after the last, then its columns; both
-    are 0 along an axis that has none. ``bins`` is a new array of intp, of shape (K, 4).
+    For each box: the first row of bins that does and the one after the last, then the same of the
+    columns; 0 and 0 along an axis that has none. ``bins`` is a new array of intp, of shape (K, 4).
     """
     find_for_boxes(rois, height, width, spec, bins, 4, find_bins_read)
 
@@ -243,7 +243,7 @@ def bins_read(rois, Py_ssize_t height, Py_ssize_t width, spec, bins):
 cdef int find_for_boxes(
     rois, Py_ssize_t height, Py_ssize_t width, spec, found, Py_ssize_t numbers, Finder find
 ) except -1:
-    """Have so many numbers found of each box."""
+    """Have that many numbers found for each box."""
     cdef Py_buffer view, target
     cdef Job job
     cdef Py_ssize_t k
@@ -288,12 +288,11 @@ cdef void find_bins_along(
 
 
 cdef class BoxTaps:
-    """What is read of boxes, in batches that fit the bounds above, or of one box.
+    """What boxes read, in batches that fit the bounds above or have a single box.
 
     Parameters
     ----------
-    rois : ndarray of shape (K, 5)
-        Of rotated boxes (K, 6).
+    rois : ndarray of shape (K, 5), or (K, 6) if the boxes are rotated
     rows : ndarray of intp, or None
         Which of them to take; None for all.
     height, width : int
@@ -302,11 +301,11 @@ cdef class BoxTaps:
     single : bool
         Whether the working type is float32.
     num_threads : int
-        That make the tables, at most.
+        Most threads that make the tables.
     with_slopes : bool, default False
-        Whether derivatives by the boxes are wanted.
+        Whether to make derivatives with respect to the boxes.
     first_image : int, default 0
-        Is taken off their image.
+        Is subtracted from the indices of their images.
     most_bytes : int, default 0
         Bound on a batch, in tests; 0 is MOST_TABLE_BYTES.
     """
@@ -413,8 +412,8 @@ cdef Py_ssize_t measure_points(
         lines, taps = most_lines(tables, &boxes[k]), most_taps(tables, &boxes[k])
         size = taps * of_tap + (lines + <double>bins) * sizeof(Py_ssize_t)
         boxes[k].first_bin = -1
-        # Larger lists are made where they are read, for each block of channels anew: tables would
-        # grow with rows times columns.
+        # Larger lists are made where they are read, again for each block of channels: tables of
+        # them would grow with rows times columns.
         if size <= <double>job.most_bytes:
             boxes[k].first_bin = total.bins
             boxes[k].first_line, boxes[k].first_tap = total.lines, total.taps

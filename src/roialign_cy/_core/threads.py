@@ -10,14 +10,14 @@ from pathlib import Path
 from . import runtime
 
 MOST_THREADS = 32 * (os.cpu_count() or 1)
-"""Asked for more, as by ``OMP_NUM_THREADS=1000000``, a call would be busy starting them."""
+"""With more, as by ``OMP_NUM_THREADS=1000000``, a call would be busy starting them."""
 
 _set_by_user: int | None = None
 _is_forked_child = False
 
 
 def set_num_threads(num_threads: int | None) -> None:
-    """Set how many threads calls use at most that give no ``num_threads`` of their own.
+    """Set the most threads that calls without a ``num_threads`` of their own use.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def get_num_threads() -> int:
 
 
 def effective_num_threads(num_threads: int | None) -> int:
-    """The number of threads of a call: an upper bound from the caller, under every other one."""
+    """The number of threads of a call: the caller's upper bound, under all the others."""
     if _is_forked_child:
         return 1
     if num_threads is None:

@@ -1,7 +1,7 @@
-# The weights of a line in the working type. What they sum to, added in the order of the taps and in
-# that type, is the mean of a map of ones: it has to be 1 exactly where all samples lie in the map,
-# and never more than their share where some do not. Rounded addition is monotone, so that means of
-# zeros and ones then stay within [0, 1].
+# How the weights of a line are rounded to the working type. Their sum, added in the order of the
+# taps and in that type, is the mean of a map of ones: it has to be exactly 1 if all samples lie on
+# the map, and never more than the share that does if some do not. Since rounded addition is
+# monotone, means of zeros and ones then stay within [0, 1].
 
 from libc.stdint cimport int64_t
 
@@ -50,14 +50,14 @@ cdef inline void round_next_weights(
 ) noexcept nogil:
     """Round to the working type so that the sum is ``share``; what is positive stays so.
 
-    A share of 1 is always met. One below is rounded down, and now and then missed by another unit
-    in the last place: where the halfway case rounds to even, no weight leads there.
+    A share of 1 is always met. A smaller one is rounded down, and now and then missed by one more
+    unit in the last place: where a halfway case rounds to even, no weight leads there.
 
-    Each weight becomes the number nearest to it that takes the sum in the working type to where
-    the sum in double precision is, rounded. Means of noise over lines of 10 to 100 cells have a
-    root mean squared error of 6.6e-8 then in float32 (weights that are rounded one by one have
-    1.9e-8, and do not sum to 1). ``single`` is a constant where this is called: sums of floats
-    then need no double.
+    Each weight becomes the number nearest to it that takes the sum in the working type to the
+    rounded sum in double precision. Means of noise over lines of 10 to 100 cells then have a root
+    mean squared error of 6.6e-8 in float32 (weights that are rounded one by one have 1.9e-8, and
+    do not sum to 1). ``single`` is a compile-time constant at every call, so that sums of floats
+    need no double.
     """
     cdef double total = sum.total, running = sum.running, carry = sum.carry
     cdef double target, before, rounded
@@ -93,9 +93,9 @@ cdef inline void round_next_weights(
 
 
 cdef double step_to(double target, double total, double weight, bint single) noexcept nogil:
-    """The positive number next to ``weight`` that takes ``total`` to ``target`` when it rounds.
+    """The positive number next to ``weight`` that takes ``total`` to ``target`` when rounded.
 
-    Or to the number before that, where none does.
+    If there is none, the one that takes it to the number before.
     """
     cdef double spacing = target - next_below(target, single)
     cdef double step = in_working_type(target - total, single)

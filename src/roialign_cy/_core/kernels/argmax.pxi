@@ -9,7 +9,7 @@ cdef inline bint has_slopes(const Axis *axis, Py_ssize_t line) noexcept nogil:
 cdef inline Py_ssize_t terms_of(
     const Axis *axis, Py_ssize_t line, real *const *row, Term *term
 ) noexcept nogil:
-    """What a line reads: places of ``row`` from its first on, or with NULL the cells' numbers."""
+    """The terms of a line: places relative to ``row[0]``, or with no ``row`` numbers of cells."""
     cdef Py_ssize_t t, terms = 0
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
         if <real>axis.weight[t] != 0:  # where there are slopes, there are taps of weight 0, too
@@ -40,11 +40,12 @@ cdef void interpolate_features(
 
 
 cdef enum:
-    FEW = 2  # lines along x in a bin: nearly each of its points is some channel's largest
+    # Most lines along x in a bin for nearly each of its points to be some channel's largest.
+    DENSE_LINES = 2
 
 
 cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexcept nogil:
-    """Have the lines along x of a box in the workspace."""
+    """List the lines along x of a box in the workspace."""
     cdef const Axis *axis = call.x
     cdef Py_ssize_t line, t, begin, p, first = first_line(axis, box)
     cdef XBin *x_bin
@@ -86,7 +87,7 @@ cdef inline Py_ssize_t few_x_lines(const XLine *x_line, Py_ssize_t count) noexce
 
 
 cdef struct Points:
-    # The largest points so far of a bin, one in each lane.
+    # The largest point of a bin so far, in each lane.
     lanes value
     lanes_mask number       # counted row by row in the bin; -1 for a point outside the map
 
@@ -132,8 +133,9 @@ cdef void find_argmax(
 ) noexcept nogil:
     """For each bin of a row, and each channel, the number of its largest point.
 
-    The first such point in the order of the samples, row by row; -1 for one outside the map. The
-    lines of the row are then in the workspace, if they are no more than the schedule's group.
+    Of equal points it is the first in the order of the samples, row by row; a point outside the map
+    has the number -1. The lines of the row are then in the workspace, if there are no more of them
+    than the schedule's group.
     """
     cdef Py_ssize_t y_bin = box * call.y.bins + row, p, met = 0
     cdef Py_ssize_t first = call.y.line_begin[y_bin], end = call.y.line_end[y_bin], lines, k
@@ -166,7 +168,7 @@ cdef void find_argmax(
                 has_nan = find_point(
                     work, p, x_bin.lines, x_bin.count, 0, met, lines, outside, False
                 )
-            if has_nan:  # which costs more to heed: once again
+            if has_nan:  # search again, by the slower comparison that respects them
                 find_point(work, p, x_bin.lines, x_bin.count, 0, met, lines, outside, True)
         first += lines
         met += lines
@@ -182,8 +184,8 @@ cdef inline bint find_point(
 ) noexcept nogil:
     """Continue the search for the largest point of a bin on the lines at hand, after ``met`` lines.
 
-    Return whether there is a NaN, and nothing is found unless those are minded. Where the lines
-    along x are few, ``count`` and the ``terms`` of each are constants; else ``terms`` is 0.
+    Returns whether there is a NaN; then nothing is found, unless the search is ``nan_aware``. If
+    the lines along x are few, ``count`` and their ``terms`` are constants; else ``terms`` is 0.
     """
     cdef Py_ssize_t number = met * count, stride = work.columns * LANES, line, k
     cdef const real *values = work.lines
@@ -191,7 +193,7 @@ cdef inline bint find_point(
     cdef lanes value
     cdef lanes_mask nan = no_lanes()
     if met > 0:
-        best = take_points(work, p)  # a NaN among them stays, minded or not
+        best = take_points(work, p)  # a NaN among them stays in either search
     elif outside & OUTSIDE_BEFORE:
         best = point_at(all_lanes(0), -1)
     else:

@@ -1,20 +1,20 @@
-# The gradient with respect to the boxes. A sample moves with the sides of its box, and the taps
-# with it: their derivatives by the near and the far side, called slopes here, stand in the tables
-# beside them.
+# The gradient with respect to the boxes. A sample moves with the sides of its box, and the weights
+# of its taps change: their derivatives by the near and the far side, called slopes here, stand in
+# the tables beside the weights.
 #
-# The order of the sums is part of the result here as well. Of a mean: for each row of bins the
-# derivatives along x are summed over its bins, and the rows then; along y, for each column of
-# bins over its rows, and the columns then; the slopes of a line count four at a time. Of a
-# maximum: by how much the points on a line rise to the next cell, times the gradient, is summed row
-# by row of bins, by the line of the point along y, then by bin; these sums, times the
-# slopes of their lines, line by line. Then channels are added in double precision: the LANES of a
-# block, then the blocks.
+# The order of the sums is part of the result here as well. For a mean, derivatives along x are
+# summed over the bins of each row of bins, and then over the rows; those along y over the bins of
+# each column, and then over the columns; the slopes of a line are added four at a time. For a
+# maximum, what counts of a point is how much the map rises from its cell to the next, times the
+# gradient. This is summed by row of bins, line along y and bin; then these sums, times the slopes
+# of their lines, are added line by line. Channels are added last, in double precision: the LANES of
+# a block, then the blocks.
 
 
-cdef void differentiate(
+cdef void box_gradient_task(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work
 ) noexcept nogil:
-    """Differentiate by the boxes of one task."""
+    """The gradient with respect to the boxes of one task."""
     cdef Py_ssize_t box
     if not schedule.on_demand:
         find_columns(call, task, work)
@@ -31,7 +31,7 @@ cdef void differentiate(
 
 
 cdef void add_blocks(const Call *call) noexcept nogil:
-    """Add what the blocks of channels have, in their order."""
+    """Add up the gradients of the blocks of channels, in order."""
     cdef Py_ssize_t k, block, side
     cdef const double *value = call.block_sides
     cdef double *sides
@@ -44,4 +44,4 @@ cdef void add_blocks(const Call *call) noexcept nogil:
             value += call.parameters
         for side in range(call.parameters):
             if sides[side] != sides[side]:
-                sides[side] = NAN  # of one sign and payload
+                sides[side] = NAN  # every NaN the same

@@ -31,7 +31,7 @@ cdef void differentiate_row_of_maxima(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t row, const real *grads, real *sums,
 ) noexcept nogil:
-    """Add what a row of bins has along y; what its points rise along x goes to `work.sums`."""
+    """Add the derivatives of a row of bins along y; rises along x are added to `work.sums`."""
     cdef Py_ssize_t begin = call.y.line_begin[box * call.y.bins + row]
     cdef Py_ssize_t lines = call.y.line_end[box * call.y.bins + row] - begin, line
     cdef const real *values
@@ -50,7 +50,7 @@ cdef void differentiate_row_of_maxima(
 cdef inline void add_slopes_of_line(
     const Axis *axis, Py_ssize_t line, lanes rise, real *near_sums, real *far_sums
 ) noexcept nogil:
-    """Add the derivatives of a line whose points rise as much, times the gradient, by a cell."""
+    """Add the derivatives of a line; ``rise`` is how much its points rise, times the gradient."""
     cdef Py_ssize_t t = axis.tap_end[line] - 1  # the slopes of a tap before it are its negatives
     if has_slopes(axis, line):
         store_lanes(near_sums, plus(load_lanes(near_sums), scaled(rise, <real>axis.near[t])))
@@ -61,10 +61,11 @@ cdef lanes sum_rises(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t row, Py_ssize_t line, const real *grads, const real *values,
 ) noexcept nogil:
-    """Sum by how much the bins' largest points on a line rise to the next row of the map.
+    """Sum how much the map rises at the bins' largest points on a line, from one row to the next.
 
-    Times the gradient; and in the workspace, for each line along x, to the next column. Of two
-    neighbours, one may be off the map: under a border of zeros they rise from 0, or to it.
+    Each rise counts times the gradient of its bin. Those from one column to the next are summed in
+    the workspace, for each line along x. Under a border of zeros one of the two rows or columns may
+    be off the map, where it is 0.
     """
     cdef Py_ssize_t y_line = call.y.line_begin[box * call.y.bins + row] + line
     cdef Py_ssize_t t = call.y.tap_begin[y_line]
@@ -86,7 +87,7 @@ cdef lanes sum_rises(
         found = load_mask(work.point + p * LANES)
         for k in range(count):
             here = equal_numbers(found, <flag>(line * count + k))
-            if count <= FEW or is_any(here):
+            if count <= DENSE_LINES or is_any(here):
                 if x_line.is_sloped:
                     step = load_lanes(values + x_line.slope_place[1])
                     if x_line.slope_place[0] >= 0:
@@ -103,7 +104,7 @@ cdef lanes sum_rises(
 
 
 cdef inline lanes plus_where(lanes_mask here, lanes total, lanes value) noexcept nogil:
-    # No total changes by the 0 of the others: it starts from +0.
+    # The 0 of other channels changes no total, as totals start from +0.
     return plus(total, chosen(here, value, all_lanes(0)))
 
 

@@ -8,10 +8,10 @@ cdef inline void add_slopes(
 ) noexcept nogil:
     """``near_sums[j] += (sum of weight * base[place + offset[j]]) * grads[grad_offset[j]]``.
 
-    The same for the far side, with its own weights; for 1 to SLOPES terms, a constant where this is
-    called.
+    The same for the far side, with its own weights; for 1 to SLOPES terms, a constant in every
+    call.
     """
-    cdef const real *cells[SLOPES]  # locals, which no store to the sums can change
+    cdef const real *cells[SLOPES]  # copied, since a store to the sums cannot change locals
     cdef real near_weight[SLOPES]
     cdef real far_weight[SLOPES]
     cdef lanes by_near, by_far, grad
@@ -78,7 +78,7 @@ cdef inline void put_slope(
 cdef Py_ssize_t slopes_of(
     const Axis *axis, Py_ssize_t line, Py_ssize_t stride, const Workspace *work
 ) noexcept nogil:
-    """Put the slopes of a line in the workspace; its cells lie ``stride`` apart by their slots."""
+    """Put the slopes of a line into the workspace; neighbouring slots lie ``stride`` apart."""
     cdef Py_ssize_t t, terms = 0
     for t in range(axis.tap_begin[line], axis.tap_end[line]):
         if has_slope(axis, t):
@@ -127,7 +127,7 @@ cdef inline double *place_of(
 cdef void differentiate_means(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
-    """The derivatives of one box, as many rows of bins at a time as the schedule says."""
+    """The derivatives of one box, a group of rows of bins at a time."""
     cdef Py_ssize_t first = 0, rows, x_sums = 0, y_sums = 0
     cdef real *by_x = work.sums                             # of a row of bins: near, then far
     cdef real *by_y = by_x + 2 * call.y.bins * LANES        # the same of a column of bins
@@ -154,7 +154,7 @@ cdef Py_ssize_t differentiate_means_by_x(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t first, Py_ssize_t rows, real *sums,
 ) noexcept nogil:
-    """Add what some rows of bins have, each to sums of its own; return how many have any."""
+    """Add the derivatives of some rows of bins, each to its own sums; return how many have any."""
     cdef Py_ssize_t stride = work.columns * LANES
     cdef Py_ssize_t r, p, line, terms, non_empty
     for r in range(rows):
@@ -208,7 +208,7 @@ cdef Py_ssize_t differentiate_means_by_y(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t first, Py_ssize_t rows, real *sums,
 ) noexcept nogil:
-    """Add what some rows of bins have to the sums of each column; return how many have any."""
+    """Add the derivatives of some rows of bins to the columns' sums; return how many have any."""
     cdef const Py_ssize_t *row = call.y.distinct + call.y.distinct_begin[box]
     cdef Py_ssize_t distinct = call.y.distinct_end[box] - call.y.distinct_begin[box]
     cdef Py_ssize_t stride = call.x.bins * LANES
@@ -239,7 +239,7 @@ cdef void add_slopes_on_demand(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t line, const real *grads, real *sums,
 ) noexcept nogil:
-    """Add what a row of bins has, with no more rows of the features crossed than are summed."""
+    """Add the derivatives of a row of bins, with SLOPES rows of the features combined at a time."""
     cdef const Axis *y = call.y
     cdef Py_ssize_t stride = call.x.bins * LANES
     cdef Py_ssize_t t = y.tap_begin[line], end = y.tap_end[line], first, tap, terms, non_empty

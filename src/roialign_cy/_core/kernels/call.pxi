@@ -14,7 +14,7 @@ cdef enum:
 
 
 cdef int type_of(dtype):
-    """What the elements are, if they are not of the working type."""
+    """How elements of a dtype are stored, in the terms above."""
     kind = dtype.kind
     if kind == "f":
         return HALF if dtype.itemsize == 2 else 0
@@ -29,7 +29,7 @@ cdef int type_of(dtype):
 
 cdef struct Array:
     char *data
-    Py_ssize_t images, channels, height, width  # for `out` of a forward pass: boxes, ..., bins
+    Py_ssize_t images, channels, height, width  # of `out`: boxes, ..., rows and columns of bins
     Py_ssize_t image, channel, row, col         # strides in bytes
     Py_ssize_t itemsize
     int stored
@@ -46,7 +46,7 @@ cdef class View:
         cdef int axis
         dtype = array.dtype
         self.array.stored = type_of(dtype)
-        if self.array.stored == BFLOAT16:  # NumPy has no buffers of it
+        if self.array.stored == BFLOAT16:  # NumPy exports no buffers of it
             array = array.view("u2")
         PyObject_GetBuffer(
             array, &self.buffer, PyBUF_STRIDES | PyBUF_WRITABLE if writable else PyBUF_STRIDES
@@ -89,8 +89,8 @@ cdef struct Call:
     const Axis *y
     const Axis *x
     const PointTables *points  # the lists of boxes that do not separate, or NULL
-    const Py_ssize_t *image   # of a box of the tables, which ascend by it
-    const Py_ssize_t *target  # row of `out` that a box goes to
+    const Py_ssize_t *image   # [box of the tables]: its image; boxes ascend by it
+    const Py_ssize_t *target  # [box of the tables]: its row of `out`
     Array map                 # the feature gradient, in the working type
     Update update
     Py_ssize_t parameters     # of a box: x1, y1, x2, y2, or those of a rotated one
@@ -100,7 +100,7 @@ cdef struct Call:
 
 
 cdef Call call_of(Operation operation, View out, const Array *maps, BoxTaps taps):
-    """What all operations have: ``out`` is the array by boxes, ``maps`` has the maps' shape."""
+    """What all operations have; ``out`` is the array by boxes, ``maps`` gives the maps' shape."""
     cdef Call call
     if taps.first == taps.last:
         raise ValueError("taps must have a batch at hand: next_batch() makes one")
@@ -126,7 +126,7 @@ cdef Call call_of(Operation operation, View out, const Array *maps, BoxTaps taps
 
 
 cdef struct Overrides:
-    # What tests may force, and nobody else: -1 (0 from splits on) leaves it to the schedule.
+    # What tests, and only they, may force; -1, or 0 from `splits` on, leaves it to the schedule.
     int order
     int parallel
     int streams

@@ -3,16 +3,16 @@
 # when it opens and written out when no later box reaches it. Where the ring would take too much
 # memory, rows are added to on demand.
 #
-# The order in which a cell's terms are added is the result. It is that of the boxes in the tables,
-# in a box that of the bins' rows, and what one row of bins adds to a cell is summed first,
-# by its columns. Nothing else (threads, bands, groups, layout, rings) may enter into it.
+# The order in which a cell's terms are added is part of the result: boxes as in the tables; within
+# a box, one row of bins after another; and what a row of bins adds to a cell is first summed over
+# its columns. Nothing else (threads, bands, groups, layout, rings) may enter into it.
 
 
-cdef void sum_features(
+cdef void feature_gradient_task(
     const Call *call, const Schedule *schedule, const Packed *packed, const Task *task,
     Workspace *work,
 ) noexcept nogil:
-    """Sum the gradient of one task."""
+    """Sum the gradient with respect to the features of one task."""
     cdef Py_ssize_t box, y, first, last, rows
     work.opened = work.closed = task.first_row
     if not schedule.on_demand:
@@ -52,7 +52,7 @@ cdef void sum_features(
 cdef inline void open_box(
     const Call *call, const Task *task, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
-    """Have the rows and columns of a box in the ring, and rows above it written out."""
+    """Put the rows of a box into the ring, and write out those above it."""
     cdef Py_ssize_t d
     cdef Py_ssize_t first = call.y.distinct[call.y.distinct_begin[box]]
     cdef Py_ssize_t last = call.y.distinct[call.y.distinct_end[box] - 1] + 1

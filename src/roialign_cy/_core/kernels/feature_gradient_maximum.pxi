@@ -13,7 +13,7 @@ cdef void add_maxima(
             if schedule.on_demand and not is_any_on_line(
                 call, work, y_line - call.y.line_begin[y_bin]
             ):
-                continue  # there may be as many lines as rows
+                continue  # most are such where a bin has as many lines as a map has rows
             memset(work.lines, 0, work.columns * LANES * sizeof(real))
             add_bins(
                 call, work, y_line - call.y.line_begin[y_bin], work.cells + r * call.x.bins * LANES
@@ -29,7 +29,7 @@ cdef void add_maxima(
 cdef void add_bins(
     const Call *call, const Workspace *work, Py_ssize_t row, const real *grads
 ) noexcept nogil:
-    """Add what the bins of a row have for the ``row``-th of their lines along y to that line."""
+    """Add the gradients of bins whose largest point is on the ``row``-th of their lines along y."""
     cdef Py_ssize_t p
     cdef const XBin *x_bin
     cdef lanes grad
@@ -50,7 +50,7 @@ cdef inline void add_bin(
     const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count, Py_ssize_t terms,
     Py_ssize_t row, lanes grad,
 ) noexcept nogil:
-    """The same of one bin; ``count`` and ``terms`` are those of `find_point`."""
+    """The same for one bin; ``count`` and ``terms`` are those of `find_point`."""
     cdef lanes_mask found = load_mask(work.point + p * LANES)
     cdef lanes_mask here
     cdef lanes share
@@ -58,9 +58,9 @@ cdef inline void add_bin(
     cdef Py_ssize_t k, t
     for k in range(count):
         here = equal_numbers(found, <flag>(row * count + k))
-        if count > FEW and not is_any(here):
+        if count > DENSE_LINES and not is_any(here):
             continue
-        # No sum changes by the 0 of the others, of either sign: it starts from +0.
+        # The 0 of other channels, of either sign, changes no sum, as sums start from +0.
         share = chosen(here, grad, all_lanes(0))
         for t in range(terms if terms else x_line[k].terms):
             cell = work.lines + x_line[k].term[t].place

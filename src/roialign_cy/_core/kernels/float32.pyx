@@ -4,6 +4,6 @@ cdef extern from *:
     """
     #define REAL float
     """
-    ctypedef float *sole "float *__restrict"
+    ctypedef float *restrict_real "float *__restrict"
 
 include "kernels.pxi"

@@ -4,6 +4,6 @@ cdef extern from *:
     """
     #define REAL double
     """
-    ctypedef double *sole "double *__restrict"
+    ctypedef double *restrict_real "double *__restrict"
 
 include "kernels.pxi"

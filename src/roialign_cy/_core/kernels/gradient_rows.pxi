@@ -1,4 +1,4 @@
-# Rows of the map and bins of the boxes, into the workspace of a gradient and out of it.
+# Rows of the map and bins of the boxes: into the workspace of a gradient, and out of it.
 
 
 cdef void zero_cells(
@@ -25,7 +25,7 @@ cdef void zero_cells(
 cdef void open_rows(
     const Call *call, const Task *task, Workspace *work, Py_ssize_t first, Py_ssize_t last
 ) noexcept nogil:
-    """Have rows ``first .. last`` of the gradient in the ring, where they are not."""
+    """Put rows ``first .. last`` of the gradient into the ring, but for those that are there."""
     cdef const Array *map = &call.map
     cdef Py_ssize_t y, low, high
     cdef real *cells
@@ -48,7 +48,7 @@ cdef void open_rows(
 cdef void close_rows(
     const Call *call, const Task *task, Workspace *work, Py_ssize_t last
 ) noexcept nogil:
-    """Write the rows before ``last`` out: no box that is still to come reaches them."""
+    """Write out the rows before ``last``: no box that is still to come reaches them."""
     cdef const Array *map = &call.map
     cdef Py_ssize_t y, low, high
     cdef char *start
@@ -72,7 +72,7 @@ cdef void close_rows(
 cdef void fetch_rows(
     const Call *call, const Task *task, Workspace *work, Py_ssize_t first, Py_ssize_t last
 ) noexcept nogil:
-    """Have rows ``first .. last`` of the features packed."""
+    """Pack rows ``first .. last`` of the features, but for those that are packed."""
     cdef const Array *features = &call.features
     cdef Py_ssize_t y, ahead
     work.fetched = max(work.fetched, first)
@@ -93,7 +93,7 @@ cdef void fetch_rows(
 cdef inline bint reaches(
     const Call *call, const Task *task, Py_ssize_t box
 ) noexcept nogil:
-    """Whether a box reads anything, and between the first and the last row of the task."""
+    """Whether a box reads anything between the first and the last row of the task."""
     cdef Py_ssize_t begin = call.y.distinct_begin[box], end = call.y.distinct_end[box]
     return (
         begin < end
@@ -152,7 +152,7 @@ cdef void place_features(
 cdef void fetch_features(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box
 ) noexcept nogil:
-    """Have the rows of the features that a box reads, and where its columns lie in them."""
+    """Pack the rows of the features that a box reads, and note where its columns lie in them."""
     cdef Py_ssize_t d, step = LANES
     if schedule.on_demand:
         for d in range(work.columns):
@@ -211,7 +211,7 @@ cdef void take_grads(
     const Call *call, const Task *task, Workspace *work, Py_ssize_t box, Py_ssize_t first,
     Py_ssize_t rows,
 ) noexcept nogil:
-    """Have the gradients of some rows of bins of a box as cells."""
+    """Pack the gradients of some rows of a box's bins into `work.cells`."""
     cdef const Array *out = &call.out
     cdef Py_ssize_t r, ahead = 0
     cdef const char *start = (

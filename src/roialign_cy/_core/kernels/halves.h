@@ -1,5 +1,5 @@
-/* Many float16 at a time to float and back, by the machine's own instructions where it has them:
-   rounded to nearest even as half.pxd does it, every NaN to the one NaN. */
+/* Many float16 at a time to float and back, by the machine's own instructions where it has them. As
+   in half.pxd, values are rounded to nearest even, and every NaN becomes the same one. */
 
 #if defined(__F16C__) || (defined(_MSC_VER) && defined(__AVX2__))
 #define HAS_HALVES 1

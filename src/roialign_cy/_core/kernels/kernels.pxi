@@ -1,7 +1,7 @@
 # The kernels. float32.pyx and float64.pyx say what `real` is and include this file; each is
-# translated to C once, which setup.py compiles once per CPU variant. Next to no intrinsics (one in
-# lanes.h, the stores of stream.h): arithmetic is on LANES channels at once, which lanes.h turns
-# into SIMD on every compiler that has generic vectors.
+# translated to C once, which setup.py compiles once per CPU variant. Arithmetic is on LANES
+# channels at once, which lanes.h turns into SIMD on every compiler that has generic vectors. There
+# are next to no intrinsics: a maximum in lanes.h, conversions in halves.h, stores in stream.h.
 
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,

@@ -1,9 +1,9 @@
-/* LANES channels as one value, in as many vector registers as that takes: generic vectors, one
-   code for every instruction set, unlike intrinsics. Loops over arrays would say the same, but
-   whether a compiler keeps an array in registers from one turn of a loop to the next is a matter
-   of luck. Without GENERIC_VECTORS, a vector is a single value.
+/* LANES channels as one value, in as many vector registers as that takes: generic vectors, one code
+   for every instruction set, unlike intrinsics. Loops over arrays would say the same, but whether a
+   compiler keeps an array in registers from one iteration to the next is a matter of luck. Without
+   GENERIC_VECTORS, a vector is a single value.
 
-   REAL, the working type, is defined before this is included. Addresses need no more than its alignment. */
+   REAL, the working type, is defined before this is included. Addresses need its alignment only. */
 
 #define LANES 16 /* channels that are worked on together */
 
@@ -11,8 +11,8 @@
 #define GENERIC_VECTORS 1
 #endif
 
-/* `inline` in the kernels is no advice: constant arguments have to become part of loops. setup.py
-   writes this for it; what Cython itself puts into these modules stays with CYTHON_INLINE. */
+/* `inline` in the kernels is more than a hint: arguments that are constants have to be constants in
+   the loops, too. setup.py replaces it by this; Cython's own functions keep CYTHON_INLINE. */
 #if defined(__GNUC__)
 #define KERNEL_INLINE inline __attribute__((always_inline, unused))
 #else
@@ -32,20 +32,20 @@
 #endif
 #define PIECE_REALS ((int)(PIECE_BYTES / sizeof(REAL)))
 typedef REAL piece __attribute__((vector_size(PIECE_BYTES)));
-typedef piece loose_piece __attribute__((aligned(sizeof(REAL)), may_alias));
+typedef piece unaligned_piece __attribute__((aligned(sizeof(REAL)), may_alias));
 typedef __typeof__(__builtin_choose_expr(sizeof(REAL) == 4, 0, 0LL)) flag; /* as wide as REAL */
 typedef flag piece_mask __attribute__((vector_size(PIECE_BYTES)));    /* all bits set where true */
-typedef piece_mask loose_piece_mask __attribute__((aligned(sizeof(flag)), may_alias));
+typedef piece_mask unaligned_piece_mask __attribute__((aligned(sizeof(flag)), may_alias));
 typedef long long wide_numbers __attribute__((vector_size(PIECE_BYTES)));
 #define MASK(comparison) (comparison)
 #define UNROLLED _Pragma("GCC unroll 16")
 #else
 #define PIECE_REALS 1
 typedef REAL piece;
-typedef REAL loose_piece;
+typedef REAL unaligned_piece;
 typedef int flag;
 typedef flag piece_mask;
-typedef flag loose_piece_mask;
+typedef flag unaligned_piece_mask;
 #define MASK(comparison) (-(comparison))
 #define UNROLLED
 #endif
@@ -64,12 +64,12 @@ typedef struct {
 
 static inline lanes load_lanes(const REAL *cell) {
     lanes x;
-    EACH_PIECE x.v[j] = *(const loose_piece *)(cell + j * PIECE_REALS);
+    EACH_PIECE x.v[j] = *(const unaligned_piece *)(cell + j * PIECE_REALS);
     return x;
 }
 
 static inline void store_lanes(REAL *cell, lanes x) {
-    EACH_PIECE *(loose_piece *)(cell + j * PIECE_REALS) = x.v[j];
+    EACH_PIECE *(unaligned_piece *)(cell + j * PIECE_REALS) = x.v[j];
 }
 
 static inline lanes all_lanes(REAL value) {
@@ -108,8 +108,8 @@ static inline piece chosen_piece(piece_mask m, piece a, piece b) {
 #endif
 }
 
-/* The one operation that takes an intrinsic: gcc knows a > b ? a : b for one instruction only by
-   luck, and where it does not, compares element by element. */
+/* The one operation that takes an intrinsic: gcc turns a > b ? a : b into one instruction only by
+   luck, and otherwise compares element by element. */
 #if GENERIC_VECTORS && defined(__AVX512F__)
 #define LARGER(kind) _mm512_max_##kind
 typedef __m512 floats;
@@ -141,7 +141,7 @@ static inline lanes larger_lanes(lanes a, lanes b) {
 
 static inline piece_mask unordered_piece(piece a, piece b) {
 #if GENERIC_VECTORS
-    piece_mask r; /* by elements, which gcc knows for one instruction; `a != a` for each takes two */
+    piece_mask r; /* gcc turns this loop into one instruction; (a != a) | (b != b) takes three */
     UNROLLED for (int i = 0; i < PIECE_REALS; i++) {
         r[i] = __builtin_isunordered(a[i], b[i]) ? -1 : 0;
     }
@@ -165,12 +165,12 @@ static inline lanes_mask all_numbers(flag value) {
 
 static inline lanes_mask load_mask(const flag *cell) {
     lanes_mask m;
-    EACH_PIECE m.v[j] = *(const loose_piece_mask *)(cell + j * PIECE_REALS);
+    EACH_PIECE m.v[j] = *(const unaligned_piece_mask *)(cell + j * PIECE_REALS);
     return m;
 }
 
 static inline void store_mask(flag *cell, lanes_mask m) {
-    EACH_PIECE *(loose_piece_mask *)(cell + j * PIECE_REALS) = m.v[j];
+    EACH_PIECE *(unaligned_piece_mask *)(cell + j * PIECE_REALS) = m.v[j];
 }
 
 static inline lanes_mask or_nan(lanes_mask m, lanes a, lanes b) {
@@ -195,8 +195,8 @@ static inline lanes_mask equal_numbers(lanes_mask m, flag n) {
     return m;
 }
 
-/* NAN for every NaN: its sign and payload are those of one operand or another, as a compiler has
-   them. */
+/* Every NaN becomes NAN: otherwise its sign and payload would be those of either operand, whichever
+   a compiler puts first. */
 static inline lanes with_one_nan_in_lanes(lanes a) {
     EACH_PIECE a.v[j] = chosen_piece(unordered_piece(a.v[j], a.v[j]), NAN - (piece){0}, a.v[j]);
     return a;
@@ -205,7 +205,7 @@ static inline lanes with_one_nan_in_lanes(lanes a) {
 static inline int is_any(lanes_mask m) {
     for (int j = 1; j < PIECES; j++) m.v[0] |= m.v[j];
 #if GENERIC_VECTORS
-    wide_numbers all = (wide_numbers)m.v[0]; /* by 8 bytes: fewer to look at */
+    wide_numbers all = (wide_numbers)m.v[0]; /* 8 bytes at a time: fewer to look at */
     long long any = 0;
     UNROLLED for (int i = 0; i < PIECE_BYTES / 8; i++) any |= all[i];
     return any != 0;
@@ -231,14 +231,14 @@ static inline lanes_mask is_greater(lanes a, lanes b) {
     return m;
 }
 
-/* 0 where an element is less; the sign of a zero that comes out is unspecified, since compilers
-   may make a maximum of it. */
+/* 0 where an element is less. The sign of a zero in the result is unspecified, since compilers may
+   turn this into a maximum. */
 static inline lanes not_negative(lanes a) {
     EACH_PIECE a.v[j] = chosen_piece(MASK(a.v[j] < (piece){0}), (piece){0}, a.v[j]);
     return a;
 }
 
-/* a + 0, and a NaN where the mask is set: NAN, if a is a number there */
+/* a + 0, which makes -0 to +0; where the mask is set a NaN: NAN, if a is a number there */
 static inline lanes plus_nan(lanes a, lanes_mask m) {
     EACH_PIECE a.v[j] = a.v[j] + chosen_piece(m.v[j], NAN - (piece){0}, (piece){0});
     return a;

@@ -64,7 +64,7 @@ cdef inline Maximum max_start(const Workspace *work) noexcept nogil:
 
 
 cdef inline Maximum max_of_pair(lanes a, lanes b) noexcept nogil:
-    """That of two points, which may be one: its value may be a NaN itself."""
+    """That of two points, which may be the same one. Its value may be a NaN."""
     cdef Maximum best
     best.value = larger_lanes(a, b)
     best.is_nan = or_nan(no_lanes(), a, b)
@@ -72,14 +72,14 @@ cdef inline Maximum max_of_pair(lanes a, lanes b) noexcept nogil:
 
 
 cdef inline Maximum max_update(Maximum best, lanes a) noexcept nogil:
-    """One point more."""
+    """One more point."""
     best.value = larger_lanes(a, best.value)
     best.is_nan = or_nan(best.is_nan, a, a)
     return best
 
 
 cdef inline Maximum max_update_pair(Maximum best, lanes a, lanes b) noexcept nogil:
-    """Two points more, which cost one look for a NaN."""
+    """Two more points, which cost one comparison for NaN."""
     best.value = larger_lanes(larger_lanes(a, b), best.value)
     best.is_nan = or_nan(best.is_nan, a, b)
     return best
@@ -135,15 +135,15 @@ cdef void maximum_of_lines(
     const Call *call, const BoxPlan *plan, const Workspace *work, Py_ssize_t first, Py_ssize_t rows,
     Py_ssize_t lines, bint go_on,
 ) noexcept nogil:
-    """The largest point of each bin on the interpolated lines, and its cell if ``go_on``."""
+    """The largest of each bin's points on the interpolated lines, and of its cell if ``go_on``."""
     cdef Py_ssize_t row = 0, alike, y_lines
     cdef const int32_t *count = plan.y.lines + first
     cdef const char *outside = call.y.outside + plan.box * call.y.bins + plan.first + first
     cdef const real *line = work.lines
     cdef real *cell = work.cells
     while row < rows:
-        # Most rows of a box are alike, and dispatched on once for each column of bins: with few
-        # samples to a bin, that is what costs.
+        # Most rows of a box are alike. They are dispatched together, once for each column of bins:
+        # with few samples to a bin, dispatching is what costs.
         alike = 1
         while (
             row + alike < rows and count[row + alike] == count[row]
@@ -165,7 +165,7 @@ cdef void maximum_of_rows(
     const Call *call, const BoxPlan *plan, const Workspace *work, const real *line,
     Py_ssize_t y_lines, bint y_outside, real *cell, Py_ssize_t rows, bint go_on,
 ) noexcept nogil:
-    """Rows of bins that have as many lines each."""
+    """Rows of bins that have the same number of lines each."""
     cdef Py_ssize_t p, few, stride = plan.columns * LANES
     cdef const int32_t *count = plan.x.counts
     cdef const Term *term = plan.x.terms
@@ -208,7 +208,7 @@ cdef inline void maximum_of_few(
     Py_ssize_t x_lines, real *cell, Py_ssize_t rows,
 ) noexcept nogil:
     """The bins of one column that have few points each; ``x_lines`` is a constant."""
-    if y_lines == 1:  # these are said, so that they unroll
+    if y_lines == 1:  # constants, so that loops unroll
         maximum_of_points(call, line, stride, 1, term, x_lines, cell, rows)
     elif y_lines == 2:
         maximum_of_points(call, line, stride, 2, term, x_lines, cell, rows)

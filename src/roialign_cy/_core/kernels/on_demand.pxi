@@ -1,6 +1,6 @@
-# Rows of a map that are packed when they are wanted, at the columns that are demanded: two of the
-# features are kept; one of the gradient is added to and written back. For boxes whose rows would
-# not fit a ring: nothing is shared among boxes then, and memory does not grow with their height.
+# Rows of a map that are packed when they are needed, at the columns of one box, if a ring of rows
+# would be too large. Two rows of the features are kept; one of the gradient is added to and written
+# back. Boxes share nothing then, but memory does not grow with their height.
 
 
 cdef inline char *row_in_map(
@@ -21,7 +21,7 @@ cdef inline void demand_columns(
 
 
 cdef inline Py_ssize_t end_of_run(const Workspace *work, Py_ssize_t begin) noexcept nogil:
-    """Where demanded columns that follow one another end."""
+    """Where the demanded columns that follow one another from ``begin`` on end."""
     cdef Py_ssize_t end = begin + 1
     while end < work.columns and work.demanded[end] == work.demanded[end - 1] + 1:
         end += 1
@@ -62,7 +62,7 @@ cdef const real *row_on_demand(
 ) noexcept nogil:
     """The demanded cells of row ``y`` of the features, side by side.
 
-    They stay until a row is asked for that is an even number of rows away.
+    They stay until a row is asked for that lies an even number of rows away.
     """
     cdef real *cells = work.ring + (y & 1) * schedule.ring_columns * LANES
     if work.held[y & 1] != y:

@@ -1,6 +1,6 @@
-# Between arrays of any strides and cells of LANES channels: packing rows of a map, and writing
-# pooled cells out. Other types, byte orders and odd addresses are dealt with on the way, so nothing
-# else knows of them.
+# From arrays of any strides to cells of LANES channels and back: packing rows of a map, and writing
+# pooled cells out. Types, byte orders and unaligned addresses are dealt with on the way, so that
+# nothing else has to know of them.
 
 
 cdef inline real load_element(const char *address, int stored) noexcept nogil:
@@ -50,7 +50,10 @@ cdef inline void load_all(
 cdef void load_elements(
     const char *source, Py_ssize_t step, int stored, Py_ssize_t count, real *out
 ) noexcept nogil:
-    """Load elements that lie ``step`` bytes apart: those of a type side by side, as SIMD can."""
+    """Load elements that lie ``step`` bytes apart.
+
+    If they lie side by side, type and step are constants of the loop, for the sake of SIMD.
+    """
     if HAS_HALVES and sizeof(real) == sizeof(float) and stored == HALF and step == 2:
         load_halves(source, count, <float *>out)
     elif stored == UINT8 and step == 1:
@@ -126,7 +129,7 @@ cdef extern from "transpose.h" nogil:
         const float *cells, Py_ssize_t lanes, float *const *planes, Py_ssize_t channels,
         Py_ssize_t count
     )
-    void FETCH_AHEAD(const void *address)
+    void PREFETCH(const void *address)
 
 cdef extern from "stream.h" nogil:
     void copy_streaming(const char *source, char *target, Py_ssize_t size)
@@ -148,9 +151,9 @@ cdef void pack_cells(
     const char *source, Py_ssize_t channel_stride, Py_ssize_t cell_stride, int stored,
     Py_ssize_t channels, Py_ssize_t count, real *cells, Py_ssize_t ahead,
 ) noexcept nogil:
-    """Gather ``count`` cells of a row; lanes beyond ``channels`` hold anything but are written.
+    """Gather ``count`` cells of a row; lanes beyond ``channels`` are filled with any numbers.
 
-    What lies ``ahead`` bytes further is wanted next (0: unknown).
+    What lies ``ahead`` bytes further is prefetched, as it is wanted next; not if that is 0.
     """
     cdef Py_ssize_t x = 0, i
     cdef const float *plane[LANES]
@@ -164,7 +167,7 @@ cdef void pack_cells(
             x = min(x, count - FLOAT_TILE)  # the last tile overlaps the one before
             if ahead and (x * <Py_ssize_t>sizeof(float)) % 64 == 0:
                 for i in range(LANES):
-                    FETCH_AHEAD(<const char *>(plane[i] + x) + ahead)
+                    PREFETCH(<const char *>(plane[i] + x) + ahead)
             i = 0
             while i < LANES:
                 pack_tile(plane + i, x, <float *>cells + x * LANES + i, LANES)
@@ -174,7 +177,7 @@ cdef void pack_cells(
     if channels == LANES and channel_stride == <Py_ssize_t>sizeof(real):
         for x in range(count):
             if ahead:
-                FETCH_AHEAD(source + x * cell_stride + ahead)
+                PREFETCH(source + x * cell_stride + ahead)
             store_lanes(cells + x * LANES, load_lanes(<const real *>(source + x * cell_stride)))
         return
     for x in range(count):
@@ -186,7 +189,7 @@ cdef void pack_cells(
 
 
 cdef enum:
-    CONVERTED = 64  # elements of a channel that are converted before they are packed
+    CONVERTED = 64  # elements of a channel that are converted at a time, and then packed
 
 
 cdef void pack_converted(
@@ -261,7 +264,7 @@ cdef void unpack_converted(
 ) noexcept nogil:
     cdef real planes[LANES * CONVERTED]
     cdef Py_ssize_t r, c, i, columns
-    if row_stride == cols * col_stride:  # one long row, then
+    if row_stride == cols * col_stride:  # then they are one long row
         rows, cols = 1, rows * cols
     for r in range(rows):
         if channel_stride < col_stride:
@@ -288,7 +291,7 @@ cdef void unpack_converted(
 
 
 cdef inline bint has_nan(const real *cells, Py_ssize_t count) noexcept nogil:
-    """Also where lanes that hold no channel do: that only costs time."""
+    """Whether a NaN is in any lane; in one without a channel, that only costs time."""
     cdef lanes_mask nan = no_lanes()
     cdef Py_ssize_t j
     for j in range(count):

@@ -1,6 +1,6 @@
-# What the tiled order reads of the tables, packed: every block of LANES channels goes through all
-# boxes again, so what it needs of each lies side by side, in the working type and in offsets. A box
-# plan is for a run of rows of bins of one box: for all of them, unless so many rows of the map
+# What the kernels read of the tables, packed: every block of LANES channels goes through all boxes
+# again, so what it needs of each lies side by side, in the working type and as offsets. A box plan
+# covers a run of rows of bins of one box: all of them, unless the rows of the map that they read
 # would not stay in the cache.
 
 
@@ -30,18 +30,18 @@ cdef struct BoxPlan:
 
 
 cdef struct TransposedTaps:
-    # Along one axis, which bins of a box read a cell: the feature gradient of a mean is a mean the
-    # other way round. Where a bin sums cells, a cell sums bins.
+    # Along one axis, which bins of a box read a cell: in a mean a bin sums cells, and in its
+    # feature gradient a cell sums bins.
     Py_ssize_t *begin       # [box]: its first term
-    # [first_offset + cell]: from there, the first of each distinct cell.
+    # [first_offset + slot]: the first term of a distinct cell, counted from there.
     int32_t *offset
     Term *terms             # by cell, then by bin; place: the bin's number
 
 
 cdef struct PlanarBox:
-    # What the planar order wants to know of a box.
+    # What the planar order reads of a box.
     Py_ssize_t columns          # that are interpolated
-    bint has_gaps_filled        # they are all from first to last, not the distinct ones only
+    bint has_gaps_filled        # all from the first to the last, not only the distinct ones
     PackedTaps x                # places: of the columns' first channels in the ring
 
 
@@ -58,7 +58,7 @@ cdef struct Packed:
 
 
 cdef inline Py_ssize_t row_place(const Schedule *schedule, Py_ssize_t y) noexcept nogil:
-    """Where a row of the map lies: in the map itself, or in the ring; on demand, just which."""
+    """Where a row of the map lies: in the map itself or in the ring; on demand, its number."""
     return (y % schedule.ring_rows if schedule.has_ring else y) * schedule.row_step
 
 
@@ -162,7 +162,7 @@ cdef void list_columns(
 
 
 cdef inline Py_ssize_t first_line(const Axis *axis, Py_ssize_t box) noexcept nogil:
-    """Of a box in the tables; a reversed one has its last bin first."""
+    """Of a box in the tables, where a reversed one has its last bin first."""
     cdef Py_ssize_t first = box * axis.bins
     return min(axis.line_begin[first], axis.line_begin[first + axis.bins - 1])
 
@@ -184,7 +184,7 @@ cdef PackedTaps taps_of_box(
 
 
 cdef Py_ssize_t first_tap(const Axis *axis, Py_ssize_t box) noexcept nogil:
-    """The least of a box in the tables; 0 if it has none."""
+    """The first tap of a box in the tables; 0 if it has none."""
     cdef Py_ssize_t begin = first_line(axis, box), end = begin + lines_of(axis, box)
     cdef Py_ssize_t line, tap = 0
     if begin < end:
@@ -198,9 +198,9 @@ cdef void pack_taps(
     const Axis *axis, Py_ssize_t box, Py_ssize_t first, Py_ssize_t bins, const Schedule *rows,
     PackedTaps *place, PackedTaps *taps,
 ) noexcept nogil:
-    """Write those of some bins to ``place``, and move it on.
+    """Write the taps of some bins to ``place``, and move it past them.
 
-    Terms are ``rows`` of the map, lying as that schedule says; or with NULL columns of a line.
+    They read rows of the map, which lie as the schedule ``rows`` says; if it is NULL, columns.
     """
     cdef Py_ssize_t bin, line, t
     taps.lines, taps.counts = place.lines, place.counts
@@ -250,14 +250,14 @@ cdef int compare_box_plans(const void *a, const void *b) noexcept nogil:
 
 
 cdef inline Py_ssize_t first_offset(const Axis *axis, Py_ssize_t box) noexcept nogil:
-    """One more than it has cells for each box: the last is that of the end."""
+    """Where the offsets of a box begin: it has one for each cell, and one for the end."""
     return axis.distinct_begin[box] + box
 
 
 cdef void transpose_taps(
     const TransposedTaps *transposed, const Axis *axis, Py_ssize_t box, Py_ssize_t step
 ) noexcept nogil:
-    """Turn the taps of one box round: by cell, then by bin, which are ``step`` places apart."""
+    """Transpose the taps of one box: by cell, then by bin. Bins are ``step`` places apart."""
     cdef Py_ssize_t cells = axis.distinct_end[box] - axis.distinct_begin[box]
     cdef Py_ssize_t bin, d, line, t
     cdef int32_t *offset = transposed.offset + first_offset(axis, box)
@@ -271,7 +271,7 @@ cdef void transpose_taps(
                 offset[axis.slot[t]] += 1
     for d in range(cells):
         offset[d + 1] += offset[d]
-    # Each is the end of its cell now; filled from there on down, it becomes the first.
+    # Each is now where the terms of its cell end; filling them from the last on makes it the first.
     for bin in range(axis.bins - 1, -1, -1):
         for line in range(
             axis.line_begin[box * axis.bins + bin], axis.line_end[box * axis.bins + bin]
@@ -283,6 +283,6 @@ cdef void transpose_taps(
 
 
 cdef void sort_plans(const Call *call, const Packed *packed) noexcept nogil:
-    """Have them in the order of the sweep, in which boxes of one plan each are already."""
+    """Put them in the order of the sweep, in which they are if each box has one plan."""
     if packed.plans > call.boxes:
         qsort(packed.plan, packed.plans, sizeof(BoxPlan), compare_box_plans)

@@ -1,6 +1,6 @@
-# The planar order: one box at a time, straight from the array as it lies. For maps of few channels.
-# Rows of the map are combined along x, as they lie: of one channel, or of all that lie in one cell,
-# as in photographs. Then up to LANES rows of bins are turned so that they lie side by side, as
+# The planar order, for maps of few channels: one box at a time, straight from the array. Rows of
+# the map are combined where they lie, of one channel, or of all that lie in one cell as in
+# photographs. Then up to LANES rows of bins are transposed so that they lie side by side, as
 # channels do in the tiled order, and columns are combined as there.
 
 
@@ -8,9 +8,9 @@ cdef void transpose_rows(
     const Call *call, const Schedule *schedule, const PlanarBox *planar, Row *row,
     const Workspace *work, Py_ssize_t box, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t nth,
 ) noexcept nogil:
-    """Have the ``nth`` line of some rows of bins in the ring, each row in its lane.
+    """Put the ``nth`` line of some rows of bins into the ring, each row in a lane of its own.
 
-    A row that has no such line keeps the one before; without any, it has zeros.
+    A row that has no such line keeps the one before; a row without any has zeros.
     """
     cdef Py_ssize_t r, begin, count, size = values_of(schedule, planar.columns)
     cdef real *values = work.lines
@@ -54,7 +54,7 @@ cdef void maximum_rows(
     const Call *call, const Schedule *schedule, const PlanarBox *planar, const Workspace *work,
     bint go_on
 ) noexcept nogil:
-    """The largest point of each bin on the lines in the ring, and its cell if ``go_on``."""
+    """The largest of each bin's points on the lines in the ring, and of its cell if ``go_on``."""
     cdef Py_ssize_t p, c
     cdef const int32_t *count = planar.x.counts
     cdef const Term *term = planar.x.terms
@@ -80,7 +80,7 @@ cdef void finish_maximum_rows(
 ) noexcept nogil:
     """A sample outside the map counts as 0, and a bin without samples is 0.
 
-    (In a row without lines it is so already: there are zeros in the ring.)
+    (A row without lines is 0 already: it has zeros in the ring.)
     """
     cdef Py_ssize_t p, c, r, y_bin = box * call.y.bins + first
     cdef real *cell
@@ -114,7 +114,7 @@ cdef void planar_task(
     row.col_stride = call.features.col
     row.itemsize = call.features.itemsize
     row.stored = call.features.stored
-    row.converted = work.ring  # which is filled from the interpolated rows only
+    row.converted = work.ring  # which is not in use until the rows are interpolated
     row.offset = work.offset
     row.weight = work.weight
     row.terms = 0
@@ -152,7 +152,7 @@ cdef void pool_by_rows(
 cdef void write_transposed(
     const Call *call, const Schedule *schedule, const Workspace *work, Py_ssize_t rows, char *out
 ) noexcept nogil:
-    """Write rows of bins out, of which each has a lane."""
+    """Write out rows of bins, each of which has a lane."""
     cdef Py_ssize_t channel, values = schedule.channels * call.x.bins
     if schedule.channel_cells == 1:
         unpack_cells(

@@ -1,10 +1,10 @@
-# Of the planar order: what it wants to know of a box, and rows of the map combined at the columns
-# of a box, as they lie.
+# The planar order's view of a box, and the sums of rows of the map at the columns of a box, read
+# where they lie.
 
 
 cdef enum:
-    DENSE_RATIO = 8      # columns read for each that is wanted, rather than picking those
-    MAX_INTERLEAVED = 6        # most values in a cell for its channels to be interpolated at once
+    DENSE_RATIO = 8      # most columns read for each that is needed, rather than picking those
+    MAX_INTERLEAVED = 6  # most values in a cell for its channels to be interpolated at once
 
 
 cdef struct Row:
@@ -24,7 +24,7 @@ cdef bint is_interleaved(const Call *call) noexcept nogil:
     cdef Py_ssize_t size = call.features.itemsize
     cdef Py_ssize_t pitch = call.features.col // size, step = call.features.channel // size
     return (
-        call.channels <= MAX_INTERLEAVED  # of a map that is broadcast there may be any number
+        call.channels <= MAX_INTERLEAVED  # a broadcast map may have any number of them
         and call.features.col == pitch * size
         and call.features.channel == step * size
         and (call.channels - 1) * (step if step > 0 else -step) < pitch <= MAX_INTERLEAVED
@@ -70,12 +70,12 @@ cdef void write_planar_box(
 
 
 cdef inline Py_ssize_t before_first(const Schedule *schedule) noexcept nogil:
-    """Values before the first channel of a cell, which others of the task take."""
+    """Values before the first channel of a cell: of the others, if these lie in reverse order."""
     return max(-(schedule.channels - 1) * schedule.channel_step, <Py_ssize_t>0)
 
 
 cdef Py_ssize_t values_of(const Schedule *schedule, Py_ssize_t columns) noexcept nogil:
-    """From the first of the task's channels in the first column to the last in the last."""
+    """How many values there are from the first column's channels to the last column's."""
     cdef Py_ssize_t within = (schedule.channels - 1) * schedule.channel_step
     return (columns - 1) * schedule.cell_step + (within if within > 0 else -within) + 1
 
@@ -90,7 +90,7 @@ cdef inline real *cell_of(
 
 cdef inline void add_terms(
     const real *a, const real *b, real wa, real wb, Py_ssize_t terms, bint go_on,
-    Py_ssize_t count, sole out,
+    Py_ssize_t count, restrict_real out,
 ) noexcept nogil:
     """``out (+)= wa * a + wb * b``, side by side; ``terms`` and ``go_on`` are constants."""
     cdef Py_ssize_t x
@@ -107,7 +107,7 @@ cdef inline void add_terms(
 cdef inline const real *values_at(
     const Row *row, const char *cells, Py_ssize_t count, real *converted
 ) noexcept nogil:
-    """As many values side by side in a row of the map: there, or converted."""
+    """``count`` values, side by side, of a row of the map: where they lie, or converted."""
     if row.stored == 0:
         return <const real *>cells
     load_elements(cells, row.itemsize, row.stored, count, converted)

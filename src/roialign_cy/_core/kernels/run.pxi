@@ -1,13 +1,14 @@
-# The entry points, and the one way that all operations are run: what they read of the tables is
-# packed, box by box; then tasks, each of which writes what no other does.
+# The entry points, and the one driver of all operations: what they read of the tables is packed,
+# box by box; then tasks are done, each of which writes where no other does.
 
 
 def forward(features, out, BoxTaps taps, int num_threads, chosen):
     """Pool the boxes of ``taps``.
 
-    ``features`` (N, C, H, W) and ``out`` (K, C, rows, cols) are of one dtype, the working type (or
-    float16, where that is float32), with any strides, byte order and alignment: other layouts come
-    as transposed views. ``chosen`` are the overrides of the schedule, or None.
+    ``features`` (N, C, H, W) are of any type that `type_of` knows, ``out`` (K, C, rows, cols) of
+    the working type or, if that is float32, of a two-byte float. Both have any strides, byte order
+    and alignment: other layouts come as transposed views. ``chosen`` are the overrides of the
+    schedule, or None.
     """
     cdef View source = View(features)
     cdef View target = View(out, True)
@@ -22,7 +23,7 @@ def feature_gradient(
     """Gradient with respect to the features, from the boxes of ``taps``, into ``out``.
 
     Arrays as those of `forward`, but ``out`` (N, C, H, W) is of the working type. ``features`` is
-    None where they are not needed. ``update`` says what becomes of what ``out`` holds.
+    None if they are not needed. ``update`` says what ``out`` holds, and whether it is added to.
     """
     cdef View grads = View(grad_output)
     cdef View target = View(out, True)
@@ -39,8 +40,8 @@ def feature_gradient(
 def box_gradient(grad_output, features, out, BoxTaps taps, int num_threads, chosen):
     """Gradient with respect to the boxes of ``taps``, which have slopes, into ``out``.
 
-    ``out`` (K, 4), or (K, 5), is C-contiguous and of doubles, the other arrays are as those of
-    `forward`.
+    ``out`` (K, 4), or (K, 5) if they are rotated, is C-contiguous and of doubles; the other arrays
+    are as those of `forward`.
     """
     cdef View grads = View(grad_output)
     cdef View source = View(features)
@@ -48,7 +49,7 @@ def box_gradient(grad_output, features, out, BoxTaps taps, int num_threads, chos
     cdef size_t of_a_box = bytes_for(call.blocks, call.parameters * sizeof(double))
     cdef Py_buffer target
     call.features = source.array
-    # No typed memoryview: their code would be a third of every kernel module.
+    # No typed memoryview: its code would be a third of every kernel module.
     PyObject_GetBuffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
     call.sides = <double *>target.buf
     call.block_sides = <double *>allocate(call.boxes, of_a_box)
@@ -117,7 +118,7 @@ cdef int run_call(const Call *call, int num_threads, chosen) except -1:
 
 
 cdef bint is_too_large(const Call *call, const Schedule *schedule) noexcept nogil:
-    """Whether taps, or the points of a bin, could be more than their numbers can say."""
+    """Whether there may be more taps, or points of a bin, than their integers can count."""
     return (
         max(call.y.tap_capacity, call.x.tap_capacity) > INT32_MAX
         or sizeof(flag) == sizeof(int32_t) and schedule.points > INT32_MAX
@@ -146,9 +147,9 @@ cdef void do_task(
     cdef Arena arena = arena_in(scratch)
     lay_out_workspace(&work, &arena, call, schedule)
     if call.operation == BOX_GRADIENT:
-        differentiate(call, schedule, task, &work)
+        box_gradient_task(call, schedule, task, &work)
     elif call.operation == FEATURE_GRADIENT:
-        sum_features(call, schedule, packed, task, &work)
+        feature_gradient_task(call, schedule, packed, task, &work)
     else:
         store_lanes(work.lowest, all_lanes(-INFINITY))
         if schedule.order == PLANAR:

@@ -1,12 +1,12 @@
-# Sums that are added to where they belong: weighted sums the other way round.
+# Weighted sums that are added to cells at given offsets: the transpose of a weighted sum.
 
 
 cdef inline void add_few(
     const real *lines, const Term *term, Py_ssize_t terms, bint is_listed,
     const Py_ssize_t *offset, Py_ssize_t count, real *out,
 ) noexcept nogil:
-    """The sum of `add_lines` for 1 to 4 terms, a constant where this is called."""
-    cdef const real *cells[TERMS]  # locals, which no store to out can change
+    """The sum of `add_lines` for 1 to 4 terms, a constant in every call."""
+    cdef const real *cells[TERMS]  # copied, since a store to out cannot change locals
     cdef real weight[TERMS]
     cdef lanes total
     cdef Py_ssize_t j, t, o

@@ -1,24 +1,25 @@
 # The cost model: which order a call runs in, how it is cut into tasks, on how many threads.
 # Nothing decided here changes a bit of the result.
 
-# Scratch memory that one thread may take, in bytes. Where rows for several boxes would take more,
-# they are packed on demand: what is taken then grows with the cells that a box reads along an axis,
-# as the tables do, and never with the rows times the columns of anything.
+# Scratch memory that one thread may take, in bytes. If rows that boxes share would take more, they
+# are packed on demand: memory then grows with the cells that a box reads along an axis, as the
+# tables do, and never with the rows times the columns of anything.
 cdef Py_ssize_t SCRATCH_BYTES = 32 << 20
-# Of which the interpolated rows and the output rows in the making stay in the second-level cache.
-# Times of half and of a quarter of it, and what the other choices below were measured by, are in
+# Interpolated rows, and output rows in the making, that stay in the second-level cache, in bytes.
+# Times with less, and what the other choices below were measured by, are in
 # docs/design/decisions.md.
 cdef Py_ssize_t CACHED_BYTES = 128 << 10
-# Packed rows beyond which they do not stay in the second-level cache: boxes are then worked on by
-# fewer of their rows at a time, which need fewer rows of the map.
+# Packed rows that stay in the second-level cache, in bytes. Instead of more, boxes are worked on by
+# fewer rows of bins at a time, which need fewer rows of the map.
 cdef Py_ssize_t RING_BYTES = 768 << 10
-# Box plans beyond which runs are not shortened any more, of 144 bytes each: at most twice as many.
+# Box plans, of 144 bytes each, beyond which runs are not halved any more: there are twice as many
+# at most.
 cdef Py_ssize_t MOST_BOX_PLANS = 1 << 15
-# Channels from which on packing them side by side pays, though it computes LANES of them. Of
-# channels that lie in one cell (MAX_INTERLEAVED) the planar order interpolates all at once.
+# From this many channels on, packing them side by side pays, though LANES of them are computed.
+# (Those that lie in one cell, up to MAX_INTERLEAVED, the planar order interpolates all at once.)
 cdef Py_ssize_t TILED_CHANNELS = 4
-# Result of a batch of boxes beyond which it is written past the caches, where whoever reads it next
-# finds less of it.
+# Result of a batch of boxes, in bytes, from which on it bypasses the caches. (Whoever reads it next
+# finds less of it there.)
 cdef Py_ssize_t STREAMED_BYTES = 4 << 20
 # Work below which two threads save next to nothing.
 cdef Py_ssize_t SERIAL_WORK = 1 << 16
@@ -60,9 +61,9 @@ cdef Schedule measure_boxes(const Call *call) noexcept nogil:
 cdef void shorten_runs(
     const Call *call, const Overrides *overrides, Schedule *schedule
 ) noexcept nogil:
-    """Have few enough rows of bins to a plan for the ring to stay in the cache.
+    """Give a plan so few rows of bins that the ring stays in the cache.
 
-    In a very wide map none are few enough; one is best there, for the room it needs.
+    In a very wide map even one is too many, and still best, for the memory that it needs.
     """
     cdef Py_ssize_t cell = LANES * sizeof(real)
     if overrides.run > 0:
@@ -79,7 +80,7 @@ cdef void shorten_runs(
 
 
 cdef Py_ssize_t tallest_run(const Call *call, Py_ssize_t run) noexcept nogil:
-    """Most rows of the map from the first to the last that ``run`` rows of bins read."""
+    """Most rows of the map, from the first to the last that a run of ``run`` rows of bins reads."""
     cdef Py_ssize_t tallest = 1, k, first, top, bottom
     for k in range(call.boxes):
         first = 0
@@ -207,7 +208,7 @@ cdef void choose_forward(
     const Call *call, Py_ssize_t images, const Overrides *overrides, Schedule *schedule
 ) noexcept nogil:
     """The order of a forward pass, and how much of it is done at a time."""
-    schedule.strip = 8 * ((call.width + 511) // 512)  # multiples of what is transposed together
+    schedule.strip = 8 * ((call.width + 511) // 512)  # a multiple of what is transposed together
     if is_planar(call, overrides, schedule):
         schedule.order = PLANAR
         lay_rows(call, schedule)
@@ -266,7 +267,7 @@ cdef void choose_gradient(
 cdef Schedule make_schedule(
     const Call *call, Py_ssize_t images, const Overrides *overrides, int *num_threads
 ) noexcept nogil:
-    """Decide all of it; ``images`` is how many have work, and ``num_threads`` an upper bound."""
+    """Make all choices; ``images`` is how many have work, and ``num_threads`` an upper bound."""
     cdef Schedule schedule = measure_boxes(call)
     schedule.order = TILED
     schedule.channels = LANES
@@ -343,7 +344,7 @@ cdef Py_ssize_t make_tasks(
             task.channels = min(schedule.channels, call.channels - channel)
             task.lane = 0
             if schedule.in_place:
-                # The last block reads whole cells too, with channels of the one before.
+                # The last block reads whole cells, too, with channels of the block before.
                 task.lane = LANES - task.channels
             for split in range(splits):
                 task.begin, task.end = begin, end

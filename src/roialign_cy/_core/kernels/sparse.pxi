@@ -40,7 +40,7 @@ cdef inline void start_bin(Reader *reader, Py_ssize_t row, Py_ssize_t col) noexc
 
 
 cdef inline bint next_lists(Reader *reader) noexcept nogil:
-    """Have the next lists of the bin at hand, if there are any."""
+    """Take the next lists of the bin; False if there are no more."""
     if not reader.is_listed:
         make_lists(reader.tables, reader.box, &reader.cursor, &reader.lists)
     elif reader.is_read:
@@ -95,7 +95,7 @@ cdef inline const real *cell_at(
     const Call *call, const Schedule *schedule, const Task *task, const Workspace *work,
     Cell place,
 ) noexcept nogil:
-    """A cell of the features; the one before is gone then, where they are taken on demand."""
+    """A cell of the features. If these are taken on demand, it stays until the next one is."""
     if schedule.on_demand:
         load_cell(&call.features, task, place, work.one_cell)
         return work.one_cell

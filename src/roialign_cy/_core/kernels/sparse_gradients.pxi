@@ -6,7 +6,7 @@ cdef inline lanes_mask argmax_of_bin(
     const Call *call, const Schedule *schedule, const Task *task, const Workspace *work,
     Reader *reader,
 ) noexcept nogil:
-    """The number of each channel's largest point in the bin, whose lists are then to be read anew.
+    """The number of each channel's largest point in a bin, whose lists have to be started again.
 
     The first such point, or the first NaN.
     """
@@ -170,7 +170,7 @@ cdef void differentiate_bin(
                         sums[p] = chosen(here, own[p], sums[p])
             number += 1
             first = end
-    if number == 0:  # then it has no gradient, were that infinite
+    if number == 0:  # it has no derivatives, and an infinite gradient times 0 is a NaN
         return
     for p in range(PARAMETERS):
         total[p] = plus(total[p], product(sums[p], grad))

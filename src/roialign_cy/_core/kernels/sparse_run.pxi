@@ -1,4 +1,4 @@
-# The way of calls with lists: as other calls are run, without anything to pack of the tables.
+# The driver of calls with lists: as other calls are run, but with nothing of the tables to pack.
 
 
 cdef Schedule make_sparse_schedule(
@@ -18,7 +18,7 @@ cdef Schedule make_sparse_schedule(
         box = &tables.box[k]
         schedule.ring_rows = max(schedule.ring_rows, box.y_end - box.y_begin)
         if box.first_bin < 0:
-            schedule.cost += SERIAL_WORK  # more than that, whose lists are not in the tables
+            schedule.cost += SERIAL_WORK  # at least: its lists were too large for the tables
         elif tables.line_end[box.first_bin + bins - 1] > box.first_line:
             schedule.cost += (
                 tables.tap_end[tables.line_end[box.first_bin + bins - 1] - 1] - box.first_tap

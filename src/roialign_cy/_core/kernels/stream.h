@@ -1,5 +1,5 @@
-/* Copies that go past the caches. A result too large to stay in them is written to memory anyway;
-   by common stores its lines are first read from there, only to be overwritten. */
+/* Copies that bypass the caches. A result too large to stay in them is written to memory anyway,
+   and ordinary stores would first read its lines from there, only to overwrite them. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -24,7 +24,7 @@ static inline void stream_line(const char *from, char *to) {
 #endif
 }
 
-/* Whole cache lines past the caches; what begins or ends within a line is shared with others. */
+/* Whole cache lines bypass the caches; the lines at either end may be shared with other data. */
 static void copy_streaming(const char *from, char *to, ptrdiff_t bytes) {
     ptrdiff_t at = (ptrdiff_t)(-(uintptr_t)to & 63);
     if (at > bytes) at = bytes;
@@ -33,7 +33,7 @@ static void copy_streaming(const char *from, char *to, ptrdiff_t bytes) {
     memcpy(to + at, from + at, bytes - at);
 }
 
-/* Before other threads may see what was copied: these stores keep no order with later ones. */
+/* Needed before other threads may see the copy: later stores could overtake these. */
 static void end_streaming(void) { _mm_sfence(); }
 #else
 static void copy_streaming(const char *from, char *to, ptrdiff_t bytes) { memcpy(to, from, bytes); }

@@ -18,7 +18,7 @@ cdef void tiled_task(
     cdef Py_ssize_t i
     cdef const BoxPlan *plan
     work.map = work.ring
-    if task.lane:  # the last rows are written out from there on: lanes that nothing is put into
+    if task.lane:  # cells are written out from there on, up to lanes that nothing is put into
         memset(
             work.cells, 0, (schedule.group * call.x.bins + 1) * LANES * <Py_ssize_t>sizeof(real)
         )

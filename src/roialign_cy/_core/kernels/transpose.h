@@ -1,18 +1,18 @@
-/* Square transposition of float tiles in vector registers, by generic vector shuffles: one code
-   for every instruction set, unlike intrinsics. It is in C, as lanes.h is, because no plain loop
-   found makes a compiler emit it: the best are 2 to 4 times slower, and packing and writing out
-   are a third of the work of a call.
+/* Square transposition of float tiles in vector registers, by generic vector shuffles: one code for
+   every instruction set, unlike intrinsics. It is in C, as lanes.h is, because no plain loop was
+   found that a compiler turns into shuffles: the best are 2 to 4 times slower, and packing and
+   writing out are a third of the work of a call.
 
    FLOAT_TILE is the side of a tile, 0 where the compiler has no generic shuffles: then the plain
    loops do everything. */
 
 #include <stddef.h>
 
-/* Have the cache line of an address on its way, where the compiler has a word for that. */
+/* Prefetch the cache line of an address, where the compiler can. */
 #if defined(__GNUC__)
-#define FETCH_AHEAD(address) __builtin_prefetch(address)
+#define PREFETCH(address) __builtin_prefetch(address)
 #else
-#define FETCH_AHEAD(address) ((void)0)
+#define PREFETCH(address) ((void)0)
 #endif
 
 #if defined(__has_builtin)
@@ -38,14 +38,14 @@ static void unpack_tiles(
 #else
 
 typedef float tile_row __attribute__((vector_size(4 * FLOAT_TILE)));
-typedef tile_row loose_row __attribute__((aligned(4), may_alias)); /* wherever it lies */
+typedef tile_row unaligned_row __attribute__((aligned(4), may_alias)); /* at any address */
 typedef int tile_mask __attribute__((vector_size(4 * FLOAT_TILE))); /* all bits set where true */
 #define SHUFFLE __builtin_shufflevector
 
 static inline void transpose(tile_row *r) {
     tile_row s[FLOAT_TILE];
 #if FLOAT_TILE == 8
-    /* Within the two halves of a register first, across them last: so each is one instruction. */
+    /* Within the two halves of a register first, across them last: each is one instruction then. */
     for (int i = 0; i < 8; i += 2) {
         s[i] = SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
         s[i + 1] = SHUFFLE(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
@@ -79,12 +79,12 @@ static inline void pack_tile(
     const float *const *planes, ptrdiff_t x, float *cells, ptrdiff_t lanes
 ) {
     tile_row r[FLOAT_TILE];
-    for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const loose_row *)(planes[i] + x);
+    for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const unaligned_row *)(planes[i] + x);
     transpose(r);
-    for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(cells + i * lanes) = r[i];
+    for (int i = 0; i < FLOAT_TILE; i++) *(unaligned_row *)(cells + i * lanes) = r[i];
 }
 
-/* Whether there is a NaN at a place of either. By elements, which gcc knows for one instruction. */
+/* Where either of the two is a NaN. gcc turns this loop into one instruction. */
 static inline tile_mask unordered(tile_row a, tile_row b) {
     tile_mask m;
     for (int i = 0; i < FLOAT_TILE; i++) m[i] = __builtin_isunordered(a[i], b[i]) ? -1 : 0;
@@ -97,25 +97,25 @@ static inline tile_mask unpack_tile(
 ) {
     tile_row r[FLOAT_TILE];
     tile_mask nan = {0};
-    for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const loose_row *)(cells + i * lanes);
+    for (int i = 0; i < FLOAT_TILE; i++) r[i] = *(const unaligned_row *)(cells + i * lanes);
     for (int i = 0; i < FLOAT_TILE; i += 2) nan |= unordered(r[i], r[i + 1]);
     transpose(r);
     if (count >= FLOAT_TILE) {
-        for (int i = 0; i < FLOAT_TILE; i++) *(loose_row *)(planes[i] + x) = r[i];
+        for (int i = 0; i < FLOAT_TILE; i++) *(unaligned_row *)(planes[i] + x) = r[i];
     } else {
-        for (int i = 0; i < count; i++) *(loose_row *)(planes[i] + x) = r[i];
+        for (int i = 0; i < count; i++) *(unaligned_row *)(planes[i] + x) = r[i];
     }
     return nan;
 }
 
-/* planes[i][j] = cells[j][i] for at least FLOAT_TILE cells. Every NaN becomes NAN: its sign and
-   payload are else those of one operand or another, as a compiler has them. */
+/* planes[i][j] = cells[j][i] for at least FLOAT_TILE cells. Every NaN becomes NAN, as by
+   with_one_nan_in_lanes. */
 static void unpack_tiles(
     const float *cells, ptrdiff_t lanes, float *const *planes, ptrdiff_t channels, ptrdiff_t count
 ) {
     tile_mask nan = {0};
     int any = 0;
-    for (ptrdiff_t i = 0; i < channels; i += FLOAT_TILE) { /* fewer places are written to in turn */
+    for (ptrdiff_t i = 0; i < channels; i += FLOAT_TILE) { /* fewer planes are written to in turn */
         for (ptrdiff_t x = 0; x < count; x += FLOAT_TILE) {
             if (x > count - FLOAT_TILE) x = count - FLOAT_TILE; /* overlaps the one before */
             nan |= unpack_tile(cells + x * lanes + i, lanes, planes + i, channels - i, x);

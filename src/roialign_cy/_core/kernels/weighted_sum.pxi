@@ -1,6 +1,6 @@
-# The arithmetic: weighted sums and maxima of cells, a cell being LANES consecutive channels. Both
-# stages of RoI Align are the same sum: rows combined at the columns that a box reads, then those
-# columns combined. Terms are added in the order of the taps, always: that order is the result.
+# The arithmetic: weighted sums of cells, a cell being LANES consecutive channels. Both stages of
+# RoI Align are the same sum: rows combined at the columns that a box reads, then those columns
+# combined. Terms are always added in the order of the taps, since that order is part of the result.
 
 cdef extern from "lanes.h" nogil:
     enum:
@@ -36,7 +36,7 @@ cdef extern from "lanes.h" nogil:
 
 
 cdef enum:
-    TERMS = 8  # of a sum that are read side by side; more would not stay in registers
+    TERMS = 8  # of a sum that are added at a time; more would not stay in registers
 
 
 cdef struct Term:
@@ -50,9 +50,9 @@ cdef inline void weighted_sum_few(
 ) noexcept nogil:
     """The sum of `weighted_sum` for 1 to TERMS terms, to be added to what is there if ``go_on``.
 
-    ``terms``, ``go_on`` and ``is_listed`` are constants where this is called: loops unroll.
+    ``terms``, ``go_on`` and ``is_listed`` are constants in every call, so that loops unroll.
     """
-    cdef const real *cells[TERMS]  # locals, which no store to out can change
+    cdef const real *cells[TERMS]  # copied, since a store to out cannot change locals
     cdef real weight[TERMS]
     cdef lanes total
     cdef Py_ssize_t j, t, o = 0

@@ -24,18 +24,16 @@ cdef struct Schedule:
     # the map where that is what is written.
     Py_ssize_t splits
     Py_ssize_t run          # rows of bins to a box plan
-    Py_ssize_t row_step     # from one row to the next where the kernels read, and from one cell
-    Py_ssize_t cell_step
-    # In the planar order, where channels lie in one cell: from one to the next, and whether rows
-    # can be combined as they lie; then among the cells of the workspace, from one bin, and one
-    # channel, to the next.
-    Py_ssize_t channel_step
-    bint is_dense
-    Py_ssize_t bin_cells
-    Py_ssize_t channel_cells
-    Py_ssize_t strip        # columns that are packed together, so that a row has 64 strips at most
+    Py_ssize_t row_step     # where the kernels read, from one row to the next
+    Py_ssize_t cell_step    # and from one cell to the next
+    # In the planar order:
+    Py_ssize_t channel_step  # within a cell of the map, from one channel to the next
+    bint is_dense           # rows of the map can be combined as they lie
+    Py_ssize_t bin_cells    # in the workspace, cells from one bin to the next
+    Py_ssize_t channel_cells  # and from one channel to the next
+    Py_ssize_t strip        # columns that are packed together; a row has 64 strips at most
     Py_ssize_t cells_read   # by all boxes together
-    Py_ssize_t cost         # of the whole call, in cells of the working type computed with
+    Py_ssize_t cost         # of the whole call, in elements that are read or computed
     # What the largest box of the call needs in a workspace:
     Py_ssize_t ring_rows    # packed rows held at a time, and the cells of each
     Py_ssize_t ring_columns
@@ -44,10 +42,10 @@ cdef struct Schedule:
     Py_ssize_t lines        # interpolated rows held at a time
     Py_ssize_t group        # rows of bins held at a time
     Py_ssize_t terms        # taps of a line
-    Py_ssize_t x_lines      # lines along x of a box, where the largest point is sought
-    Py_ssize_t points       # of a bin, where that is
-    bint streams            # the result goes past the caches: the bins of a box at once
-    bint streams_cells      # or each for itself
+    Py_ssize_t x_lines      # lines along x of a box, if its largest points are sought
+    Py_ssize_t points       # points of a bin, likewise
+    bint streams            # the result bypasses the caches: all bins of a box at once
+    bint streams_cells      # or each by itself
 
 
 cdef struct Task:
@@ -56,25 +54,25 @@ cdef struct Task:
     Py_ssize_t channels
     Py_ssize_t begin        # box plans of a forward pass, boxes of a gradient: begin .. end
     Py_ssize_t end
-    Py_ssize_t lane         # of the cells, that the first channel is in
-    Py_ssize_t first_row    # of the map, that a feature gradient writes: first_row .. last_row
+    Py_ssize_t lane         # in which the cells have the first channel
+    Py_ssize_t first_row    # rows of the map that a feature gradient writes: .. last_row
     Py_ssize_t last_row
 
 
 cdef struct XLine:
-    # A line along x, which crosses the lines along y, as it lies in the workspace.
-    Py_ssize_t terms            # where there are slopes, there are taps of weight 0, too: not these
+    # A line along x, as the lines along y that it crosses lie in the workspace.
+    Py_ssize_t terms            # not taps of weight 0, which there are beside slopes
     Term term[2]                # places on an interpolated line
     Py_ssize_t column[2]        # and in a row of the features
-    bint is_sloped              # then of two taps; the first may be off the map: -1
-    Py_ssize_t slope_place[2]
+    bint is_sloped
+    Py_ssize_t slope_place[2]   # then of its two taps; -1 for a first one off the map
 
 
 cdef struct XBin:
     # The lines along x of a bin.
     const XLine *lines
     Py_ssize_t count
-    Py_ssize_t few              # the same where they are few and have two terms each; else 0
+    Py_ssize_t few              # the same, if they are few and have two terms each; else 0
 
 
 cdef struct Workspace:
@@ -91,9 +89,9 @@ cdef struct Workspace:
     const real *map         # what the terms along y are places in: the ring, or the map itself
     real *stage             # all bins of a box, as they lie in the output
     real *one_cell          # of the features or of their gradient, taken on demand
-    real *lowest            # a cell of -inf: in memory, since of a constant gcc compares elements
-    real *weight            # in the planar order: of the taps at hand, and where each reads
-    Py_ssize_t *offset
+    real *lowest            # a cell of -inf; were it a constant, gcc would compare by elements
+    real *weight            # in the planar order: of the taps at hand
+    Py_ssize_t *offset      # and where each of them reads
     # Gradients.
     Term *term              # of the sum at hand
     real **row              # of each row of the map, its column 0 in the ring
@@ -106,16 +104,16 @@ cdef struct Workspace:
     Py_ssize_t *gradient_column  # as `column`, in a row of the gradient
     Py_ssize_t opened       # rows before this one are in the gradient's ring or past
     Py_ssize_t closed       # rows before this one are written
-    # Box gradients. Of means: derivatives by the near side, times the gradient; then by the far
-    # side. Of maxima: by how much the points on each line along x rise, times the gradient.
+    # Box gradients. For means: derivatives by the near side, times the gradient; then by the far
+    # side. For maxima: how much the points on each line along x rise, times the gradient.
     real *sums
-    real *far               # of each term of slopes, that by the far side
+    real *far               # of each term of slopes, the one by the far side
     real *crossed           # columns combined, at the distinct rows of a box
-    Py_ssize_t *non_empty   # of each bin along an axis that reads anything, two offsets
-    Py_ssize_t *non_empty_grad
+    Py_ssize_t *non_empty   # of each bin along an axis that reads anything: where its cells lie
+    Py_ssize_t *non_empty_grad  # and its gradient
     # Gradients of maxima.
-    real *best
-    flag *point             # which one of a bin's is the largest
+    real *best              # the largest value of a bin
+    flag *point             # and the number of its point
     XLine *x_line           # the lines along x of a box, and the number of the first in the tables
     Py_ssize_t first_x_line
     XBin *x_bin
@@ -152,7 +150,7 @@ cdef void lay_out_forward(
     work.ring = <real *>arena_alloc(arena, ring, cell)
     work.wanted = <uint64_t *>arena_alloc(arena, wanted, sizeof(uint64_t))
     work.lines = <real *>arena_alloc(arena, schedule.lines * line, cell)
-    # One more, for the last block of an NHWC map: it is written out from its lane on.
+    # One more, since the last block of an NHWC map is written out from its lane on.
     work.cells = <real *>arena_alloc(arena, schedule.group * call.x.bins + 1, cell)
     work.stage = <real *>arena_alloc(
         arena, call.y.bins * call.x.bins if schedule.streams else 0, cell
