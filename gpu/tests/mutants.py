@@ -464,7 +464,7 @@ MUTANTS = [
     # The gradient of the boxes
     Mutant("box_gradient", "scale - fraction * axis.growth", "scale", gradient_by_boxes),
     Mutant("geometry", "    axis.growth = 0;", "", gradient_by_boxes),
-    Mutant("box_gradient", "(right - left)", "(left - right)", gradient_by_boxes),
+    Mutant("box_gradient", "after - before", "before - after", gradient_by_boxes),
     Mutant("box_gradient", "position >= 0 &&", "", gradient_by_boxes),
     Mutant("box_gradient", "&& position < size - 1", "", gradient_by_boxes),
     Mutant("box_gradient", "(section + within) / sections", "within", gradient_by_boxes),

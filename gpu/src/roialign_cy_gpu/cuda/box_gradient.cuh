@@ -51,6 +51,22 @@ struct Sampler {
   double p, q, rows, cols, scale;
   Index height, width, row_stride, col_stride;
 
+  // How much the map rises between two neighbours along one axis, at a point of the other axis.
+  template <typename T>
+  __device__ static W rise(
+      const T* plane, const Neighbours<SAMPLING, Index>& cells, Index stride,
+      const Point<W, Index>& other) {
+    const T* low = advance(plane, cells.offset + other.low);
+    const T* high = advance(plane, cells.offset + other.high);
+    W before = 0, after = 0;
+    if (cells.has_low) before = other.low_weight * W(*low) + other.high_weight * W(*high);
+    if (cells.has_high) {
+      after = other.low_weight * W(*advance(low, stride)) +
+              other.high_weight * W(*advance(high, stride));
+    }
+    return after - before;
+  }
+
   // Add what sample (j, i), inside the map, contributes through one channel.
   template <typename T>
   __device__ void add(Sides& sums, const T* plane, double j, double i, W share) const {
@@ -66,30 +82,14 @@ struct Sampler {
     x.high *= col_stride;
     if (has_slope<SAMPLING>(x_at, width)) {
       const Neighbours<SAMPLING, Index> cells(x_at, width, col_stride, x.low);
-      const T* low = advance(plane, cells.offset + y.low);
-      const T* high = advance(plane, cells.offset + y.high);
-      W left = 0, right = 0;
-      if (cells.has_low) left = y.low_weight * W(*low) + y.high_weight * W(*high);
-      if (cells.has_high) {
-        right = y.low_weight * W(*advance(low, col_stride)) +
-                y.high_weight * W(*advance(high, col_stride));
-      }
-      const double slope = (double)((right - left) * share);
+      const double slope = (double)(rise(plane, cells, col_stride, y) * share);
       const Motion motion = find_motion<SAMPLING>(box.x, q, cols, i, scale);
       sums.x1 += slope * motion.by_near;
       sums.x2 += slope * motion.by_far;
     }
     if (has_slope<SAMPLING>(y_at, height)) {
       const Neighbours<SAMPLING, Index> cells(y_at, height, row_stride, y.low);
-      const T* low = advance(plane, cells.offset + x.low);
-      const T* high = advance(plane, cells.offset + x.high);
-      W above = 0, below = 0;
-      if (cells.has_low) above = x.low_weight * W(*low) + x.high_weight * W(*high);
-      if (cells.has_high) {
-        below = x.low_weight * W(*advance(low, row_stride)) +
-                x.high_weight * W(*advance(high, row_stride));
-      }
-      const double slope = (double)((below - above) * share);
+      const double slope = (double)(rise(plane, cells, row_stride, x) * share);
       const Motion motion = find_motion<SAMPLING>(box.y, p, rows, j, scale);
       sums.y1 += slope * motion.by_near;
       sums.y2 += slope * motion.by_far;
@@ -188,8 +188,8 @@ __device__ void add_parts(
   }
 }
 
-// Every thread adds up each ``threads``-th of the parts of one side of a box: first many threads,
-// then one the sums of these, so that no sum waits for many numbers of the memory.
+// Each thread adds up every ``threads``-th part of one side of a box. First many threads do; then one
+// adds up their sums, so that no thread has to wait for many loads.
 template <typename Index, typename R>
 __device__ void add_up(
     Index side, Index begin, Index threads, const Box& box, const double* parts, Index count,
