@@ -20,7 +20,7 @@ TILE_ROWS, TILE_COLS, WORD = 8, 32, 32
 """As in ``cuda/readers.cuh``."""
 
 SUMS = 64
-"""Threads that each add up a part of what one side of a box is the sum of."""
+"""Threads that add up the parts of one side of a box, before one adds up their sums."""
 
 FLOAT64 = np.dtype(np.float64)
 

@@ -26,7 +26,7 @@ def on_its_device(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def run(array: Any, *others: Any) -> Any:
-        # To see that a device is the current one is quicker than to make it that.
+        # Asking which device is the current one is quicker than switching to it.
         if array.device.id == cupy.cuda.runtime.getDevice():
             return function(array, *others)
         with array.device:

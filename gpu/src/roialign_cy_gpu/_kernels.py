@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # border of the map.
 OPTIONS = ("-fmad=false",)
 
-# In pairs, as complex numbers: an argument costs the host half a microsecond. A number and its
-# rounding to the boxes' dtype; or of what has two axes, that along rows and that along columns.
+# Numbers come in pairs, as complex ones, since an argument costs the host half a microsecond: a
+# number and its rounding to the boxes' dtype, or what holds along rows and what along columns.
 _BOX_ARGUMENTS = (
     "raw R rois, int64 row_stride, int64 col_stride, float64 images,"
     "complex128 scale, complex128 offset, complex128 min_size,"
@@ -264,7 +264,7 @@ def box_parts_kernel(
 
 @cache
 def box_sums_kernel(wide: bool) -> Any:
-    """The sums of those parts, each of every so many."""
+    """The sums of those parts, each over every ``sums``-th of them."""
     index = index_type(wide)
     return _kernel(
         f"roi_align_box_gradient_sums_{index_name(wide)}",

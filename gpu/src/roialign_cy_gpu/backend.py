@@ -55,7 +55,7 @@ class GpuBackend:
         return None
 
     def cannot_run(self, spec: CallSpec, operation: str) -> str | None:
-        """Refuse samplings and borders that are none of those there are kernels for."""
+        """Refuse samplings and borders that there are no kernels for."""
         if spec.sampling not in ("centered", "interior", "cells", "integral"):
             return f"it does not have the sampling {spec.sampling!r}"
         if spec.border not in ("clamp", "zero"):

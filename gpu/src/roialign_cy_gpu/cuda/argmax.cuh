@@ -1,7 +1,7 @@
 // Which point, or cell, is the maximum of a section: what gradients of the maximum need. The first of
 // equals, and the first NaN before any number.
 
-// Points are counted in a section row by row, as the tables have them. This is one outside the map.
+// The number of a point outside the map. Others are counted row by row, as the tables have them.
 [[maybe_unused]] constexpr int OUTSIDE = -1;
 
 template <int LANES, typename W, typename Index>
@@ -39,7 +39,7 @@ __device__ void find_argmax(
   const Lanes<LANES, Index> lanes(place.group, groups, channels);
   const Section<Index>* sections = tables.sections_of(place.outer);
   const Section<Index> ys = sections[place.row], xs = sections[tables.rows + place.col];
-  if (ys.count <= 0 || xs.count <= 0) return;  // nobody asks
+  if (ys.count <= 0 || xs.count <= 0) return;  // which is never read
   const Place<Index> origin = {tables.images[place.outer], place.group, 0, 0};
   const T* plane = find_element(features, layout, origin);
   const Point<W, Index>* y_points = tables.row_entries(place.outer) + ys.begin;

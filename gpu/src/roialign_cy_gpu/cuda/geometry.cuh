@@ -45,8 +45,8 @@ __device__ inline double rounded<float>(double value) {
   return (float)value;
 }
 
-// The extent as a library that computes in the boxes' dtype has it: the adaptive count jumps
-// with it, so ours has to jump at the same boxes.
+// The extent, rounded at every step as by libraries that compute in the boxes' dtype. The adaptive
+// count follows from it, and has to jump at the same boxes as theirs.
 template <typename R>
 __device__ double own_extent(double near, double far, const Geometry& g) {
   const double begin = rounded<R>(rounded<R>(near * g.own_scale) - g.own_offset);
@@ -63,8 +63,8 @@ __device__ double whole_cell(double side, const Geometry& g) {
   return scaled < 0 ? whole - 1 : whole + 1;
 }
 
-// Rounded to the boxes' dtype, or not where that cannot count the sections. The last one of a box as
-// long as there are may end past the largest number: it ends there.
+// Rounded to the boxes' dtype, unless that cannot count so many sections. The last section of an
+// extremely long box could end past the dtype's largest number: it ends there.
 template <typename R>
 __device__ double counting(double value, double sections) {
   if (sizeof(R) == 4 && sections <= 0x1p24) return fmin(rounded<R>(value), 0x1.fffffep127);
@@ -72,7 +72,7 @@ __device__ double counting(double value, double sections) {
   return fmin(value, 0x1.fffffffffffffp1023);
 }
 
-// Past this many samples to a section, i + 0.5 is no longer exact.
+// Up to this many samples to a section, i + 0.5 is exact.
 [[maybe_unused]] constexpr double MOST_SAMPLES = 0x1p51;
 
 // False for a box that the CPU would refuse.
@@ -96,7 +96,7 @@ __device__ bool make_axis(
     axis.section =
         counting<R>(counting<R>(fmax(length, 1.0), plan.sections) / plan.sections, plan.sections);
   }
-  // A NaN or an infinity anywhere shows in one of these, the least extent notwithstanding.
+  // A NaN or an infinity anywhere shows in one of these, even if the extent was widened.
   return isfinite(far) && isfinite(own) && isfinite(axis.start) &&
          (plan.ratio != 0 || axis.samples <= MOST_SAMPLES);
 }

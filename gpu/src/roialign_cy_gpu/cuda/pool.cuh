@@ -33,7 +33,7 @@ __device__ W read_point(
          x.high_weight * (y.low_weight * lh + y.high_weight * hh);
 }
 
-// Take a row's tap into the sums of columns, which lie side by side if they are two.
+// Add a row's tap to the sums of one column, or of two that lie side by side.
 template <bool IS_FIRST, int COLS, int LANES, typename W, typename Index, typename T>
 __device__ void add_tap(
     W (&sums)[COLS][LANES], const T* column, const Tap<W, Index>& y, const Layout<Index>& layout,
@@ -50,7 +50,7 @@ __device__ void add_tap(
   }
 }
 
-// Add the products of such columns.
+// Add the weighted sums of one or two such columns.
 template <int COLS, int LANES, typename W, typename Index, typename T>
 __device__ void add_columns(
     W (&results)[LANES], const T* column, const Tap<W, Index>* y_taps,
@@ -163,7 +163,7 @@ __device__ void pool(
     if constexpr (MODE == AVG) {
       add_taps<IN_PAIRS>(results, plane, y_entries, y.count, x_entries, x.count, layout, lanes);
     } else {
-      // A sample outside the map counts as 0; adding 0 makes -0 one value with it.
+      // A sample outside the map counts as 0. Adding 0 in the end turns -0 into +0.
       fill_lanes(results, y.outside || x.outside ? W(0) : W(-CUDART_INF));
       if constexpr (WHOLE_CELLS) {
         compare_cells(results, plane, y, x, layout, lanes);

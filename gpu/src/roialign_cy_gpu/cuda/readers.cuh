@@ -1,4 +1,4 @@
-// Which boxes and sections read a cell of the map: what the gradient with respect to the map asks.
+// Which boxes and sections read a cell of the map: what the gradient with respect to the map needs.
 
 // Sections begin .. end - 1 of a box, along one axis.
 template <typename Index>

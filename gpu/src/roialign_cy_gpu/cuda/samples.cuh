@@ -129,7 +129,7 @@ __device__ long long last_of_stretch(
   return last;
 }
 
-// How many of these samples lie on the map; of one between it and zeros, the part that is read.
+// How many of these samples lie on the map; one between it and the zeros around it counts in part.
 template <Sampling SAMPLING, typename Offset>
 __device__ double count_on_map(
     const Axis& axis, double begin, Offset size, const Range& inside) {

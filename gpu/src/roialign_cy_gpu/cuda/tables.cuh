@@ -68,12 +68,12 @@ struct Stretch {
 
 __device__ inline double hat(double distance) { return fmax(1.0 - fabs(distance), 0.0); }
 
-// Of the hat of a cell, on one side of it. No difference of integrals: they cancel.
+// The integral of a cell's hat on one side of it; no difference of two, which would cancel.
 __device__ inline double integral_between(double low, double high, double cell) {
   return low < high ? (high - low) * hat((low + high) / 2.0 - cell) : 0.0;
 }
 
-// The part of a section's mean that is read from a cell, exactly.
+// The weight of a cell in the exact mean over a section.
 __device__ inline double integral_weight(const Stretch& stretch, double cell) {
   const double low = stretch.low, high = stretch.high;
   double weight;
@@ -109,7 +109,7 @@ __device__ Range whole_cells(const Axis& axis, double section, double sections, 
       (long long)fmin(fmax(ceil(high) + axis.start, 0.0), size)};
 }
 
-// Writes taps one behind the other, a step late, since the last weight is rounded differently.
+// Writes taps one after another, each a step late, since the last weight is rounded differently.
 template <typename W, typename Index>
 struct TapWriter {
   Tap<W, Index>* taps;
@@ -158,8 +158,8 @@ __device__ void list_integral(
   section.count = writer.close();
 }
 
-// A mean of interpolated points. ``place`` is where the entries go, or -1 less the rank of the section
-// from the low end where that depends on the cells: those of neighbours overlap by three at most.
+// A mean of interpolated points. ``place`` is where the entries go. If that depends on the cells, of
+// which neighbouring sections share three at most, it is -1 - the section's rank from the low end.
 template <Sampling SAMPLING, typename W, typename Index>
 __device__ void list_points(
     const Axis& axis, double begin, const Range& inside, Index size, Index place,
@@ -271,7 +271,7 @@ __device__ void make_tables(
   Section<Index> section = {0, box.image == BAD_BOX ? BAD_SECTION : 0, 0, 0, 0};
   if (box.image >= 0) {
     const bool is_row = p < tables.rows;
-    // Number by number: were one of the two referred to, both would have to lie in memory.
+    // Number by number: a reference to one of the two would force both into memory.
     const Axis axis = {
         is_row ? box.y.start : box.x.start, is_row ? box.y.section : box.x.section,
         is_row ? box.y.samples : box.x.samples, 0};
