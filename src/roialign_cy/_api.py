@@ -85,10 +85,10 @@ def roi_align(
     spatial_scale : float, default 1.0
         Cells per input unit: 1/16 where the map has a cell for every 16 pixels.
     sampling_ratio : int or (int, int), optional
-        Samples per section along (rows, columns), at most 4096. 0 (or -1) is the convention's own
-        sampling's count: ``ceil(extent / sections)`` if it is centered, ``sections - 1`` (at
-        least 1) if interior. By default the convention's ratio. "roi_pool" and "prroi" have no
-        samples to count, and one mode.
+        Samples per section along (rows, columns), at most 4096. 0 (or -1) stands for the count
+        of the convention's sampling: ``ceil(extent / sections)`` if that is centered,
+        ``sections - 1`` (at least 1) if interior. By default the convention's ratio. "roi_pool"
+        and "prroi" have no samples to count, and one mode.
     mode : {"avg", "max", "max_weighted"}, optional
         Mean or maximum over the samples of a section; ``"max_weighted"`` is ONNX's maximum over
         the weighted neighbours of every sample. By default the convention's mode.
@@ -101,8 +101,8 @@ def roi_align(
     num_threads : int, optional
         Upper bound on the threads of this call. The result does not depend on it.
     out : ndarray, optional
-        Array of the result's shape and dtype to write to; of maps of integers or bool, in any of
-        the three floats. Any strides; must not overlap an input.
+        Array of the result's shape and dtype to write to; for maps of integers or bool, of any of
+        the three float dtypes. Any strides; must not overlap an input.
 
     Returns
     -------
@@ -129,9 +129,9 @@ def roi_align(
     ``(i + 1) / (g + 1)`` (interior) of its section. A sample below -1 or above H (W) has the
     value 0; any other is clamped to ``[0, H - 1]`` and interpolated bilinearly between its
     neighbours, of which those with weight zero are not read. A section without samples is 0.
-    Under a border of zeros it is not clamped, and neighbours outside the map count as 0. Of RoI
-    Pooling `roi_pool` says more; PrRoI Pooling is the mean over a section of the map interpolated
-    under a border of zeros, exactly, and 0 for a box that is reversed or without extent.
+    Under a border of zeros it is not clamped, and neighbours outside the map count as 0. `roi_pool`
+    says more of RoI Pooling; PrRoI Pooling is the exact mean over a section of the map,
+    interpolated under a border of zeros, and 0 for a box that is reversed or without extent.
     The default is the RoI Align of the document that this library implements: half-pixel
     coordinates, the interior grid points of every section, their maximum.
 
@@ -250,9 +250,9 @@ def roi_pool(
     the boxes' own dtype, as torchvision's ``roi_pool`` computes it; the sections in float64 where
     that dtype cannot count them (float16: more than 2048). Cells outside the map do not count,
     and a section without cells is 0. A NaN in a section makes it NaN, and -inf is a value like
-    others; torchvision passes over both. For maps without them, and boxes of the maps' dtype, the
-    bits are torchvision's, but that -0 becomes +0. Of equal cells, the first in row order is the
-    largest, which has the gradient.
+    others; torchvision ignores both. For maps without them, and boxes of the maps' dtype, the bits
+    are torchvision's, except that -0 becomes +0. Of equal cells, the first in row order counts as
+    the largest, and gets the gradient.
 
     Examples
     --------

@@ -122,7 +122,7 @@ def crop_and_resize(
     Row ``i`` of ``n`` is read at ``y1 * (H - 1) + i * (y2 - y1) * (H - 1) / (n - 1)``, the last
     one at ``y2 * (H - 1)`` exactly, and a single one in the middle of its box. Positions are
     computed in float64. In TensorFlow's float32, the last row of a box that ends at 1 can be taken
-    past the border by a rounding, and be extrapolated. What is beyond the border is so as a whole:
+    past the border by a rounding, and be extrapolated. What is beyond the border is so entirely:
     there is no interpolation with ``extrapolation_value``.
 
     Every pixel of a crop is one point, so that crops much smaller than their boxes leave pixels of

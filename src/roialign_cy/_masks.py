@@ -167,8 +167,8 @@ def paste_masks(
     masks = _arrays.as_ndarray(masks, "masks")
     _check_masks(masks)
     shape = (len(masks), height, width)
-    cut = None if threshold is None else _cut(threshold, masks.dtype)
-    dtype = masks.dtype.newbyteorder("=") if cut is None else np.dtype(bool)
+    least = None if threshold is None else _least_value(threshold, masks.dtype)
+    dtype = masks.dtype.newbyteorder("=") if least is None else np.dtype(bool)
     if out is not None:
         _check_out(out, shape, dtype)
         _arrays.check_memory(out, masks=masks, boxes=boxes)
@@ -179,13 +179,13 @@ def paste_masks(
     windows = np.empty((len(masks), 2, 2), np.intp)
     core = paste.Masks(plain, sides, padding, size, windows)
     if format == "rle":
-        if cut is None:
+        if least is None:
             raise ValueError("threshold must be a number with format 'rle', got None")
-        counts = paste.encode(core, size, cut, limit)
+        counts = paste.encode(core, size, least, limit)
         return [{"size": [height, width], "counts": text} for text in counts]
     if format == "crops":
         crops = [np.empty((y2 - y1, x2 - x1), dtype) for (y1, y2), (x1, x2) in windows.tolist()]
-        paste.paste(core, crops, cut, limit)
+        paste.paste(core, crops, least, limit)
         return list(zip(crops, map(tuple, windows[:, :, 0].tolist()), strict=True))
     if out is None:
         out = _zeros(shape, dtype)
@@ -193,7 +193,7 @@ def paste_masks(
         out[...] = 0
     parts = zip(out, windows.tolist(), strict=True)
     paste.paste(
-        core, [image[slice(*rows), slice(*cols)] for image, (rows, cols) in parts], cut, limit
+        core, [image[slice(*rows), slice(*cols)] for image, (rows, cols) in parts], least, limit
     )
     return out
 
@@ -239,7 +239,7 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         ) from None
 
 
-def _cut(threshold: float, dtype: np.dtype[Any]) -> float:
+def _least_value(threshold: float, dtype: np.dtype[Any]) -> float:
     """The least value in the working type that is at least the threshold in that of the masks."""
     with np.errstate(over="ignore"):
         least = dtype.newbyteorder("=").type(finite_number("threshold", threshold))

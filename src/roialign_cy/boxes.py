@@ -149,7 +149,7 @@ def from_xywh(
     boxes : array_like of shape (K, 4), or list of N array_like of shape (K_i, 4)
         Rows of ``[x, y, width, height]``; (x, y) is the top left corner, y grows downwards.
     images, counts
-        Of which image each box is, as for `from_xyxy`.
+        The image of each box, as for `from_xyxy`.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def from_cxcywh(
     boxes : array_like of shape (K, 4), or list of N array_like of shape (K_i, 4)
         Rows of ``[x, y, width, height]``; (x, y) is the centre, y grows downwards.
     images, counts
-        Of which image each box is, as for `from_xyxy`.
+        The image of each box, as for `from_xyxy`.
 
     Returns
     -------
@@ -217,7 +217,7 @@ def from_normalised(
     images: ArrayLike | None = None,
     counts: ArrayLike | None = None,
 ) -> NDArray[np.floating]:
-    """Boxes in normalized coordinates, from 0 to 1, as corners in units of ``size``.
+    """Boxes in normalised coordinates, from 0 to 1, as corners in units of ``size``.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def from_normalised(
     size : (float, float)
         (height, width) of the image; or of the map, if ``spatial_scale`` is to be 1.
     images, counts
-        Of which image each box is, as for `from_xyxy`.
+        The image of each box, as for `from_xyxy`.
 
     Returns
     -------

@@ -6,7 +6,7 @@ from libc.stdint cimport uint16_t
 from .half cimport half_to_float, round_double_to_half, round_to_half
 
 cdef enum Sampling:
-    CENTERED = 0    # points at the centers of equal parts of a bin
+    CENTERED = 0    # points at the centres of equal parts of a bin
     INTERIOR = 1    # points where lines between equal parts cross
     CELLS = 2       # whole cells
     INTEGRAL = 3    # the whole bin

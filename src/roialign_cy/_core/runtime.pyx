@@ -198,7 +198,7 @@ cdef extern from *:
         return started == number;
     }
 
-    static int load_file = -1; /* a descriptor of /proc/loadavg; -1: the load is not heeded */
+    static int load_file = -1; /* a descriptor of /proc/loadavg; -1: the load does not matter */
     static int cpus_online = 0; /* of the machine */
 
     #ifdef __linux__

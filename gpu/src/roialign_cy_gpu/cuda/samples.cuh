@@ -3,7 +3,7 @@
 enum Mode { AVG, MAX, MAX_WEIGHTED };
 
 enum Sampling {
-  CENTERED,       // points at the centers of equal parts of a section
+  CENTERED,       // points at the centres of equal parts of a section
   INTERIOR,       // points where lines between equal parts cross
   CENTERED_ZERO,  // the same under a border of zeros
   INTERIOR_ZERO,
