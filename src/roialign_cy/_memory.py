@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import sys
 from pathlib import Path
 
+from ._choices import require_integer
 from ._core import memory
 
 SHARE = 32
@@ -44,13 +44,7 @@ def set_retained_memory(max_bytes: int | None) -> None:
     if max_bytes is None:
         memory.set_limit(_usable_memory() // SHARE if memory.is_reclaimed() else 0)
         return
-    try:
-        most = operator.index(max_bytes)
-    except TypeError:
-        raise TypeError(f"max_bytes must be an integer or None, got {max_bytes!r}") from None
-    if most < 0:
-        raise ValueError(f"max_bytes must be at least 0, got {max_bytes!r}")
-    memory.set_limit(min(most, sys.maxsize))
+    memory.set_limit(min(require_integer("max_bytes", max_bytes, 0), sys.maxsize))
 
 
 def _usable_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from functools import cache
 from pathlib import Path
 
+from .._choices import require_integer
 from . import runtime
 
 MOST_THREADS = 32 * (os.cpu_count() or 1)
@@ -44,15 +44,7 @@ def set_num_threads(num_threads: int | None) -> None:
 
 def check_num_threads(num_threads: int | None) -> int | None:
     """``num_threads`` as an int of at least 1, or None."""
-    if num_threads is None:
-        return None
-    try:
-        count = operator.index(num_threads)
-    except TypeError:
-        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}") from None
-    if count < 1:
-        raise ValueError(f"num_threads must be at least 1, got {num_threads!r}")
-    return count
+    return None if num_threads is None else require_integer("num_threads", num_threads, 1)
 
 
 def get_num_threads() -> int:
