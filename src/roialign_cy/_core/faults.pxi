@@ -4,7 +4,7 @@ from libc.math cimport fabs
 
 from .geometry cimport ROTATED
 
-# Up to this many samples to a bin, i + 0.5 is exact.
+# Up to this many samples in a bin, i + 0.5 is exact.
 cdef double MOST_SAMPLES = 2.0**51
 
 # If the centre and sides of a rotated box add up to no more cells than this, rounding moves its
@@ -111,7 +111,7 @@ cdef int rotated_fault(
             return NOT_FINITE
         if column < 5:
             room += fabs(number * g.scale)
-    # All that is computed from a box are sums of small multiples of these: none may overflow.
+    # Whatever is computed from a box is a sum of small multiples of these, and must not overflow.
     if not isfinite(1024.0 * room):
         return EXTENT_OVERFLOWS
     for column in range(3, 5):  # width, height
@@ -125,8 +125,8 @@ cdef int rotated_fault(
             own, rows if column == 4 else cols, ratio_rows if column == 4 else ratio_cols, g
         ):
             return TOO_MANY_SAMPLES
-        # Rows of samples within `blur` of the map are gone through one by one: too many, if it is
-        # that large.
+        # Rows of samples within `blur` of the map are gone through one by one: if it is that large,
+        # there could be too many of them.
         if (
             column == 4 and ratio_rows == 0 and room > MOST_ROTATED_CELLS
             and adaptive_count(own, rows, g) > 1024

@@ -237,7 +237,7 @@ def is_reclaimed():
 
 
 def _after_fork_in_child():
-    """In a forked child, forget the list and its lock if a thread held it that was left behind."""
+    """In a forked child, forget the list and its lock if a thread that is not here held it."""
     global lock, blocks, retained_bytes
     if PyThread_acquire_lock(lock, NOWAIT_LOCK):
         PyThread_release_lock(lock)

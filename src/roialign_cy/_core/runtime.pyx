@@ -228,9 +228,9 @@ cdef extern from *:
         return running;
     }
 
-    /* Of the threads that are wanted, those that find a CPU which no other process is using or
-       waiting for. This process's own threads do not count as others': they are mostly those of
-       pools, which spin for a moment after their work. */
+    /* How many of the wanted threads find a CPU that no other process is using or waiting for.
+       Running threads of this process do not count: they are mostly those of pools, which spin for
+       a moment after their work. */
     static int undisturbed_threads(int wanted) {
         char text[128];
         int running, too_many;

@@ -34,7 +34,7 @@ cdef inline double hat(double distance) noexcept nogil:
 
 
 cdef inline double integral_between(double low, double high, double cell) noexcept nogil:
-    """The integral of a cell's hat on one side of it; no difference of two, which would cancel."""
+    """The integral of a cell's hat on one side of it. (A difference of two would cancel.)"""
     return (high - low) * hat((low + high) / 2.0 - cell) if low < high else 0.0
 
 

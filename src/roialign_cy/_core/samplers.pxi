@@ -99,7 +99,7 @@ cdef struct Need:
     Py_ssize_t distinct
 
 
-# More entries than a table can have: larger numbers are cut to this, lest their sums wrap.
+# More entries than a table can have: larger numbers are cut to this, so that sums do not wrap.
 cdef Py_ssize_t MOST_ENTRIES = <Py_ssize_t>1 << 56
 
 

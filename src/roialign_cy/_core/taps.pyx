@@ -243,7 +243,7 @@ def bins_read(rois, Py_ssize_t height, Py_ssize_t width, spec, bins):
 cdef int find_for_boxes(
     rois, Py_ssize_t height, Py_ssize_t width, spec, found, Py_ssize_t numbers, Finder find
 ) except -1:
-    """Have that many numbers found for each box."""
+    """Fill ``found`` with that many numbers for each box."""
     cdef Py_buffer view, target
     cdef Job job
     cdef Py_ssize_t k
@@ -305,7 +305,7 @@ cdef class BoxTaps:
     with_slopes : bool, default False
         Whether to make derivatives with respect to the boxes.
     first_image : int, default 0
-        Is subtracted from the indices of their images.
+        Subtracted from the indices of their images.
     most_bytes : int, default 0
         Bound on a batch, in tests; 0 is MOST_TABLE_BYTES.
     """

@@ -68,7 +68,7 @@ struct Stretch {
 
 __device__ inline double hat(double distance) { return fmax(1.0 - fabs(distance), 0.0); }
 
-// The integral of a cell's hat on one side of it; no difference of two, which would cancel.
+// The integral of a cell's hat on one side of it. (A difference of two would cancel.)
 __device__ inline double integral_between(double low, double high, double cell) {
   return low < high ? (high - low) * hat((low + high) / 2.0 - cell) : 0.0;
 }

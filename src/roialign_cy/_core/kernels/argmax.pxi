@@ -40,7 +40,7 @@ cdef void interpolate_features(
 
 
 cdef enum:
-    # Most lines along x in a bin for nearly each of its points to be some channel's largest.
+    # With no more lines along x in a bin, nearly each of its points is some channel's largest.
     DENSE_LINES = 2
 
 

@@ -13,7 +13,7 @@ cdef void add_maxima(
             if schedule.on_demand and not is_any_on_line(
                 call, work, y_line - call.y.line_begin[y_bin]
             ):
-                continue  # most are such where a bin has as many lines as a map has rows
+                continue  # a tall bin has many lines, most of them without one
             memset(work.lines, 0, work.columns * LANES * sizeof(real))
             add_bins(
                 call, work, y_line - call.y.line_begin[y_bin], work.cells + r * call.x.bins * LANES

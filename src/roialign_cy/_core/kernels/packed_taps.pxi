@@ -33,7 +33,7 @@ cdef struct TransposedTaps:
     # Along one axis, which bins of a box read a cell: in a mean a bin sums cells, and in its
     # feature gradient a cell sums bins.
     Py_ssize_t *begin       # [box]: its first term
-    # [first_offset + slot]: the first term of a distinct cell, counted from there.
+    # [first_offset + slot]: the first term of a distinct cell, counted from `begin`.
     int32_t *offset
     Term *terms             # by cell, then by bin; place: the bin's number
 
@@ -283,6 +283,6 @@ cdef void transpose_taps(
 
 
 cdef void sort_plans(const Call *call, const Packed *packed) noexcept nogil:
-    """Put them in the order of the sweep, in which they are if each box has one plan."""
+    """Sort the plans into the order of the sweep; with one plan a box, they are in it already."""
     if packed.plans > call.boxes:
         qsort(packed.plan, packed.plans, sizeof(BoxPlan), compare_box_plans)

@@ -70,7 +70,7 @@ cdef void write_planar_box(
 
 
 cdef inline Py_ssize_t before_first(const Schedule *schedule) noexcept nogil:
-    """Values before the first channel of a cell: of the others, if these lie in reverse order."""
+    """How many values of a cell lie before its first channel, if channels are in reverse order."""
     return max(-(schedule.channels - 1) * schedule.channel_step, <Py_ssize_t>0)
 
 

@@ -63,7 +63,7 @@ cdef void shorten_runs(
 ) noexcept nogil:
     """Give a plan so few rows of bins that the ring stays in the cache.
 
-    In a very wide map even one is too many, and still best, for the memory that it needs.
+    In a very wide map even one row is too many, but still best: it needs the least memory.
     """
     cdef Py_ssize_t cell = LANES * sizeof(real)
     if overrides.run > 0:

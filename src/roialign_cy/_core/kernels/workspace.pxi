@@ -54,14 +54,14 @@ cdef struct Task:
     Py_ssize_t channels
     Py_ssize_t begin        # box plans of a forward pass, boxes of a gradient: begin .. end
     Py_ssize_t end
-    Py_ssize_t lane         # in which the cells have the first channel
-    Py_ssize_t first_row    # rows of the map that a feature gradient writes: .. last_row
+    Py_ssize_t lane         # of the cells that has the first channel
+    Py_ssize_t first_row    # first_row .. last_row of the map: what a feature gradient writes
     Py_ssize_t last_row
 
 
 cdef struct XLine:
     # A line along x, as the lines along y that it crosses lie in the workspace.
-    Py_ssize_t terms            # not taps of weight 0, which there are beside slopes
+    Py_ssize_t terms            # without taps of weight 0, which are there for their slopes
     Term term[2]                # places on an interpolated line
     Py_ssize_t column[2]        # and in a row of the features
     bint is_sloped
