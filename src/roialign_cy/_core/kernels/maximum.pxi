@@ -157,83 +157,84 @@ cdef void maximum_of_lines(
         row += alike
 
 
-cdef enum:
-    FEW_LINES = 3
-
-
 cdef void maximum_of_rows(
     const Call *call, const BoxPlan *plan, const Workspace *work, const real *line,
     Py_ssize_t y_lines, bint y_outside, real *cell, Py_ssize_t rows, bint go_on,
 ) noexcept nogil:
     """Rows of bins that have the same number of lines each."""
-    cdef Py_ssize_t p, few, stride = plan.columns * LANES
+    cdef Py_ssize_t p = 0, alike, stride = plan.columns * LANES
+    cdef bint is_few = 0 < y_lines <= FEW_LINES and not y_outside and not go_on
     cdef const int32_t *count = plan.x.counts
     cdef const Term *term = plan.x.terms
-    cdef bint is_outside
-    for p in range(call.x.bins):
-        is_outside = y_outside or call.x.outside[plan.box * call.x.bins + p]
-        few = 0
-        if 0 < y_lines <= FEW_LINES and not is_outside and not go_on:
-            few = lines_of_two_terms(count, plan.x.lines[p])
-        if few == 1:
-            maximum_of_few(call, line, stride, y_lines, term, 1, cell, rows)
-        elif few == 2:
-            maximum_of_few(call, line, stride, y_lines, term, 2, cell, rows)
-        elif few == 3:
-            maximum_of_few(call, line, stride, y_lines, term, 3, cell, rows)
-        if few:
-            term += 2 * few
+    while p < call.x.bins:
+        alike = 1
+        if is_few and plan.few[p]:
+            while p + alike < call.x.bins and plan.few[p + alike] == plan.few[p]:
+                alike += 1
+            maximum_of_few(
+                line, stride, y_lines, term, plan.few[p], cell, rows, alike, call.x.bins * LANES
+            )
+            term += alike * plan.few[p] * 2
         else:
             term = maximum_of_column(
                 call, work, line, stride, y_lines, count, plan.x.lines[p], term, cell, rows,
-                is_outside, go_on,
+                y_outside or call.x.outside[plan.box * call.x.bins + p], go_on,
             )
-        count += plan.x.lines[p]
-        cell += LANES
+        count += alike * plan.x.lines[p]
+        cell += alike * LANES
+        p += alike
 
 
-cdef inline Py_ssize_t lines_of_two_terms(const int32_t *count, Py_ssize_t lines) noexcept nogil:
-    """How many lines, if they are few and have two terms each; else 0."""
-    cdef Py_ssize_t i
-    if lines > FEW_LINES:
-        return 0
-    for i in range(lines):
-        if count[i] != 2:
-            return 0
-    return lines
-
-
-cdef inline void maximum_of_few(
-    const Call *call, const real *line, Py_ssize_t stride, Py_ssize_t y_lines, const Term *term,
-    Py_ssize_t x_lines, real *cell, Py_ssize_t rows,
+cdef void maximum_of_few(
+    const real *line, Py_ssize_t stride, Py_ssize_t y_lines, const Term *term,
+    Py_ssize_t x_lines, real *cell, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t step,
 ) noexcept nogil:
-    """The bins of one column that have few points each; ``x_lines`` is a constant."""
-    if y_lines == 1:  # constants, so that loops unroll
-        maximum_of_points(call, line, stride, 1, term, x_lines, cell, rows)
-    elif y_lines == 2:
-        maximum_of_points(call, line, stride, 2, term, x_lines, cell, rows)
+    """Bins that have the same, small number of points each, on lines along x of two terms.
+
+    Not inline: in a function of its own, the loop has the registers to itself.
+    """
+    if x_lines == 1:  # constants, so that loops unroll
+        maximum_of_few_lines(line, stride, y_lines, term, 1, cell, rows, cols, step)
+    elif x_lines == 2:
+        maximum_of_few_lines(line, stride, y_lines, term, 2, cell, rows, cols, step)
     else:
-        maximum_of_points(call, line, stride, 3, term, x_lines, cell, rows)
+        maximum_of_few_lines(line, stride, y_lines, term, 3, cell, rows, cols, step)
+
+
+cdef inline void maximum_of_few_lines(
+    const real *line, Py_ssize_t stride, Py_ssize_t y_lines, const Term *term,
+    Py_ssize_t x_lines, real *cell, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t step,
+) noexcept nogil:
+    if y_lines == 1:
+        maximum_of_points(line, stride, 1, term, x_lines, cell, rows, cols, step)
+    elif y_lines == 2:
+        maximum_of_points(line, stride, 2, term, x_lines, cell, rows, cols, step)
+    else:
+        maximum_of_points(line, stride, 3, term, x_lines, cell, rows, cols, step)
 
 
 cdef inline void maximum_of_points(
-    const Call *call, const real *line, Py_ssize_t stride, Py_ssize_t y_lines, const Term *term,
-    Py_ssize_t x_lines, real *cell, Py_ssize_t rows,
+    const real *line, Py_ssize_t stride, Py_ssize_t y_lines, const Term *term,
+    Py_ssize_t x_lines, real *cell, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t step,
 ) noexcept nogil:
-    cdef Term own[2 * FEW_LINES]  # locals, which no store to cell can change
-    cdef Py_ssize_t row, i, bins = call.x.bins
+    cdef Term own[2 * FEW_LINES]  # locals, which no store to a cell can change
+    cdef const real *points
+    cdef Py_ssize_t row, col, i
     cdef Maximum best
-    for i in range(2 * x_lines):
-        own[i] = term[i]
-    for row in range(rows):
-        best = max_update_line(best, line, own, x_lines, 2, True)
-        if y_lines > 1:
-            best = max_update_line(best, line + stride, own, x_lines, 2, False)
-        if y_lines > 2:
-            best = max_update_line(best, line + 2 * stride, own, x_lines, 2, False)
-        store_lanes(cell, plus_nan(best.value, best.is_nan))
-        line += y_lines * stride
-        cell += bins * LANES
+    for col in range(cols):
+        for i in range(2 * x_lines):
+            own[i] = term[i]
+        points = line
+        for row in range(rows):
+            best = max_update_line(best, points, own, x_lines, 2, True)
+            if y_lines > 1:
+                best = max_update_line(best, points + stride, own, x_lines, 2, False)
+            if y_lines > 2:
+                best = max_update_line(best, points + 2 * stride, own, x_lines, 2, False)
+            store_lanes(cell + row * step, plus_nan(best.value, best.is_nan))
+            points += y_lines * stride
+        term += 2 * x_lines
+        cell += LANES
 
 
 cdef inline const Term *maximum_of_column(

@@ -12,6 +12,10 @@ cdef struct PackedTaps:
     Term *terms
 
 
+cdef enum:
+    FEW_LINES = 3  # of a bin along an axis, whose points are looked at side by side
+
+
 cdef struct BoxPlan:
     Py_ssize_t box
     Py_ssize_t image
@@ -27,6 +31,7 @@ cdef struct BoxPlan:
     Py_ssize_t step             # between those offsets; 0 if the columns are not consecutive
     PackedTaps y                # for these rows of bins
     PackedTaps x                # for the whole box
+    const char *few             # where a maximum is sought, of each bin along x: `few_lines`
 
 
 cdef struct TransposedTaps:
@@ -51,6 +56,7 @@ cdef struct Packed:
     Py_ssize_t plans
     PlanarBox *planar           # by box; in the planar order only this and x
     Py_ssize_t *column          # by distinct column of the tables
+    char *few                   # by bin along x
     PackedTaps y
     PackedTaps x
     TransposedTaps transposed_y
@@ -82,6 +88,7 @@ cdef void lay_out_packed(
     packed.plans = call.boxes * runs_of(call, schedule)
     packed.plan = <BoxPlan *>arena_alloc(arena, packed.plans, sizeof(BoxPlan))
     packed.column = <Py_ssize_t *>arena_alloc(arena, call.x.distinct_capacity, sizeof(Py_ssize_t))
+    packed.few = <char *>arena_alloc(arena, call.boxes * call.x.bins, sizeof(char))
     lay_out_taps(&packed.y, arena, call.y, call.boxes)
 
 
@@ -107,7 +114,7 @@ cdef void write_box_plans(
     const Call *call, const Schedule *schedule, Py_ssize_t k, const Packed *packed
 ) noexcept nogil:
     """Write the box plans of the ``k``-th box of the tables."""
-    cdef Py_ssize_t runs = runs_of(call, schedule), run
+    cdef Py_ssize_t runs = runs_of(call, schedule), run, bin
     cdef Py_ssize_t first = call.y.distinct_begin[k], last = call.y.distinct_end[k]
     cdef BoxPlan *plan = packed.plan + k * runs
     cdef PackedTaps y, x
@@ -116,6 +123,10 @@ cdef void write_box_plans(
     list_columns(call, schedule, plan, packed.column + call.x.distinct_begin[plan.box])
     x = taps_of_box(&packed.x, call.x, plan.box)
     pack_taps(call.x, plan.box, 0, call.x.bins, NULL, &x, &plan.x)
+    if call.mode == MAX:
+        for bin in range(plan.box * call.x.bins, (plan.box + 1) * call.x.bins):
+            packed.few[bin] = few_lines(call.x, bin)
+        plan.few = packed.few + plan.box * call.x.bins
     y = taps_of_box(&packed.y, call.y, plan.box)
     for run in range(1, runs):
         plan[run] = plan[0]
@@ -218,6 +229,17 @@ cdef void pack_taps(
                     place.terms.place = row_place(rows, axis.cell[t])
                 place.terms.weight = <real>axis.weight[t]
                 place.terms += 1
+
+
+cdef inline char few_lines(const Axis *axis, Py_ssize_t bin) noexcept nogil:
+    """How many a bin has, if they are few, of two taps each, and no sample is outside; else 0."""
+    cdef Py_ssize_t begin = axis.line_begin[bin], end = axis.line_end[bin], line
+    if end - begin > FEW_LINES or axis.outside[bin]:
+        return 0
+    for line in range(begin, end):
+        if axis.tap_end[line] - axis.tap_begin[line] != 2:
+            return 0
+    return <char>(end - begin)
 
 
 cdef void find_rows(

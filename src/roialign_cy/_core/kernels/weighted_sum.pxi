@@ -37,6 +37,7 @@ cdef extern from "lanes.h" nogil:
 
 cdef enum:
     TERMS = 8  # of a sum that are added at a time; more would not stay in registers
+    SHORT = 4  # terms of most sums: one sample has 2, merged ones of a detector's bins up to 4
 
 
 cdef struct Term:
@@ -74,15 +75,27 @@ cdef inline void weighted_sum_few(
             o += step
 
 
-cdef inline void weighted_sum_any(
+cdef inline void weighted_sum_short(
+    const real *base, const Term *term, Py_ssize_t terms, bint go_on, bint is_listed,
+    const Py_ssize_t *offset, Py_ssize_t step, Py_ssize_t count, real *out, Py_ssize_t out_step,
+) noexcept nogil:
+    """The same for up to SHORT terms, whose number is no constant."""
+    if terms == 1:
+        weighted_sum_few(base, term, 1, go_on, is_listed, offset, step, count, out, out_step)
+    elif terms == 2:
+        weighted_sum_few(base, term, 2, go_on, is_listed, offset, step, count, out, out_step)
+    elif terms == 3:
+        weighted_sum_few(base, term, 3, go_on, is_listed, offset, step, count, out, out_step)
+    elif terms == 4:
+        weighted_sum_few(base, term, 4, go_on, is_listed, offset, step, count, out, out_step)
+
+
+cdef inline void weighted_sum_long(
     const real *base, const Term *term, Py_ssize_t terms, bint is_listed,
     const Py_ssize_t *offset, Py_ssize_t step, Py_ssize_t count, real *out, Py_ssize_t out_step,
 ) noexcept nogil:
-    cdef Py_ssize_t j
+    """The same for more terms than that."""
     cdef bint go_on = False
-    if terms == 0:  # nothing is read here
-        for j in range(count):
-            store_lanes(out + j * out_step, all_lanes(0))
     while terms >= TERMS:
         if go_on:
             weighted_sum_few(base, term, TERMS, True, is_listed, offset, step, count, out, out_step)
@@ -93,31 +106,34 @@ cdef inline void weighted_sum_any(
         go_on = True
         term += TERMS
         terms -= TERMS
-    if go_on:
-        if terms >= 4:
-            weighted_sum_few(base, term, 4, True, is_listed, offset, step, count, out, out_step)
-            term += 4
-            terms -= 4
-    elif terms > 4:
-        weighted_sum_few(base, term, 4, False, is_listed, offset, step, count, out, out_step)
-        go_on = True
-        term += 4
-        terms -= 4
-    if go_on:
-        if terms == 1:
-            weighted_sum_few(base, term, 1, True, is_listed, offset, step, count, out, out_step)
-        elif terms == 2:
-            weighted_sum_few(base, term, 2, True, is_listed, offset, step, count, out, out_step)
-        elif terms == 3:
-            weighted_sum_few(base, term, 3, True, is_listed, offset, step, count, out, out_step)
-    elif terms == 1:
-        weighted_sum_few(base, term, 1, False, is_listed, offset, step, count, out, out_step)
-    elif terms == 2:
-        weighted_sum_few(base, term, 2, False, is_listed, offset, step, count, out, out_step)
-    elif terms == 3:
-        weighted_sum_few(base, term, 3, False, is_listed, offset, step, count, out, out_step)
-    elif terms == 4:
-        weighted_sum_few(base, term, 4, False, is_listed, offset, step, count, out, out_step)
+    if terms >= SHORT:
+        if go_on:
+            weighted_sum_few(base, term, SHORT, True, is_listed, offset, step, count, out, out_step)
+        else:
+            weighted_sum_few(
+                base, term, SHORT, False, is_listed, offset, step, count, out, out_step
+            )
+        term += SHORT
+        terms -= SHORT
+    weighted_sum_short(base, term, terms, True, is_listed, offset, step, count, out, out_step)
+
+
+cdef void store_zeros(Py_ssize_t count, real *out, Py_ssize_t out_step) noexcept nogil:
+    """The sum of no terms: nothing is read."""
+    cdef Py_ssize_t j
+    for j in range(count):
+        store_lanes(out + j * out_step, all_lanes(0))
+
+
+cdef void weighted_sum_of_many(
+    const real *base, const Term *term, Py_ssize_t terms, Py_ssize_t step, Py_ssize_t count,
+    real *out, Py_ssize_t out_step,
+) noexcept nogil:
+    """Apart from `weighted_sum`, most of whose calls are spared saving the registers of this."""
+    if step == LANES and out_step == LANES:  # constant steps are cheaper
+        weighted_sum_long(base, term, terms, False, NULL, LANES, count, out, LANES)
+    else:
+        weighted_sum_long(base, term, terms, False, NULL, step, count, out, out_step)
 
 
 cdef void weighted_sum(
@@ -125,14 +141,24 @@ cdef void weighted_sum(
     real *out, Py_ssize_t out_step,
 ) noexcept nogil:
     """``out[j] = sum of weight * base[place + j * step]`` over any number of terms."""
-    weighted_sum_any(base, term, terms, False, NULL, step, count, out, out_step)
+    if terms > SHORT:
+        weighted_sum_of_many(base, term, terms, step, count, out, out_step)
+    elif terms:
+        weighted_sum_short(base, term, terms, False, False, NULL, step, count, out, out_step)
+    else:
+        store_zeros(count, out, out_step)
 
 
 cdef void weighted_sum_dense(
     const real *base, const Term *term, Py_ssize_t terms, Py_ssize_t count, real *out
 ) noexcept nogil:
-    """`weighted_sum` of contiguous cells to contiguous cells: constant steps are cheaper."""
-    weighted_sum_any(base, term, terms, False, NULL, LANES, count, out, LANES)
+    """`weighted_sum` of contiguous cells to contiguous cells."""
+    if terms > SHORT:
+        weighted_sum_of_many(base, term, terms, LANES, count, out, LANES)
+    elif terms:
+        weighted_sum_short(base, term, terms, False, False, NULL, LANES, count, out, LANES)
+    else:
+        store_zeros(count, out, LANES)
 
 
 cdef void weighted_sum_gathered(
@@ -140,4 +166,9 @@ cdef void weighted_sum_gathered(
     Py_ssize_t count, real *out, Py_ssize_t out_step,
 ) noexcept nogil:
     """``out[j] = sum of weight * base[place + offset[j]]`` over any number of terms."""
-    weighted_sum_any(base, term, terms, True, offset, 0, count, out, out_step)
+    if terms > SHORT:
+        weighted_sum_long(base, term, terms, True, offset, 0, count, out, out_step)
+    elif terms:
+        weighted_sum_short(base, term, terms, False, True, offset, 0, count, out, out_step)
+    else:
+        store_zeros(count, out, out_step)
