@@ -337,17 +337,20 @@ def check_memory(out: Any, /, name: str = "out", **others: Any) -> None:
     """
     if not isinstance(out, np.ndarray) and _is_clearly_apart(out, others.values()):
         return
-    memory = _memory(out)
-    if memory is None:
+    target = _memory(out)
+    if target is None:
         return
-    if not memory.flags.writeable:
+    if not target.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
-    steps = zip(memory.shape, memory.strides, strict=True)
-    if memory.size and any(n > 1 and step == 0 for n, step in steps):
-        raise ValueError(f"{name} must not overlap itself, got an array with a stride of 0")
+    if not target.flags.c_contiguous:
+        steps = zip(target.shape, target.strides, strict=True)
+        if target.size and any(n > 1 and step == 0 for n, step in steps):
+            raise ValueError(f"{name} must not overlap itself, got an array with a stride of 0")
     for other, array in others.items():
+        if memory.are_apart(target, array):
+            continue
         its_memory = _memory(array)
-        if its_memory is not None and _share_memory(memory, its_memory):
+        if its_memory is not None and _share_memory(target, its_memory):
             raise ValueError(f"{name} must not overlap {other}, which it shares memory with")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import roialign_cy as ra
+from roialign_cy._core.memory import are_apart
 from roialign_cy.conventions import MAX_SAMPLING_RATIO
 
 FEATURES = np.random.default_rng(0).standard_normal((2, 3, 6, 8)).astype(np.float32)
@@ -599,3 +600,22 @@ def test_numbers_that_change_are_read_anew():
     num_threads.value = -5
     with pytest.raises(ValueError, match="num_threads"):
         ra.roi_align(maps, rois, 2, num_threads=num_threads)
+
+
+WINDOWS = [np.s_[:, :, :], np.s_[2:, 1:3, ::2], np.s_[::-1, :2, :], np.s_[:2, ::-1, ::-3], np.s_[4]]
+
+
+@pytest.mark.parametrize("second", WINDOWS, ids=str)
+@pytest.mark.parametrize("first", WINDOWS, ids=str)
+def test_arrays_are_apart_where_the_ends_of_their_memory_are(first, second):
+    whole = np.zeros((11, 4, 5), np.float32)
+    a = whole[:5][first]
+    for low in range(7):
+        b = whole[low : low + 5][second]
+        assert are_apart(a, b) is not np.may_share_memory(a, b)
+        assert are_apart(b, a) is are_apart(a, b)
+
+
+def test_of_what_is_no_array_nothing_is_known():
+    assert not are_apart(FEATURES, [1.0])
+    assert not are_apart(None, FEATURES)

@@ -41,6 +41,14 @@ cdef extern from "numpy/arrayobject.h":
     object PyDataMem_GetHandler()
     PyObject *PyDataMem_DefaultHandler
     int PyArray_ImportNumPyAPI() except -1
+    ctypedef struct PyArrayObject:
+        pass
+    bint PyArray_Check(object array)
+    int PyArray_NDIM(const PyArrayObject *array)
+    Py_ssize_t PyArray_ITEMSIZE(const PyArrayObject *array)
+    char *PyArray_BYTES(const PyArrayObject *array)
+    Py_ssize_t PyArray_DIM(const PyArrayObject *array, int axis)
+    Py_ssize_t PyArray_STRIDE(const PyArrayObject *array, int axis)
 
 cdef extern from "reclaim.h" nogil:
     bint CAN_RECLAIM
@@ -214,6 +222,38 @@ cdef _made(make, shape, dtype):
         return make(shape, dtype)
     finally:
         PyDataMem_SetHandler(DEFAULT)
+
+
+cdef struct Range:
+    char *begin    # of the first byte of an array, and of the one after the last
+    char *end
+
+
+cdef Range range_of(const PyArrayObject *array) noexcept:
+    cdef Range found
+    cdef Py_ssize_t step
+    cdef int axis
+    found.begin = found.end = PyArray_BYTES(array)
+    for axis in range(PyArray_NDIM(array)):
+        if PyArray_DIM(array, axis) == 0:
+            found.end = found.begin
+            return found
+        step = (PyArray_DIM(array, axis) - 1) * PyArray_STRIDE(array, axis)
+        if step < 0:
+            found.begin += step
+        else:
+            found.end += step
+    found.end += PyArray_ITEMSIZE(array)
+    return found
+
+
+def are_apart(a, b):
+    """Whether the ends of two arrays' memory tell that they share none; False is no answer."""
+    if not (PyArray_Check(a) and PyArray_Check(b)):
+        return False
+    cdef Range first = range_of(<PyArrayObject *>a)
+    cdef Range second = range_of(<PyArrayObject *>b)
+    return first.end <= second.begin or second.end <= first.begin
 
 
 def retained_memory():
