@@ -39,11 +39,6 @@ cdef void interpolate_features(
         weighted_sum_gathered(base, work.term, terms, column, work.columns, out, LANES)
 
 
-cdef enum:
-    # With no more lines along x in a bin, nearly each of its points is some channel's largest.
-    DENSE_LINES = 2
-
-
 cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexcept nogil:
     """List the lines along x of a box in the workspace."""
     cdef const Axis *axis = call.x
@@ -72,7 +67,9 @@ cdef void list_x_lines(const Call *call, Workspace *work, Py_ssize_t box) noexce
         line = axis.line_begin[box * axis.bins + p]
         x_bin.lines = work.x_line + (line - first)
         x_bin.count = axis.line_end[box * axis.bins + p] - line
-        x_bin.few = few_x_lines(x_bin.lines, x_bin.count)
+        x_bin.few = 0
+        if not axis.outside[box * axis.bins + p]:
+            x_bin.few = few_x_lines(x_bin.lines, x_bin.count)
 
 
 cdef inline Py_ssize_t few_x_lines(const XLine *x_line, Py_ssize_t count) noexcept nogil:
@@ -137,60 +134,137 @@ cdef void find_argmax(
     has the number -1. The lines of the row are then in the workspace, if there are no more of them
     than the schedule's group.
     """
-    cdef Py_ssize_t y_bin = box * call.y.bins + row, p, met = 0
+    cdef Py_ssize_t y_bin = box * call.y.bins + row, p, q, alike, met = 0
     cdef Py_ssize_t first = call.y.line_begin[y_bin], end = call.y.line_end[y_bin], lines, k
     cdef const char *x_outside = call.x.outside + box * call.x.bins
     cdef const XBin *x_bin
     cdef char outside
     cdef bint has_nan
+    cdef bint is_few = (
+        end - first <= min(<Py_ssize_t>FEW_LINES, schedule.group) and not call.y.outside[y_bin]
+    )
     while first < end:
         lines = min(schedule.group, end - first)
         for k in range(lines):
             interpolate_features(
                 call, schedule, task, work, first + k, work.lines + k * work.columns * LANES
             )
-        for p in range(call.x.bins):
+        p = 0
+        while p < call.x.bins:
             x_bin = work.x_bin + p
-            if x_bin.count == 0:
-                continue
             outside = (call.y.outside[y_bin] | x_outside[p]) & OUTSIDE_BEFORE
             if x_outside[p] & OUTSIDE_AFTER:
                 outside |= AFTER_FIRST_LINE
             if first + lines == end:
                 outside |= call.y.outside[y_bin] & OUTSIDE_AFTER
-            if x_bin.few == 1:
-                has_nan = find_point(work, p, x_bin.lines, 1, 2, met, lines, outside, False)
-            elif x_bin.few == 2:
-                has_nan = find_point(work, p, x_bin.lines, 2, 2, met, lines, outside, False)
-            elif x_bin.few == 3:
-                has_nan = find_point(work, p, x_bin.lines, 3, 2, met, lines, outside, False)
+            alike = 1
+            if is_few and x_bin.few:
+                while p + alike < call.x.bins and work.x_bin[p + alike].few == x_bin.few:
+                    alike += 1
+                has_nan = find_few_points(work, p, alike, lines, x_bin.few)
             else:
-                has_nan = find_point(
-                    work, p, x_bin.lines, x_bin.count, 0, met, lines, outside, False
+                has_nan = x_bin.count > 0 and find_point(
+                    work, p, x_bin, met, lines, outside, False
                 )
             if has_nan:  # search again, by the slower comparison that respects them
-                find_point(work, p, x_bin.lines, x_bin.count, 0, met, lines, outside, True)
+                for q in range(p, p + alike):
+                    find_point(work, q, work.x_bin + q, met, lines, outside, True)
+            p += alike
         first += lines
         met += lines
+
+
+cdef struct Search:
+    Points best
+    lanes last      # the point before
+    lanes_mask nan  # where one was among the points so far, which are looked at in pairs
+
+
+cdef bint find_few_points(
+    const Workspace *work, Py_ssize_t p, Py_ssize_t cols, Py_ssize_t y_lines, Py_ssize_t x_lines,
+) noexcept nogil:
+    """`find_point` for ``cols`` bins that have the same, small number of points each."""
+    if x_lines == 1:  # constants, so that loops unroll
+        return find_few_on_lines(work, p, cols, y_lines, 1)
+    if x_lines == 2:
+        return find_few_on_lines(work, p, cols, y_lines, 2)
+    return find_few_on_lines(work, p, cols, y_lines, 3)
+
+
+cdef inline bint find_few_on_lines(
+    const Workspace *work, Py_ssize_t p, Py_ssize_t cols, Py_ssize_t y_lines, Py_ssize_t x_lines,
+) noexcept nogil:
+    if y_lines == 1:
+        return find_few_among(work, p, cols, 1, x_lines)
+    if y_lines == 2:
+        return find_few_among(work, p, cols, 2, x_lines)
+    return find_few_among(work, p, cols, 3, x_lines)
+
+
+cdef inline bint find_few_among(
+    const Workspace *work, Py_ssize_t p, Py_ssize_t cols, Py_ssize_t y_lines, Py_ssize_t x_lines,
+) noexcept nogil:
+    cdef const real *values = work.lines
+    cdef Py_ssize_t stride = work.columns * LANES, col
+    cdef const XLine *x_line
+    cdef Search search
+    search.nan = no_lanes()
+    for col in range(p, p + cols):
+        x_line = work.x_bin[col].lines
+        search = search_line(search, values, x_line, x_lines, 0)
+        if y_lines > 1:
+            search = search_line(search, values + stride, x_line, x_lines, x_lines)
+        if y_lines > 2:
+            search = search_line(search, values + 2 * stride, x_line, x_lines, 2 * x_lines)
+        if y_lines * x_lines % 2:
+            search.nan = or_nan(search.nan, search.last, search.last)
+        store_mask(work.point + col * LANES, search.best.number)
+    return is_any(search.nan)
+
+
+cdef inline Search search_line(
+    Search search, const real *values, const XLine *x_line, Py_ssize_t x_lines, Py_ssize_t number
+) noexcept nogil:
+    """Go on with the points of 1 to 3 lines along x on one along y; ``number`` is the first's.
+
+    ``x_lines`` and ``number`` are constants where this is called.
+    """
+    search = search_point(search, interpolated_point(values, x_line.term, 2), number)
+    if x_lines > 1:
+        search = search_point(search, interpolated_point(values, x_line[1].term, 2), number + 1)
+    if x_lines > 2:
+        search = search_point(search, interpolated_point(values, x_line[2].term, 2), number + 2)
+    return search
+
+
+cdef inline Search search_point(Search search, lanes value, Py_ssize_t number) noexcept nogil:
+    if number == 0:
+        search.best = point_at(value, 0)
+    else:
+        search.best = first_larger(search.best, value, <flag>number, False)
+    if number % 2:
+        search.nan = or_nan(search.nan, search.last, value)
+    search.last = value
+    return search
 
 
 cdef enum:
     AFTER_FIRST_LINE = 4  # with those of Axis.outside: samples outside along x
 
 
-cdef inline bint find_point(
-    const Workspace *work, Py_ssize_t p, const XLine *x_line, Py_ssize_t count, Py_ssize_t terms,
-    Py_ssize_t met, Py_ssize_t lines, char outside, bint nan_aware,
+cdef bint find_point(
+    const Workspace *work, Py_ssize_t p, const XBin *x_bin, Py_ssize_t met, Py_ssize_t lines,
+    char outside, bint nan_aware,
 ) noexcept nogil:
     """Continue the search for the largest point of a bin on the lines at hand, after ``met`` lines.
 
-    Returns whether there is a NaN; then nothing is found, unless the search is ``nan_aware``. If
-    the lines along x are few, ``count`` and their ``terms`` are constants; else ``terms`` is 0.
+    Returns whether there is a NaN; then nothing is found, unless the search is ``nan_aware``.
     """
-    cdef Py_ssize_t number = met * count, stride = work.columns * LANES, line, k
+    cdef Py_ssize_t number = met * x_bin.count, stride = work.columns * LANES, line, k
+    cdef const XLine *x_line
     cdef const real *values = work.lines
     cdef Points best
-    cdef lanes value
+    cdef lanes value, other
     cdef lanes_mask nan = no_lanes()
     if met > 0:
         best = take_points(work, p)  # a NaN among them stays in either search
@@ -199,11 +273,23 @@ cdef inline bint find_point(
     else:
         best = point_at(all_lanes(-INFINITY), 0)
     for line in range(met, met + lines):
-        for k in range(count):
-            value = interpolated_point(values, x_line[k].term, terms if terms else x_line[k].terms)
+        x_line = x_bin.lines
+        k = 0
+        while k + 1 < x_bin.count and x_line.terms == 2 and x_line[1].terms == 2:
+            value = interpolated_point(values, x_line.term, 2)
+            other = interpolated_point(values, x_line[1].term, 2)
+            nan = or_nan(nan, value, other)
+            best = first_larger(best, value, <flag>number, nan_aware)
+            best = first_larger(best, other, <flag>(number + 1), nan_aware)
+            number += 2
+            x_line += 2
+            k += 2
+        for k in range(k, x_bin.count):
+            value = interpolated_point(values, x_line.term, x_line.terms)
             nan = or_nan(nan, value, value)
             best = first_larger(best, value, <flag>number, nan_aware)
             number += 1
+            x_line += 1
         if line == 0 and outside & AFTER_FIRST_LINE:
             best = first_larger(best, all_lanes(0), -1, nan_aware)
         values += stride

@@ -57,6 +57,11 @@ cdef inline void add_slopes_of_line(
         store_lanes(far_sums, plus(load_lanes(far_sums), scaled(rise, <real>axis.far[t])))
 
 
+cdef enum:
+    # With no more lines along x in a bin, nearly each of its points is some channel's largest.
+    DENSE_LINES = 2
+
+
 cdef lanes sum_rises(
     const Call *call, const Schedule *schedule, const Task *task, Workspace *work, Py_ssize_t box,
     Py_ssize_t row, Py_ssize_t line, const real *grads, const real *values,
