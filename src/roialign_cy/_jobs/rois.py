@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import warnings
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2")
 FILE_NAME = "file_name"
+_END = "\x1a"
+"""Added to what is read of a text, to see whether its last row ends there: of old, files' end."""
 _COCO_NAMES = {"images", "annotations", "id", "image_id", "bbox", "file_name"}
 
 
@@ -135,14 +136,15 @@ def _read_csv(path: Path, columns: tuple[str, ...] = COLUMNS) -> BoxFile:
     if has_header:
         picked, width = _columns(first, columns, f"{str(path)!r}, line {line}"), len(first)
     numbers = picked[1:] if by_name else picked
-    # Of other columns a letter is kept: that they are there is checked.
+    # Of other columns a letter is kept: that they are there is checked. A row that is added at the
+    # end is missing in the table if a quote before it is not closed: so would be other boxes.
     kinds = dict.fromkeys(numbers, "f8") | ({picked[0]: "O"} if by_name else {})
     dtype = [(str(index), kinds.get(index, "U1")) for index in range(width)]
-    with path.open(encoding="utf-8-sig") as file, warnings.catch_warnings(action="ignore"):
-        lines = (text for text in file if text.strip())  # NumPy warns where there are none
+    with path.open(encoding="utf-8-sig") as file:
+        lines = (text for text in file if text.strip())
         try:
             table = np.loadtxt(
-                lines,
+                chain(lines, [",".join(["nan"] * width)]),
                 dtype,
                 comments=None,
                 delimiter=",",
@@ -150,6 +152,9 @@ def _read_csv(path: Path, columns: tuple[str, ...] = COLUMNS) -> BoxFile:
                 skiprows=int(has_header),
                 ndmin=1,
             )
+            table, added = table[:-1], table[-1]
+            if not np.isnan([added[str(index)] for index in numbers]).all():
+                raise ValueError("the last row is within quotes")
         except ValueError as error:
             for line, cells in islice(_rows(path), has_header, None):
                 _check_cells(cells, numbers, width, f"{str(path)!r}, line {line}")
@@ -171,10 +176,16 @@ def _read_csv(path: Path, columns: tuple[str, ...] = COLUMNS) -> BoxFile:
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Give the number of the line and the cells of each row, but of blank ones."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
+        reader = csv.reader(chain(file, [_END]))
+        line = 1
         for cells in reader:
+            if cells == [_END]:
+                return
+            if cells and cells[-1].endswith(_END):
+                raise FileError(f"{str(path)!r}, line {line}: a quote is opened and not closed")
             if len(cells) > 1 or "".join(cells).strip():
                 yield reader.line_num, cells
+            line = reader.line_num + 1
 
 
 def _check_cells(cells: list[str], picked: tuple[int, ...], width: int, where: str) -> None:
