@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dask
 import dask.array as da
 import numpy as np
-from dask.base import is_dask_collection
+from dask.base import is_dask_collection, tokenize
 from dask.system import CPU_COUNT
 
 import roialign_cy as ra
@@ -228,7 +228,9 @@ def _pooled(
     if _is_lazy(rois_per_image):
         require_entry_per_image(rois_per_image, num_images, _ROIS)
         counts = [_count(entry, index) for index, entry in enumerate(rois_per_image)]
-        rois = dask.delayed(_computed, pure=True)(rois_per_image, counts, spec, levels)
+        # Of one kind: Dask 2026.8 computes a list of several kinds in another order.
+        entries = [_delayed(entry) for entry in rois_per_image]
+        rois = dask.delayed(_computed, pure=True)(entries, counts, spec, levels)
     else:
         checked = normalise_rois(rois_per_image, num_images, _ROIS)
         is_per_image = is_list_per_image(rois_per_image)
@@ -282,6 +284,13 @@ _ROIS = "rois_per_image"
 
 def _is_lazy(rois_per_image: Any) -> bool:
     return isinstance(rois_per_image, list | tuple) and any(map(is_dask_collection, rois_per_image))
+
+
+def _delayed(entry: Any) -> Any:
+    """What Dask computes to the boxes of an image, as a Delayed; known boxes as they are."""
+    if not is_dask_collection(entry):
+        return entry
+    return dask.delayed(entry, name=f"boxes-{tokenize(entry)}")
 
 
 def _places(rows: NDArray[np.floating], spec: CallSpec, levels: Any) -> NDArray[np.intp] | None:

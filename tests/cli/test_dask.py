@@ -4,6 +4,7 @@ import doctest
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,14 @@ def test_lazy_boxes():
     known = roi_align(lazy, mixed, **MMCV)
     assert known.chunks[0] == (3, 8, 20)
     np.testing.assert_array_equal(known.compute(), expected)
+
+
+@pytest.mark.parametrize("kinds", [*product([da.from_array, dask.delayed, np.array], repeat=3)])
+def test_lazy_boxes_of_several_kinds_stay_in_order(kinds):
+    maps, boxes = inputs((2, 2, 2))
+    lazy = [kind(entry) for kind, entry in zip(kinds, boxes, strict=True)]
+    pooled = roi_align(da.from_array(maps), lazy, **MMCV)
+    np.testing.assert_array_equal(pooled.compute(), ra.roi_align(maps, boxes, **MMCV))
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
