@@ -165,7 +165,7 @@ def test_one_array_of_boxes_per_image():
         pool(features, boxes[:1])
     with pytest.raises(ValueError, match=r"rois\[1\] must have the shape \(K, 4\)"):
         pool(features, [boxes[0], boxes[1][:, :3]])
-    with pytest.raises(ValueError, match=r"rois\[0\] .* got \(1, 5\): the place in the list"):
+    with pytest.raises(ValueError, match=r"rois\[0\] .* got \(1, 5\): without a column"):
         pool(features, [cupy.zeros((1, 5)), []])
 
 

@@ -101,10 +101,10 @@ def wrong_shape(name: str, shape: tuple[int, ...], num_images: int, parameters: 
 
 
 def wrong_entry_shape(name: str, shape: tuple[int, ...], parameters: int = 4) -> str:
-    """What is wrong with an entry of a list that is not (K, 4), and how to fix it."""
+    """What is wrong with boxes of one image, or of images given apart, that are not (K, 4)."""
     text = f"{name} must have the shape (K, {parameters}), got {shape}"
     if len(shape) == 2 and shape[1] == 1 + parameters:
-        text += ": the place in the list is the index of the image, without a column for it"
+        text += ": without a column for the index of the image"
     return text
 
 

@@ -440,8 +440,14 @@ def test_rows_without_an_image_are_told_of_the_column_and_the_list():
 
 
 def test_entry_with_an_index_is_told_that_it_needs_none():
-    with pytest.raises(ValueError, match=r"^rois\[1\] .* got \(1, 5\): the place in the list is"):
+    with pytest.raises(ValueError, match=r"^rois\[1\] .* got \(1, 5\): without a column"):
         ra.roi_align(ramp(2), [[], np.ones((1, 5))], 2)
+    for refuse in (
+        lambda rows: ra.boxes.from_xywh(rows, images=0),
+        lambda rows: ra.crop_and_resize(np.ones((1, 3, 3, 1)), rows, [0], 2),
+    ):
+        with pytest.raises(ValueError, match=r"^boxes must .* got \(1, 5\): without a column"):
+            refuse(np.ones((1, 5)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
