@@ -149,6 +149,10 @@ def test_integers_are_pooled_as_floats(dtype):
     close(*(torch.autograd.grad(one.sum(), boxes)[0] for one in (pooled, expected)))
     compiled = torch.compile(ours.roi_align, backend="eager", fullgraph=True)
     close(compiled(integers, boxes.detach(), 3), expected.detach())
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = ours.roi_align(integers, boxes, 3)
+    close(pooled, expected)
+    assert pooled.requires_grad
     with pytest.raises(TypeError, match=r"^input must be float16, float32 or float64"):
         ours.roi_align(integers.int(), boxes, 3)
 

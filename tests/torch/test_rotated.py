@@ -64,8 +64,11 @@ def test_lists_halves_and_autocast():
     half = input.bfloat16()
     output = roi_align_rotated(half, boxes, 3, 0.5)
     assert torch.equal(output, roi_align_rotated(half.float(), boxes, 3, 0.5).bfloat16())
+    integers = input.mul(9).byte()
+    pooled = roi_align_rotated(integers, boxes, 3, 0.5)
     with torch.autocast("cpu"):
         assert torch.equal(roi_align_rotated(half, boxes, 3, 0.5), output)
+        assert torch.equal(roi_align_rotated(integers, boxes, 3, 0.5), pooled)
 
 
 @pytest.mark.parametrize("mode", ["avg", "max"])

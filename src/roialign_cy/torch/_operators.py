@@ -163,13 +163,13 @@ class Pooling:
             by_rois = all_columns(self.box_gradient(grad_output, rois, grad, *ctx.geometry))
         return by_grad_output, by_rois, None, None, *_none_for(ctx.geometry)
 
-    # Autocast as in torch: halves are computed in float32 and cast back.
+    # Autocast as in torch: halves are computed in float32 and cast back; integers give float32.
 
     def _under_autocast(self, device: str) -> Callable[..., Tensor]:
         def pool_in_float32(input: Tensor, rois: Tensor, *options: Any) -> Tensor:
             with torch.autocast(device, enabled=False):
                 pooled = self.pool(widened(input), widened(rois), *options)
-            return pooled.to(input.dtype)
+            return pooled.to(input.dtype) if input.is_floating_point() else pooled
 
         return pool_in_float32
 
