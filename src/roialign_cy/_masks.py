@@ -160,7 +160,7 @@ def paste_masks(
     require_choice("convention", convention, PADDING)
     require_choice("format", format, FORMATS)
     padding = PADDING[convention]
-    height, width = size = _image_size(image_size)
+    height, width = size = make_image_size(image_size)
     limit = threads.effective_num_threads(threads.check_num_threads(num_threads))
     if format != "dense" and out is not None:
         raise ValueError(f"out must be None with format {format!r}")
@@ -198,14 +198,15 @@ def paste_masks(
     return out
 
 
-def _image_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    size = int_pair(image_size, "image_size")
+def make_image_size(image_size: tuple[int, int], name: str = "image_size") -> tuple[int, int]:
+    """Check the size of an image, and return it."""
+    size = int_pair(image_size, name)
     if not isinstance(image_size, tuple | list):
-        raise TypeError(f"image_size must be a pair (height, width), got {image_size!r}")
+        raise TypeError(f"{name} must be a pair (height, width), got {image_size!r}")
     if min(size) < 0:
-        raise ValueError(f"image_size must not be negative, got {size}")
+        raise ValueError(f"{name} must not be negative, got {size}")
     if size[0] * size[1] > sys.maxsize:
-        raise ValueError(f"image_size must be the size of an array, got {size}")
+        raise ValueError(f"{name} must be the size of an array, got {size}")
     return size
 
 

@@ -64,12 +64,37 @@ def test_pasting_keeps_torchs_rules():
         ({"masks": torch.ones(1, 1, 3, 3).bfloat16()}, TypeError, r"masks .*bfloat16: convert"),
         ({"masks": torch.ones(1, 3, 3)}, ValueError, r"masks must have the shape \(N, 1, M, M\)"),
         ({"boxes": torch.full((1, 4), torch.nan)}, ValueError, r"boxes\[0\] must be finite"),
+        ({"masks": None}, TypeError, "masks must be a tensor, got NoneType"),
+        ({"boxes": [[0, 0, 1, 1]]}, TypeError, "boxes must be a tensor, got list"),
+        ({"img_shape": (5.5, 5)}, TypeError, "img_shape must be an integer or a pair"),
+        ({"img_shape": 5}, TypeError, "img_shape must be a pair"),
+        ({"img_shape": (5, -1)}, ValueError, "img_shape must not be negative"),
     ],
 )
 def test_bad_input_is_refused_by_name(arguments, error, text):
     call = {"masks": torch.ones(1, 1, 3, 3), "boxes": torch.ones(1, 4), "img_shape": SIZE}
     with pytest.raises(error, match=text):
         ours.paste_masks_in_image(**{**call, **arguments})
+
+
+def test_the_size_of_an_image_may_be_a_tensor():
+    masks, boxes = masks_and_boxes()
+    pasted = ours.paste_masks_in_image(masks, boxes, torch.tensor(SIZE))
+    assert torch.equal(pasted, ours.paste_masks_in_image(masks, boxes, SIZE))
+
+
+def test_the_size_of_an_image_may_change_in_an_exported_graph():
+    class Paste(torch.nn.Module):
+        def forward(self, masks, boxes, image):
+            return ours.paste_masks_in_image(masks, boxes, image.shape)
+
+    masks, boxes = masks_and_boxes()
+    sides = {0: torch.export.Dim("height"), 1: torch.export.Dim("width")}
+    exported = torch.export.export(
+        Paste(), (masks, boxes, torch.ones(SIZE)), dynamic_shapes=(None, None, sides)
+    )
+    pasted = exported.module()(masks, boxes, torch.ones(30, 40))
+    assert torch.equal(pasted, ours.paste_masks_in_image(masks, boxes, (30, 40)))
 
 
 @pytest.mark.parametrize("form", [rois, boxes_per_image])

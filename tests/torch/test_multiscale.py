@@ -147,8 +147,15 @@ def test_under_autocast_halves_are_computed_in_float32(dtype):
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own use of it
 def test_what_cannot_be_pooled_is_named():
     pool = MultiScaleRoIAlign(NAMES, 3, 2)
-    with pytest.raises(ValueError, match="x must have maps of the featmap_names"):
+    with pytest.raises(ValueError, match=r"x must have maps of the featmap_names .* \['other'\]$"):
         pool({"other": maps()["0"]}, boxes(), SIZES)
+    with pytest.raises(TypeError, match="x must be a dict of maps, got list"):
+        pool([*maps().values()], boxes(), SIZES)
+    for sizes in [], [(0, 9)]:
+        with pytest.raises(ValueError, match="image_shapes must have a height above 0"):
+            pool(maps(), boxes(), sizes)
+    with pytest.raises(ValueError, match="x must have maps of heights above 0"):
+        pool({name: map_[:, :, :0] for name, map_ in maps().items()}, boxes(), SIZES)
     with pytest.raises(ValueError, match="each half the one before"):
         MultiScaleRoIAlign(["0", "2"], 3, 2)(maps(), boxes(), SIZES)
     with pytest.raises(ValueError, match="boxes must have one entry per image"):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._masks import paste_masks
+from .._masks import make_image_size, paste_masks
 from . import _bridge, _functional, _kernels, _operators
 
 
@@ -54,8 +54,14 @@ def paste_masks_in_image(
     """
     if padding != 1:
         raise ValueError(f"padding must be 1, got {padding!r}")
-    height, width = img_shape
-    pasted: Tensor = _paste(masks, boxes, (height, width))
+    for name, tensor in (("masks", masks), ("boxes", boxes)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    if isinstance(img_shape, Tensor):
+        img_shape = tuple(img_shape)
+    if not torch.compiler.is_compiling():  # where its value is not known yet
+        img_shape = make_image_size(img_shape, "img_shape")
+    pasted: Tensor = _paste(masks, boxes, img_shape)
     return pasted
 
 

@@ -105,12 +105,15 @@ class MultiScaleRoIAlign(torch.nn.Module):
         BackendUnavailableError
             If the maps are not CPU tensors.
         """
+        if not isinstance(x, Mapping):
+            raise TypeError(f"x must be a dict of maps, got {type(x).__name__}")
         features = [tensor for name, tensor in x.items() if name in self.featmap_names]
         if not features:
-            raise ValueError(f"x must have maps of the featmap_names {self.featmap_names}, got {x}")
+            raise ValueError(
+                f"x must have maps of the featmap_names {self.featmap_names}, got {list(x)}"
+            )
         if self.scales is None:
-            height = max(shape[0] for shape in image_shapes)
-            self.scales = [2.0 ** round(math.log2(map_.shape[-2] / height)) for map_ in features]
+            self.scales = _find_scales(features, image_shapes)
         return pool_levels(
             features,
             boxes,
@@ -127,6 +130,19 @@ class MultiScaleRoIAlign(torch.nn.Module):
         names = ["featmap_names", "output_size", "sampling_ratio"]
         names += ["aligned"] if self.aligned else []
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+
+def _find_scales(
+    features: Sequence[Tensor], image_shapes: Sequence[tuple[int, int]]
+) -> list[float]:
+    """The power of two nearest to the scale of each map, by heights, as in torchvision."""
+    height = max((shape[0] for shape in image_shapes), default=0)
+    if height < 1:
+        raise ValueError(f"image_shapes must have a height above 0, got {image_shapes!r}")
+    heights = [map_.shape[-2] for map_ in features]
+    if 0 in heights:
+        raise ValueError(f"x must have maps of heights above 0 to find their scales, got {heights}")
+    return [2.0 ** round(math.log2(rows / height)) for rows in heights]
 
 
 def pool_levels(
