@@ -149,6 +149,13 @@ def test_what_is_wrong_with_the_levels_is_said(arguments, text):
     assert names() == {*FILES}
 
 
+@pytest.mark.parametrize("swapped", [0, 1])
+def test_maps_may_differ_in_byte_order(maps, rois, swapped):
+    np.save(FILES[swapped], maps[swapped].astype(">f4"))
+    pool(*PYRAMID, *OPTIONS)
+    np.testing.assert_array_equal(np.load("out.npy"), expected(maps, rois))
+
+
 @pytest.mark.parametrize(
     "other", [np.zeros((2, 19, 9, 9), "f4"), np.zeros((1, 20, 9, 9), "f4"), np.zeros((2, 20, 9, 9))]
 )

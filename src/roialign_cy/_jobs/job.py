@@ -82,7 +82,8 @@ class Job:
     def __post_init__(self) -> None:
         first = self.features[0]
         for other in self.features:
-            if self._nchw(other)[:2] != self._nchw(first)[:2] or other.dtype != first.dtype:
+            dtypes = {maps.dtype.newbyteorder("=") for maps in (first, other)}
+            if self._nchw(other)[:2] != self._nchw(first)[:2] or len(dtypes) > 1:
                 raise FileError(
                     f"{str(other.path)!r} must have the images, channels and dtype of "
                     f"{str(first.path)!r}: {first.shape} of {first.dtype}, got {other.shape} of "
