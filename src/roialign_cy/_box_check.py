@@ -161,7 +161,7 @@ rather 1/16?
     return replace(found, hints=tuple(_hints(found, (height, width), scale, larger, layout)))
 
 
-@np.errstate(over="ignore", invalid="ignore")
+@np.errstate(all="ignore")
 def _count(
     rows: NDArray[np.float64], images: int, size: tuple[int, int], scale: float
 ) -> tuple[dict[str, int], NDArray[np.float64]]:

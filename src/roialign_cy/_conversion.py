@@ -78,6 +78,6 @@ def _as_floats(array: Any, result: np.dtype[Any]) -> Any:
 
 
 def _rounded(values: Any, target: Any) -> Any:
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         target[...] = values
     return target

@@ -356,7 +356,7 @@ def _rois_of(
     corners = columns(boxes, "boxes")
     rois = np.empty((len(corners), 5))
     rois[:, 0] = check_indices(box_indices, "box_indices", len(corners), shape[0], "an image")
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         rois[:, [2, 1, 4, 3]] = corners * _spans(shape)
         is_finite = np.isfinite(rois[:, 3:] - rois[:, 1:3]).all(axis=1)
     if not is_finite.all():
@@ -373,7 +373,7 @@ def _by_boxes(
     """A gradient with respect to ``[x1, y1, x2, y2]`` in cells as one to the boxes as given."""
     if out is None:
         out = np.empty(by_rois.shape, dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         out[...] = by_rois[:, [1, 0, 3, 2]] * _spans(shape)
     return out
 
@@ -389,7 +389,7 @@ def _extrapolate(
     read = np.empty((len(rois), 4), np.intp)
     taps.bins_read(rois, shape[2], shape[3], spec, read)
     rows, cols = spec.output_size
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         for k in np.flatnonzero((read != (0, rows, 0, cols)).any(axis=1)):
             top, bottom, left, right = read[k]
             crops[k, :, :top] = value

@@ -240,10 +240,10 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         ) from None
 
 
+@np.errstate(all="ignore")
 def _least_value(threshold: float, dtype: np.dtype[Any]) -> float:
     """The least value in the working type that is at least the threshold in that of the masks."""
-    with np.errstate(over="ignore"):
-        least = dtype.newbyteorder("=").type(finite_number("threshold", threshold))
+    least = dtype.newbyteorder("=").type(finite_number("threshold", threshold))
     if not least > 0:
         raise ValueError(f"threshold must be > 0 in {dtype.name}, got {threshold!r}")
     if dtype.itemsize > 2:
@@ -269,7 +269,7 @@ def _sides(boxes: Any, masks: NDArray[Any], padding: int) -> NDArray[np.float64]
     corners = corners.reshape(-1, 2, 2)[:, :, ::-1]  # near and far side, along y and x
     near, far = corners[:, 0], corners[:, 1]
     sides = np.empty((len(corners), 2, 2))
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         is_empty = ~(far > near)
         if padding:
             near, far = _whole_pixels(near, far, masks.shape[-1], padding)

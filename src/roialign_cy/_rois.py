@@ -181,7 +181,7 @@ def numeric(values: Any, name: str) -> NDArray[np.floating]:
         hint = ": is a value missing, or of another type?" if array.dtype == object else ""
         raise TypeError(f"{name} must be floats or integers, got dtype {array.dtype}{hint}")
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        with np.errstate(over="ignore"):  # a long double beyond every float64 is infinite
+        with np.errstate(all="ignore"):  # a long double beyond every float64 is infinite
             return array.astype(np.float64)
     return array if is_plain(array) else array.astype(array.dtype.newbyteorder("="))
 

@@ -369,7 +369,7 @@ def _convert(
 
 
 # A sum beyond the dtype is infinite, which the call that gets the box refuses by its row.
-@np.errstate(over="ignore", invalid="ignore")
+@np.errstate(all="ignore")
 def _corners(corners: Callable[..., Columns], boxes: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.stack(corners(*boxes.T), axis=1)
 

@@ -436,3 +436,44 @@ def test_float16_rounds_to_nearest_even_and_to_infinity(backend):
 def test_negative_zero_is_zero(backend):
     assert pool_row([-0.0, -0.0], 0.5, 0.5, backend, sampling_ratio=1) == 0
     assert pool_row([-0.0, 0.0], -0.5, 1.5, backend, sampling_ratio=(1, 2), mode="max") == 0
+
+
+TINY = np.array([[5e-324, 5e-324, 2.5, 3], [1, 1, 1e-310, 4]])
+HALF = np.full((1, 2, 6, 6), 6e-8, np.float16)
+HALF_ROIS = np.array([[0, 6e-8, 6e-8, 2, 3]], np.float16)
+
+
+@pytest.mark.parametrize(
+    "call",
+    {
+        "pooled halves": lambda: ra.roi_align(HALF, HALF_ROIS, 2),
+        "gradient of halves": lambda: ra.roi_align_backward(
+            HALF[:, :, :2, :2], HALF_ROIS, HALF.shape, convention="mmcv"
+        ),
+        "gradient by boxes in halves": lambda: ra.roi_align_backward(
+            HALF[:, :, :2, :2], HALF_ROIS, HALF.shape, features=HALF, wrt="rois", convention="mmcv"
+        ),
+        "levels": lambda: ra.multiscale_roi_align(
+            [HALF, HALF], HALF_ROIS, 2, spatial_scales=[1, 1 / 2]
+        ),
+        "crops": lambda: ra.crop_and_resize(HALF, TINY, [0, 0], 3, extrapolation_value=1e-320),
+        "gradient by crops": lambda: ra.crop_and_resize_backward(
+            np.full((2, 3, 3, 1), 5e-324), TINY, [0, 0], (1, 6, 6, 1), wrt="boxes",
+            images=np.full((1, 6, 6, 1), 5e-324),
+        ),
+        "masks": lambda: ra.paste_masks(
+            np.ones((2, 4, 4), np.float16), TINY, (5, 6), threshold=1e-7
+        ),
+        "torchvision's masks": lambda: ra.paste_masks(
+            np.ones((2, 4, 4), np.float32), TINY, (5, 6), convention="torchvision"
+        ),
+        "formats": lambda: ra.boxes.from_cxcywh(TINY[:, [2, 3, 0, 1]]),
+        "check": lambda: ra.boxes.check([TINY], HALF.shape, 1 / 3).total,
+    }.items(),
+    ids=lambda item: item[0],
+)  # fmt: skip
+def test_the_callers_handling_of_rounding_errors_does_not_matter(call):
+    with np.errstate(all="raise"):
+        found = call[1]()
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(found, call[1]())

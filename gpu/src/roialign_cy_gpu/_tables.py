@@ -128,7 +128,7 @@ def box_constants(
     own = rois_dtype.type  # what decides the adaptive count is rounded to the boxes' own dtype
     min_size = -np.inf if spec.min_size is None else spec.min_size
     (scale,) = spec.spatial_scales
-    with np.errstate(over="ignore"):  # then the boxes' extents overflow, which is detected
+    with np.errstate(all="ignore"):  # then the boxes' extents overflow, which is detected
         rounded = [complex(x, own(x)) for x in (scale, spec.pixel_offset, min_size)]
         sections = complex(*spec.output_size), complex(*map(own, spec.output_size))
     strides = (stride // rois_dtype.itemsize for stride in rois_strides)

@@ -160,7 +160,7 @@ class CpuBackend:
     ) -> Floats:
         """Gradient with respect to the boxes; see `Backend.box_gradient`."""
         result = np.empty((len(rois), spec.parameters), rois.dtype) if out is None else out
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             result[...] = self._box_gradient(grad_output, rois, levels, features, spec)
         return result
 
@@ -193,7 +193,7 @@ class CpuBackend:
         for image, of_image in zip(present, np.split(by_image, begin[1:]), strict=True):
             maps = None if features is None else features[image : image + 1]
             self._sum_features(grads, rois, of_image, maps, spec, total, OVERWRITE, image)
-            with np.errstate(over="ignore"):
+            with np.errstate(all="ignore"):
                 out[image] = total[0]
 
     def _sum_features(

@@ -150,7 +150,7 @@ class CellAxis(Axis):
         # integer would else be cut elsewhere than by others, and take in another cell.
         number, largest = self.number, float(np.finfo(self.number).max)
         extent = number(min(self.extent, largest)) / number(self.sections)
-        with np.errstate(over="ignore"):  # it is cut at the largest number
+        with np.errstate(all="ignore"):  # it is cut at the largest number
             begin, end = number(section) * extent, number(section + 1) * extent
         return range(
             min(max(self.first + math.floor(float(begin)), 0), size),
