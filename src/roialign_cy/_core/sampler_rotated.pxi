@@ -40,9 +40,9 @@ cdef RotatedBox rotated_box(
     x_reach = 0.5 * (height * fabs(box.sine) + width * fabs(box.cosine)) + box.blur
     cells_within(box.y - y_reach, box.y + y_reach, y.size, &box.y_begin, &box.y_end)
     cells_within(box.x - x_reach, box.x + x_reach, x.size, &box.x_begin, &box.x_end)
-    box.is_inside = (
-        box.y - y_reach > -1.0 and box.y + y_reach < <double>y.size
-        and box.x - x_reach > -1.0 and box.x + x_reach < <double>x.size
+    box.is_amid = (
+        box.y - y_reach >= 0.0 and box.y + y_reach < <double>(y.size - 1)
+        and box.x - x_reach >= 0.0 and box.x + x_reach < <double>(x.size - 1)
     )
     if (
         box.y_begin >= box.y_end or box.x_begin >= box.x_end
@@ -76,7 +76,9 @@ cdef inline double along(const Span *span, Py_ssize_t bin, Py_ssize_t i) noexcep
     return sample_position(span, bin, i, False)
 
 
-cdef bint is_within(double position, bint is_low, Py_ssize_t size, bint is_open) noexcept nogil:
+cdef inline bint is_within(
+    double position, bint is_low, Py_ssize_t size, bint is_open
+) noexcept nogil:
     """Whether a position is not before -1 (``is_low``), or not beyond the map's size."""
     if is_low:
         return position > -1.0 or (position == -1.0 and not is_open)
@@ -91,6 +93,34 @@ cdef inline bint holds(
     if condition & 2:
         return is_within(x_of(box, down, right), condition & 1, x.size, g.zero_border)
     return is_within(y_of(box, down, right), condition & 1, y.size, g.zero_border)
+
+
+cdef struct Corners:
+    # How many of the four outermost samples of a bin meet a condition. If all of these do, or none
+    # does, so it is with all samples of the bin: positions are monotonic.
+    int held[4]
+    int amid    # they lie amid four cells of the map
+
+
+cdef Corners corners_of_bin(
+    const RotatedBox *box, Py_ssize_t row_bin, Py_ssize_t col_bin, const Request *y,
+    const Request *x, const Geometry *g,
+) noexcept nogil:
+    cdef Corners corners
+    cdef double down, right, at_y, at_x
+    cdef int corner, condition
+    memset(&corners, 0, sizeof(Corners))
+    for corner in range(4):
+        down = along(&box.y_span, row_bin, (corner >> 1) * (box.y_span.samples - 1))
+        right = along(&box.x_span, col_bin, (corner & 1) * (box.x_span.samples - 1))
+        for condition in range(4):
+            corners.held[condition] += holds(box, condition, down, right, y, x, g)
+        at_y, at_x = y_of(box, down, right), x_of(box, down, right)
+        corners.amid += (
+            at_y >= 0.0 and at_y < <double>(y.size - 1)
+            and at_x >= 0.0 and at_x < <double>(x.size - 1)
+        )
+    return corners
 
 
 cdef void inside_row(
@@ -158,69 +188,25 @@ cdef void rows_inside(
     end[0] = <Py_ssize_t>min(max(high, <double>begin[0]), <double>samples)
 
 
-cdef struct Point:
-    int cells               # that it reads, or would with the box a little larger
-    Cell place[4]
-    double weight[4]        # may be 0 where there are slopes
-    double by_y[4]          # change of the weight with the point's position
-    double by_x[4]
-    double share            # the exact sum of the weights, however they round
-
-
 cdef inline double share_of(const Sample *sample, Py_ssize_t size) noexcept nogil:
+    """What the weights of a point along an axis sum to, of two however they round."""
     if sample.cell < 0:
         return sample.fraction
     return 1.0 if sample.fraction == 0 or sample.cell + 1 < size else 1.0 - sample.fraction
 
 
-cdef void find_point(
-    const RotatedBox *box, double down, double right, const Request *y, const Request *x,
-    const Geometry *g, Point *point,
+cdef inline void find_moves(
+    const RotatedBox *box, double down, double right, double tall, double wide, const Geometry *g,
+    double *by_y, double *by_x,
 ) noexcept nogil:
-    """What a point on the map reads."""
-    cdef Sample rows = locate(y_of(box, down, right), y.size, g.zero_border)
-    cdef Sample cols = locate(x_of(box, down, right), x.size, g.zero_border)
-    cdef double y_weight, x_weight, weight, by_y, by_x
-    cdef int i, j
-    point.cells = 0
-    point.share = share_of(&rows, y.size) * share_of(&cols, x.size)
-    for i in range(2):
-        if rows.cell + i < 0 or rows.cell + i >= y.size:
-            continue
-        y_weight = rows.fraction if i else 1.0 - rows.fraction
-        for j in range(2):
-            if cols.cell + j < 0 or cols.cell + j >= x.size:
-                continue
-            x_weight = cols.fraction if j else 1.0 - cols.fraction
-            weight = y_weight * x_weight
-            if weight < NEGLIGIBLE:
-                weight = 0.0
-            by_y = by_x = 0.0
-            if y.with_slopes:
-                by_y = 0.0 if rows.is_clamped else x_weight if i else -x_weight
-                by_x = 0.0 if cols.is_clamped else y_weight if j else -y_weight
-            if weight == 0 and by_y == 0 and by_x == 0:
-                continue
-            point.place[point.cells].y = <int32_t>(rows.cell + i)
-            point.place[point.cells].x = <int32_t>(cols.cell + j)
-            point.weight[point.cells] = weight
-            point.by_y[point.cells], point.by_x[point.cells] = by_y, by_x
-            point.cells += 1
+    """How a point moves along either axis with each parameter of its box, per input unit.
 
-
-cdef void find_moves(
-    const RotatedBox *box, double down, double right, Py_ssize_t row, Py_ssize_t i, Py_ssize_t col,
-    Py_ssize_t j, const Request *y, const Request *x, const Geometry *g, double *by_y, double *by_x,
-) noexcept nogil:
-    """How a point moves along either axis with each parameter of its box, per input unit."""
+    ``tall`` and ``wide`` are its `share_of_side`.
+    """
     cdef double turn = RADIANS_PER_DEGREE if g.in_degrees else 1.0
-    cdef double tall = 0.0, wide = 0.0
     if g.is_clockwise:
         turn = -turn
-    if not box.y_span.is_widened:
-        tall = share_of_side(&box.y_span, row, i, y.bins) * g.scale
-    if not box.x_span.is_widened:
-        wide = share_of_side(&box.x_span, col, j, x.bins) * g.scale
+    tall, wide = tall * g.scale, wide * g.scale
     by_y[0], by_x[0] = 0.0, g.scale
     by_y[1], by_x[1] = g.scale, 0.0
     by_y[2], by_x[2] = -wide * box.sine, wide * box.cosine
@@ -232,5 +218,7 @@ cdef void find_moves(
 cdef inline double share_of_side(
     const Span *span, Py_ssize_t bin, Py_ssize_t i, Py_ssize_t bins
 ) noexcept nogil:
-    """How far from the centre a sample is, in sides of the box."""
+    """How far from the centre a sample is, in sides of the box; 0 if those are widened."""
+    if span.is_widened:
+        return 0.0
     return (<double>bin + (<double>i + 0.5) / <double>span.samples) / <double>bins - 0.5

@@ -87,7 +87,7 @@ cdef struct RotatedBox:
     Py_ssize_t y_end
     Py_ssize_t x_begin
     Py_ssize_t x_end
-    bint is_inside          # all of it is on the map
+    bint is_amid            # each of its samples lies amid four cells of the map
     Py_ssize_t first_bin    # in the tables; -1: its lists are made where they are read
     Py_ssize_t first_line
     Py_ssize_t first_tap
@@ -133,8 +133,11 @@ cdef struct ListCursor:
     double down             # how far that row is from the centre of the box
     Py_ssize_t col          # of its samples on the map, up to last_col
     Py_ssize_t last_col
+    bint is_inside          # all samples of the bin are on the map
+    bint is_amid            # and each lies amid four of its cells
     Py_ssize_t outside_row  # the first sample outside the map, in `max`; -1: none, or it is listed
     Py_ssize_t outside_col
+    bint is_over            # no sample is left
     double share            # the exact sum of the weights so far, times the samples
     Sum sum
 
