@@ -1,6 +1,6 @@
 # The sparse contraction: bins as lists of cells and weights, for boxes that do not separate along
 # the axes. LANES channels of one image at a time, whose rows lie in a ring as in the gradients of
-# other boxes; or, where a ring would take too much memory, cell by cell as they are wanted.
+# other boxes; or, where a ring would take too much memory, cells are read where they lie.
 #
 # Terms are added in the order of the lists, and channels by themselves: nothing else can enter into
 # a result.
@@ -73,6 +73,7 @@ cdef void begin_sparse(
     work.fetched = 0
     work.opened = work.closed = task.first_row
     if schedule.on_demand:
+        store_lanes(work.one_cell, all_lanes(0))
         return
     find_columns_of_boxes(call, task, work)
     if call.features.data != NULL:
@@ -105,10 +106,57 @@ cdef inline const real *cell_at(
 cdef void load_cell(
     const Array *map, const Task *task, Cell place, real *cell
 ) noexcept nogil:
-    pack_cells(
-        row_in_map(map, task, place.y) + place.x * map.col, map.channel, map.col, map.stored,
-        task.channels, 1, cell, 0,
-    )
+    """Have the channels of a cell in the first lanes; what is in the others stays."""
+    cdef const char *address = row_in_map(map, task, place.y) + place.x * map.col
+    cdef Py_ssize_t i
+    if task.channels == LANES:
+        pack_cells(address, map.channel, map.col, map.stored, LANES, 1, cell, 0)
+        return
+    for i in range(task.channels):
+        cell[i] = load_element(address + i * map.channel, map.stored)
+
+
+cdef inline real sum_of_elements(
+    const char *source, int stored, const Py_ssize_t *offset, const real *weight,
+    Py_ssize_t count, real total,
+) noexcept nogil:
+    cdef Py_ssize_t t
+    for t in range(count):
+        total = total + weight[t] * load_element(source + offset[t], stored)
+    return total
+
+
+cdef lanes sum_by_channels(
+    const Array *map, const Task *task, const Lists *lists, Py_ssize_t first, Py_ssize_t end,
+    lanes total,
+) noexcept nogil:
+    """Add cells straight from the map, a channel at a time: few are not worth packing."""
+    cdef Py_ssize_t offset[TAPS_AT_ONCE]
+    cdef real weight[TAPS_AT_ONCE]
+    cdef real sums[LANES]
+    cdef const char *source = row_in_map(map, task, 0)
+    cdef const Cell *place = lists.place
+    cdef const double *weights = lists.weight
+    cdef Py_ssize_t i, t, count, row = map.row, col = map.col
+    store_lanes(sums, total)
+    while first < end:
+        count = 0
+        for t in range(first, min(end, first + TAPS_AT_ONCE)):
+            if weights[t] != 0:
+                offset[count] = place[t].y * row + place[t].x * col
+                weight[count] = <real>weights[t]
+                count += 1
+        first += TAPS_AT_ONCE
+        for i in range(task.channels):
+            if map.stored == 0:
+                sums[i] = sum_of_elements(source, 0, offset, weight, count, sums[i])
+            elif map.stored == UINT8:
+                sums[i] = sum_of_elements(source, UINT8, offset, weight, count, sums[i])
+            else:
+                sums[i] = sum_of_elements(source, map.stored, offset, weight, count, sums[i])
+            source += map.channel
+        source -= task.channels * map.channel
+    return load_lanes(sums)
 
 
 cdef inline lanes value_of_line(
@@ -119,11 +167,15 @@ cdef inline lanes value_of_line(
     cdef const Cell *place = lists.place
     cdef const double *weight = lists.weight
     cdef real *const *row = work.row
+    cdef const real *cell
     cdef Py_ssize_t t
     if lists.slope == NULL and not schedule.on_demand:  # then no weight is 0
         for t in range(first, end):
-            total = plus(total, times(row[place[t].y] + place[t].x * LANES, <real>weight[t]))
+            cell = row[place[t].y] + <Py_ssize_t>place[t].x * LANES
+            total = plus(total, times(cell, <real>weight[t]))
         return total
+    if schedule.on_demand and task.channels < LANES:
+        return sum_by_channels(&call.features, task, lists, first, end, total)
     for t in range(first, end):
         if weight[t] != 0:
             total = plus(
@@ -136,13 +188,16 @@ cdef void mean_of_bin(
     const Call *call, const Schedule *schedule, const Task *task, const Workspace *work,
     Reader *reader, real *cell,
 ) noexcept nogil:
-    cdef lanes total = all_lanes(0)
+    store_lanes(cell, all_lanes(0))
     while next_lists(reader):
-        total = value_of_line(
-            call, schedule, task, work, &reader.lists, reader.lists.first_tap,
-            reader.lists.tap_end[0], total,
+        # The sum so far is stored, since no register outlives the call that makes lists.
+        store_lanes(
+            cell,
+            value_of_line(
+                call, schedule, task, work, &reader.lists, reader.lists.first_tap,
+                reader.lists.tap_end[0], load_lanes(cell),
+            ),
         )
-    store_lanes(cell, total)
 
 
 cdef void maximum_of_bin(

@@ -35,25 +35,30 @@ cdef void add_to_cells(
     const Lists *lists, Py_ssize_t first, Py_ssize_t end, lanes grad,
 ) noexcept nogil:
     """Add a gradient to the cells of the taps ``first .. end``, times their weights."""
-    cdef Py_ssize_t t
+    cdef const Array *map = &call.map
+    cdef Py_ssize_t t, i
     cdef Cell place
+    cdef real weight
     cdef real *cell
+    cdef char *address
+    cdef real by_channel[LANES]
+    store_lanes(by_channel, grad)
     for t in range(first, end):
         place = lists.place[t]
+        weight = <real>lists.weight[t]
         if not task.first_row <= place.y < task.last_row:
             continue
         if schedule.on_demand:
-            cell = work.one_cell
-            load_cell(&call.map, task, place, cell)
+            address = row_in_map(map, task, place.y) + place.x * map.col
+            for i in range(task.channels):
+                store_element(
+                    address, map.stored,
+                    load_element(address, map.stored) + weight * by_channel[i],
+                )
+                address += map.channel
         else:
             cell = work.gradient_row[place.y] + place.x * LANES
-        store_lanes(cell, plus(load_lanes(cell), scaled(grad, <real>lists.weight[t])))
-        if schedule.on_demand:
-            unpack_cells(
-                cell, 1, 1, task.channels,
-                row_in_map(&call.map, task, place.y) + place.x * call.map.col,
-                call.map.channel, call.map.col, call.map.col, call.map.stored,
-            )
+            store_lanes(cell, plus(load_lanes(cell), scaled(grad, weight)))
 
 
 cdef void spread_bin(
@@ -130,8 +135,6 @@ cdef void add_sloped_cells(
     cdef lanes cell
     for t in range(first, end):
         slope = lists.slope + t * PARAMETERS
-        if slope[0] == 0 and slope[1] == 0 and slope[2] == 0 and slope[3] == 0 and slope[4] == 0:
-            continue
         cell = load_lanes(cell_at(call, schedule, task, work, lists.place[t]))
         for p in range(PARAMETERS):
             if slope[p] != 0:  # else an infinite cell would make a NaN of it
