@@ -389,10 +389,16 @@ def _extrapolate(
     read = np.empty((len(rois), 4), np.intp)
     taps.bins_read(rois, shape[2], shape[3], spec, read)
     rows, cols = spec.output_size
+    beyond = np.flatnonzero((read != (0, rows, 0, cols)).any(axis=1)).tolist()
     with np.errstate(all="ignore"):
-        for k in np.flatnonzero((read != (0, rows, 0, cols)).any(axis=1)):
-            top, bottom, left, right = read[k]
-            crops[k, :, :top] = value
-            crops[k, :, bottom:] = value
-            crops[k, :, :, :left] = value
-            crops[k, :, :, right:] = value
+        # Most are beyond one side or two, and the others have nothing to be written.
+        for k, (top, bottom, left, right) in zip(beyond, read[beyond].tolist(), strict=True):
+            crop = crops[k]
+            if top > 0:
+                crop[:, :top] = value
+            if bottom < rows:
+                crop[:, bottom:] = value
+            if left > 0:
+                crop[:, :, :left] = value
+            if right < cols:
+                crop[:, :, right:] = value
