@@ -342,10 +342,8 @@ def check_memory(out: Any, /, name: str = "out", **others: Any) -> None:
         return
     if not target.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
-    if not target.flags.c_contiguous:
-        steps = zip(target.shape, target.strides, strict=True)
-        if target.size and any(n > 1 and step == 0 for n, step in steps):
-            raise ValueError(f"{name} must not overlap itself, got an array with a stride of 0")
+    if not target.flags.c_contiguous and _may_overlap_itself(target):
+        raise ValueError(f"{name} must not overlap itself, got the strides {target.strides}")
     for other, array in others.items():
         if memory.are_apart(target, array):
             continue
@@ -403,6 +401,22 @@ def _memory(array: Any) -> NDArray[Any] | None:
     address, is_read_only = facts["data"]
     facts = facts | {"version": 3, "data": (address or 1, is_read_only)}  # NumPy takes no null
     return np.asarray(SimpleNamespace(__array_interface__=facts))  # never to be read
+
+
+def _may_overlap_itself(array: NDArray[Any]) -> bool:
+    """Whether steps along one axis are shorter than what the axes of shorter steps reach.
+
+    So it is never in what is sliced and transposed of an array that does not; of others it may be
+    so that no two elements meet, which would take longer to find out.
+    """
+    if array.size == 0:
+        return False
+    reach = array.itemsize
+    for step, n in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if n > 1 and step < reach:
+            return True
+        reach += (n - 1) * step
+    return False
 
 
 def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:

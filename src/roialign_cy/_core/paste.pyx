@@ -20,6 +20,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from .arena cimport CACHE_LINE, Arena, allocate, arena_alloc, arena_in
+from .float_mode cimport float_mode, set_mode, set_standard_mode
 from .half cimport float_to_half, half_to_float
 from .runtime cimport granted
 
@@ -503,17 +504,21 @@ cdef size_t scratch_bytes(const Call *call, Py_ssize_t itemsize) noexcept nogil:
 cdef void do_task(
     const Call *call, const Task *task, const Target *targets, Py_ssize_t itemsize, char *scratch
 ) noexcept nogil:
+    cdef float_mode mode = set_standard_mode()
     if itemsize == sizeof(double):
         paste_rows[double](call, task, &targets[task.mask], scratch, call.threshold)
     else:
         paste_rows[float](call, task, &targets[task.mask], scratch, <float>call.threshold)
+    set_mode(mode)
 
 
 cdef void encode_one(
     const Call *call, Py_ssize_t n, Py_ssize_t height, Py_ssize_t width, Runs *runs,
     Py_ssize_t itemsize, char *scratch,
 ) noexcept nogil:
+    cdef float_mode mode = set_standard_mode()
     if itemsize == sizeof(double):
         encode_mask[double](call, n, height, width, &runs[n], scratch, call.threshold)
     else:
         encode_mask[float](call, n, height, width, &runs[n], scratch, <float>call.threshold)
+    set_mode(mode)

@@ -44,8 +44,10 @@ cdef void fill_lists(const PointTables *tables, const RotatedBox *box) noexcept 
     cdef Py_ssize_t bin, line = box.first_line, tap = box.first_tap, begin
     cdef ListCursor cursor
     cdef Lists lists
+    cdef float_mode mode
     if box.first_bin < 0:
         return
+    mode = set_standard_mode()
     lists.place, lists.weight, lists.slope = tables.place, tables.weight, tables.slope
     for bin in range(tables.y.bins * tables.x.bins):
         start_lists(tables, box, bin // tables.x.bins, bin % tables.x.bins, &cursor)
@@ -60,3 +62,4 @@ cdef void fill_lists(const PointTables *tables, const RotatedBox *box) noexcept 
             tap = lists.tap_end[lists.lines - 1]
             line = begin + 1 if tables.mode == AVG else line + lists.lines
         tables.line_end[box.first_bin + bin] = line
+    set_mode(mode)

@@ -14,6 +14,7 @@ from libc.stdlib cimport free, qsort
 from libc.string cimport memset
 
 from .arena cimport Arena, allocate, arena_alloc, arena_in
+from .float_mode cimport float_mode, set_mode, set_standard_mode
 from .geometry cimport (
     ROTATED,
     Geometry,
@@ -109,6 +110,7 @@ cdef Py_ssize_t measure(
     cdef Need y_need, x_need
     cdef double used = 0
     cdef const char *roi
+    cdef float_mode mode = set_standard_mode()
     memset(total, 0, sizeof(Total))
     while k < most and (k == 0 or used < <double>job.most_bytes):
         roi = roi_of(job, target[k])
@@ -121,6 +123,7 @@ cdef Py_ssize_t measure(
         advance(&total.x, &x_need)
         used += bytes_of(&y_need, &job.y) + bytes_of(&x_need, &job.x) + sizeof(Place)
         k += 1
+    set_mode(mode)
     return k
 
 
@@ -136,9 +139,11 @@ cdef void fill_box(
     const Job *job, Py_ssize_t target, Py_ssize_t k, const Place *place, Tables *tables
 ) noexcept nogil:
     cdef const char *roi = roi_of(job, target)
+    cdef float_mode mode = set_standard_mode()
     tables.image[k] = image_of(roi, &job.geometry) - job.first_image
     fill_axis(&tables.y, k, place.y, &place.y_span, &job.y, &job.geometry)
     fill_axis(&tables.x, k, place.x, &place.x_span, &job.x, &job.geometry)
+    set_mode(mode)
 
 
 cdef inline const char *roi_of(const Job *job, Py_ssize_t box) noexcept nogil:
@@ -206,6 +211,7 @@ cdef void rank_boxes(
     cdef Py_ssize_t k
     cdef Span span
     cdef const char *roi
+    cdef float_mode mode = set_standard_mode()
     for k in range(count):
         ranks[k].box = k if rows == NULL else rows[k]
         roi = roi_of(job, ranks[k].box)
@@ -215,6 +221,7 @@ cdef void rank_boxes(
         else:
             span = make_span(roi, &job.y, &job.geometry)
             ranks[k].row = first_cell_read(&span, &job.y, &job.geometry)
+    set_mode(mode)
     qsort(ranks, count, sizeof(Rank), compare_ranks)
     for k in range(count):
         order[k] = ranks[k].box
@@ -247,14 +254,17 @@ cdef int find_for_boxes(
     cdef Py_buffer view, target
     cdef Job job
     cdef Py_ssize_t k
+    cdef float_mode mode
     PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
     try:
         PyObject_GetBuffer(found, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         try:
             job = make_job(spec, &view, height, width)
             with nogil:
+                mode = set_standard_mode()
                 for k in range(view.shape[0]):
                     find(roi_of(&job, k), &job, <Py_ssize_t *>target.buf + k * numbers)
+                set_mode(mode)
         finally:
             PyBuffer_Release(&target)
     finally:
@@ -403,6 +413,7 @@ cdef Py_ssize_t measure_points(
     """Find how many boxes make this batch, and where the lists of each begin."""
     cdef Py_ssize_t k = 0, bins = tables.y.bins * tables.x.bins
     cdef double used = 0, lines, taps, size
+    cdef float_mode mode = set_standard_mode()
     cdef double of_tap = sizeof(Cell) + sizeof(double)
     if tables.y.with_slopes:
         of_tap += PARAMETERS * sizeof(double)
@@ -423,6 +434,7 @@ cdef Py_ssize_t measure_points(
             used += size
         used += sizeof(RotatedBox) + sizeof(Py_ssize_t)
         k += 1
+    set_mode(mode)
     return k
 
 

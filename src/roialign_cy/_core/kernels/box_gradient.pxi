@@ -35,6 +35,7 @@ cdef void add_blocks(const Call *call) noexcept nogil:
     cdef Py_ssize_t k, block, side
     cdef const double *value = call.block_sides
     cdef double *sides
+    cdef float_mode mode = set_standard_mode()
     for k in range(call.boxes):
         sides = call.sides + call.target[k] * call.parameters
         memset(sides, 0, call.parameters * sizeof(double))
@@ -45,3 +46,4 @@ cdef void add_blocks(const Call *call) noexcept nogil:
         for side in range(call.parameters):
             if sides[side] != sides[side]:
                 sides[side] = NAN  # every NaN the same
+    set_mode(mode)

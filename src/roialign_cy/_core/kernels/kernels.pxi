@@ -17,6 +17,7 @@ from libc.stdlib cimport free, qsort
 from libc.string cimport memcpy, memset
 
 from roialign_cy._core.arena cimport CACHE_LINE, Arena, allocate, arena_alloc, arena_in, bytes_for
+from roialign_cy._core.float_mode cimport float_mode, set_mode, set_standard_mode
 from roialign_cy._core.half cimport (
     bfloat16_to_float,
     float_to_bfloat16,

@@ -129,6 +129,7 @@ cdef void pack_box(
     const Call *call, const Schedule *schedule, Py_ssize_t box, const Packed *packed
 ) noexcept nogil:
     """Pack what the operation and the order of the loops read of a box."""
+    cdef float_mode mode = set_standard_mode()
     if call.operation == FORWARD:
         if schedule.order == TILED:
             write_box_plans(call, schedule, box, packed)
@@ -137,6 +138,7 @@ cdef void pack_box(
     elif call.operation == FEATURE_GRADIENT and call.mode == AVG:
         transpose_taps(&packed.transposed_y, call.y, box, 1)
         transpose_taps(&packed.transposed_x, call.x, box, LANES)
+    set_mode(mode)
 
 
 cdef void do_task(
@@ -145,6 +147,7 @@ cdef void do_task(
 ) noexcept nogil:
     cdef Workspace work
     cdef Arena arena = arena_in(scratch)
+    cdef float_mode mode = set_standard_mode()
     lay_out_workspace(&work, &arena, call, schedule)
     if call.operation == BOX_GRADIENT:
         box_gradient_task(call, schedule, task, &work)
@@ -154,7 +157,8 @@ cdef void do_task(
         store_lanes(work.lowest, all_lanes(-INFINITY))
         if schedule.order == PLANAR:
             planar_task(call, schedule, packed, task, &work)
-            return
-        tiled_task(call, schedule, packed, task, &work)
+        else:
+            tiled_task(call, schedule, packed, task, &work)
         if schedule.streams or schedule.streams_cells:
             end_streaming()
+    set_mode(mode)

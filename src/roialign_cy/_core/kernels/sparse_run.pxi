@@ -79,6 +79,7 @@ cdef void do_sparse_task(
     cdef Workspace work
     cdef Reader reader
     cdef Arena arena = arena_in(scratch)
+    cdef float_mode mode = set_standard_mode()
     lay_out_sparse(&work, &reader, &arena, call, schedule)
     store_lanes(work.lowest, all_lanes(-INFINITY))
     if call.operation == FORWARD:
@@ -87,6 +88,7 @@ cdef void do_sparse_task(
         sum_lists(call, schedule, task, &work, &reader)
     else:
         differentiate_lists(call, schedule, task, &work, &reader)
+    set_mode(mode)
 
 
 cdef int run_sparse(const Call *call, int num_threads, const Overrides *overrides) except -1:
