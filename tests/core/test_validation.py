@@ -619,3 +619,19 @@ def test_arrays_are_apart_where_the_ends_of_their_memory_are(first, second):
 def test_of_what_is_no_array_nothing_is_known():
     assert not are_apart(FEATURES, [1.0])
     assert not are_apart(None, FEATURES)
+
+
+@pytest.mark.parametrize(
+    "strides", [(16, 8, 4, 4), (0, 32, 16, 4), (48, 16, 16, 2), (40, 16, 8, -4)], ids=str
+)
+def test_out_that_overlaps_itself_is_refused(strides):
+    out = np.lib.stride_tricks.as_strided(np.zeros(99, np.float32)[50:], SHAPE, strides)
+    refused(ValueError, r"^out must not overlap itself", out=out)
+
+
+def test_out_of_any_slices_and_order_of_axes_is_taken():
+    n, c, h, w = SHAPE
+    whole = np.zeros((w + 2, 2 * h, 3, c, n), np.float32)
+    out = whole[1:-1, ::-2, 1].transpose(3, 2, 1, 0)
+    assert pool(out=out) is out
+    np.testing.assert_array_equal(out, EXPECTED)
