@@ -134,6 +134,20 @@ def test_fast_calls_are_timed_many_at_once():
     assert samples.median == pytest.approx(5e-6)
 
 
+def test_a_fast_call_that_is_slow_at_first_is_timed_many_at_once():
+    world = World()
+    seconds = itertools.chain([0.01, *[2e-4] * 12], itertools.repeat(5e-6))
+    call = world.call("fast", 0)
+
+    def run():
+        world.now += next(seconds)
+        call.run()
+
+    samples = world.measure({"fast": PreparedCall(run)}, rounds=9)["fast"]
+    assert world.log.count("fast") >= 9 * timing.CALLS_PER_FAST_SAMPLE
+    assert samples.median == pytest.approx(5e-6)
+
+
 def test_calls_alternate_with_a_pause_before_each():
     world = World()
     world.measure({name: world.call(name, 0.001) for name in "ab"}, rounds=2)

@@ -36,6 +36,9 @@ slow calls count in spite of it if they waited for no more than this part of the
 FAST_S = 100e-6
 CALLS_PER_FAST_SAMPLE = 100
 """Calls below FAST_S are timed this many at once: the clock and a cold cache would weigh."""
+WARM_UP_CALLS = 30
+"""Calls that may be fast are warmed up with this many: the first dozen can take three times as long,
+while Python specialises their bytecode and caches fill."""
 PAUSE_S = 0.020
 """Twice as long as the threads of any pool that was met spin before they sleep (libgomp's: 5 to
 10 ms)."""
@@ -126,7 +129,8 @@ class _Series:
         if seconds >= SLOW_S:
             wanted = min(rounds, SLOW_ROUNDS)
             return cls(call, 1, wanted, fewest=SLOW_ROUNDS)
-        seconds = min(seconds, *(_time(call.run, 1, clock) for _ in range(3)))
+        warm_up = WARM_UP_CALLS if seconds < 10 * FAST_S else 3
+        seconds = min(seconds, *(_time(call.run, 1, clock) for _ in range(warm_up)))
         per_sample = CALLS_PER_FAST_SAMPLE if seconds < FAST_S else 1
         return cls(call, per_sample, rounds, fewest=FEWEST_ROUNDS)
 
