@@ -37,8 +37,8 @@ FAST_S = 100e-6
 CALLS_PER_FAST_SAMPLE = 100
 """Calls below FAST_S are timed this many at once: the clock and a cold cache would weigh."""
 WARM_UP_CALLS = 30
-"""Calls that may be fast are warmed up with this many: the first dozen can take three times as long,
-while Python specialises their bytecode and caches fill."""
+"""Calls that may be fast are warmed up with this many: the first dozen can take three times as
+long, while Python specialises their bytecode and caches fill."""
 PAUSE_S = 0.020
 """Twice as long as the threads of any pool that was met spin before they sleep (libgomp's: 5 to
 10 ms)."""
