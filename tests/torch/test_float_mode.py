@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 import roialign_cy as ra
+
+torch = pytest.importorskip("torch", reason="needs the extra 'peers'")
+pytestmark = pytest.mark.peers
+
 
 TINY = np.float32(2.0**-130)
 ROIS = np.array([[k % 2, 1.3, 0.7, 9.1, 11.4] for k in range(130)], np.float32)  # for threads
