@@ -37,7 +37,7 @@ def results(num_threads):
             )
     yield ra.roi_align_rotated(FEATURES, ROTATED, 3, **options)
     yield ra.roi_align(FEATURES[:, :2], ROIS, 3, **options)
-    yield ra.paste_masks(MASKS, BOXES, (90, 100), num_threads=num_threads)
+    yield ra.paste_masks(MASKS, BOXES, (90, 100), threshold=None, num_threads=num_threads)
 
 
 BYTES = [array.tobytes() for array in results(1)]

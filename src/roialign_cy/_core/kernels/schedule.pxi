@@ -12,7 +12,7 @@ cdef Py_ssize_t CACHED_BYTES = 128 << 10
 # Packed rows that stay in the second-level cache, in bytes. Instead of more, boxes are worked on by
 # fewer rows of bins at a time, which need fewer rows of the map.
 cdef Py_ssize_t RING_BYTES = 768 << 10
-# Box plans, of 144 bytes each, beyond which runs are not halved any more: there are twice as many
+# Box plans, of 152 bytes each, beyond which runs are not halved any more: there are twice as many
 # at most.
 cdef Py_ssize_t MOST_BOX_PLANS = 1 << 15
 # From this many channels on, packing them side by side pays, though LANES of them are computed.
