@@ -12,6 +12,7 @@ from . import _arrays, _conversion
 from ._api import FloatT, differentiate, require_runnable, sections_of
 from ._choices import require_choice
 from ._core import taps
+from ._core.runtime import in_standard_mode
 from ._elements import pooled_dtype
 from ._rois import check_indices, columns
 from ._spec import CallSpec, make_output_size, make_shape, make_spec, make_wrt
@@ -349,6 +350,7 @@ def _spans(shape: tuple[int, ...]) -> NDArray[np.float64]:
     return np.array([height, width, height, width], np.float64)
 
 
+@in_standard_mode
 def _rois_of(
     boxes: Any, box_indices: Any, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], np.dtype[Any]]:
@@ -367,6 +369,7 @@ def _rois_of(
     return rois, corners.dtype
 
 
+@in_standard_mode
 def _by_boxes(
     by_rois: NDArray[np.float64], shape: tuple[int, ...], dtype: np.dtype[Any], out: Any | None
 ) -> Any:
@@ -378,6 +381,7 @@ def _by_boxes(
     return out
 
 
+@in_standard_mode
 def _extrapolate(
     crops: NDArray[Any],
     rois: NDArray[np.float64],

@@ -10,6 +10,7 @@ import numpy as np
 from . import _arrays
 from ._choices import require_choice
 from ._core import paste, threads
+from ._core.runtime import in_standard_mode
 from ._rois import numeric, require_bare
 from .backends._registry import full_name
 from .conventions import finite_number, int_pair
@@ -240,6 +241,7 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         ) from None
 
 
+@in_standard_mode
 @np.errstate(all="ignore")
 def _least_value(threshold: float, dtype: np.dtype[Any]) -> float:
     """The least value in the working type that is at least the threshold in that of the masks."""
@@ -255,6 +257,7 @@ def _least_value(threshold: float, dtype: np.dtype[Any]) -> float:
     )
 
 
+@in_standard_mode
 def _sides(boxes: Any, masks: NDArray[Any], padding: int) -> NDArray[np.float64]:
     """Start and extent of every mask along y and x, in pixels; an extent of 0 pastes nothing."""
     corners = numeric(boxes, "boxes")

@@ -41,12 +41,14 @@ def find_fault(rois, Py_ssize_t num_images, spec):
     cdef Py_buffer view
     cdef Py_ssize_t k, rows, cols, ratio_rows, ratio_cols
     cdef int fault = GOOD
+    cdef float_mode mode
     rows, cols = spec.output_size
     ratio_rows, ratio_cols = spec.sampling_ratio
     PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
     try:
         geometry = make_geometry(spec, <int>view.itemsize)
         with nogil:
+            mode = set_standard_mode()
             k = 0
             while k < view.shape[0]:
                 fault = box_fault(
@@ -56,6 +58,7 @@ def find_fault(rois, Py_ssize_t num_images, spec):
                 if fault != GOOD:
                     break
                 k += 1
+            set_mode(mode)
     finally:
         PyBuffer_Release(&view)
     return None if fault == GOOD else (k, _FAULT_NAMES[fault])

@@ -363,6 +363,7 @@ cdef class Masks:
         cdef Call *call = &self.call
         cdef Py_ssize_t height, width, n
         cdef Window *window
+        cdef float_mode mode
         height, width = image_size
         PyObject_GetBuffer(masks, &self.masks, PyBUF_STRIDES)
         PyObject_GetBuffer(sides, &self.sides, PyBUF_C_CONTIGUOUS)
@@ -377,6 +378,7 @@ cdef class Masks:
         call.sides = <const Side *>self.sides.buf
         call.windows = window = <Window *>self.windows.buf
         with nogil:
+            mode = set_standard_mode()
             for n in range(call.count):
                 window[0] = window_of(call.sides[2 * n], call, height)
                 window[1] = window_of(call.sides[2 * n + 1], call, width)
@@ -390,6 +392,7 @@ cdef class Masks:
                     <double>(window[0].end - window[0].begin) * (window[1].end - window[1].begin)
                 )
                 window += 2
+            set_mode(mode)
 
     def __dealloc__(self):
         PyBuffer_Release(&self.masks)

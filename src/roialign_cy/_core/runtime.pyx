@@ -4,6 +4,9 @@ Compiled for the baseline, so it runs anywhere.
 """
 
 import os
+from functools import wraps
+
+from .float_mode cimport float_mode, set_mode, set_standard_mode
 
 cdef extern from *:
     """
@@ -299,3 +302,15 @@ def heed_load(path, online):
 
 if os.environ.get("ROIALIGN_IGNORE_LOAD") != "1":
     heed_load("/proc/loadavg", "/sys/devices/system/cpu/online")
+
+
+def in_standard_mode(function):
+    """Have a function that computes by NumPy do so in the standard mode of float_mode.pxd."""
+    @wraps(function)
+    def compute(*args, **options):
+        cdef float_mode mode = set_standard_mode()
+        try:
+            return function(*args, **options)
+        finally:
+            set_mode(mode)
+    return compute

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2")
 FILE_NAME = "file_name"
-_END = "\x1a"
-"""Added to what is read of a text, to see whether its last row ends there: of old, files' end."""
+_END = "\x1aend of the boxes"
+"""Added to what is read of a text, to see whether its last row ends there; in no file of boxes."""
 _COCO_NAMES = {"images", "annotations", "id", "image_id", "bbox", "file_name"}
 
 

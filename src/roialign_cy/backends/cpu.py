@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .._core import memory, threads, variants
+from .._core.runtime import in_standard_mode
 from .._core.taps import BoxTaps, PointTaps, Taps, Update
 from ._protocol import API_VERSION
 from .kit import new_maps
@@ -127,6 +128,7 @@ class CpuBackend:
                 kernels.forward(features, out, taps, *options)
         return out
 
+    @in_standard_mode
     def feature_gradient(
         self,
         grad_output: Floats,
@@ -149,6 +151,7 @@ class CpuBackend:
             results.append(result)
         return tuple(results)
 
+    @in_standard_mode
     def box_gradient(
         self,
         grad_output: Floats,

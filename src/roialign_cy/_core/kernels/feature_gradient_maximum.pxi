@@ -71,6 +71,8 @@ cdef void add_points_of_bin(
     cdef Py_ssize_t begin = first * count, end = (first + lines) * count, number
     cdef const XLine *x_line
     cdef real *values
+    if count == 0:  # nor has anything been found
+        return
     for lane in range(LANES):
         number = work.point[p * LANES + lane]
         if not begin <= number < end:
