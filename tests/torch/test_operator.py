@@ -344,7 +344,11 @@ def test_ratio_of_minus_one_is_that_of_zero(convention):
         ({"output_size": (3,)}, ValueError, "output_size"),
         ({"boxes": [torch.zeros(1, 5)]}, ValueError, r"boxes\[0\] must have the shape \(K, 4\)"),
         ({"boxes": [[0, 0, 1, 1]]}, TypeError, r"boxes\[0\] must be a tensor"),
-        ({"boxes": [torch.zeros(1, 5)] * 2}, ValueError, r"boxes\[0\] .* without a column for the index of the image$"),
+        (
+            {"boxes": [torch.zeros(1, 5)] * 2},
+            ValueError,
+            r"boxes\[0\] .* without a column for the index of the image$",
+        ),
         ({"boxes": torch.zeros(2, 4)}, ValueError, r"boxes .* \(2, 4\): the first .* each image$"),
         (
             {"input": maps()[:1], "boxes": torch.zeros(2, 4)},
