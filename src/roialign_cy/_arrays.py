@@ -332,8 +332,8 @@ def check_out(
 def check_memory(out: Any, /, name: str = "out", **others: Any) -> None:
     """Raise if ``out`` cannot be written, or overlaps one of the other arrays.
 
-    Of arrays that are neither NumPy's nor have CUDA's array interface, nothing is known, and nothing
-    refused.
+    Of arrays that are neither NumPy's nor have CUDA's array interface, nothing is known, and
+    nothing refused.
     """
     if not isinstance(out, np.ndarray) and _is_clearly_apart(out, others.values()):
         return
