@@ -1,8 +1,9 @@
 """How a thread computes: by the standard, whatever others have set for it.
 
 Rounding, and whether numbers below the smallest normal one are taken for 0, are settings of each
-thread. `torch.set_flush_denormal` changes them, and so does loading a library that was compiled
-with -ffast-math; threads of a team that were there before keep theirs. No bit may depend on that.
+thread. `torch.set_flush_denormal` changes them, and so does loading a library that was compiled for
+fast instead of standard arithmetic; threads of a team that were there before keep theirs. No bit
+may depend on that.
 """
 
 cdef extern from * nogil:
