@@ -30,22 +30,39 @@ cdef void add_bins(
     cdef const XBin *x_bin
     for p in range(call.x.bins):
         x_bin = work.x_bin + p
-        if x_bin.few == 0:
-            add_points_of_bin(work, p, first, lines, grads)
-        elif x_bin.few == 1:
-            add_bin(work, p, 1, first, lines, grads)
+        if x_bin.few == 1:
+            add_bin(work, p, 1, 2, first, lines, grads)
         elif x_bin.few == 2:
-            add_bin(work, p, 2, first, lines, grads)
+            add_bin(work, p, 2, 2, first, lines, grads)
+        elif x_bin.few == 3:
+            add_bin(work, p, 3, 2, first, lines, grads)
+        elif are_few_cells(x_bin):
+            add_bin(work, p, x_bin.count, 1, first, lines, grads)
         else:
-            add_bin(work, p, 3, first, lines, grads)
+            add_points_of_bin(work, p, first, lines, grads)
         grads += LANES
 
 
+cdef enum:
+    FEW_CELLS = 6  # of a bin along x, to which adding is cheaper in all lanes than one by one
+
+
+cdef inline bint are_few_cells(const XBin *x_bin) noexcept nogil:
+    """Whether a bin has few lines along x, of one term each: those of RoI Pooling."""
+    cdef Py_ssize_t k
+    if x_bin.count > FEW_CELLS:
+        return False
+    for k in range(x_bin.count):
+        if x_bin.lines[k].terms != 1:
+            return False
+    return True
+
+
 cdef inline void add_bin(
-    const Workspace *work, Py_ssize_t p, Py_ssize_t count, Py_ssize_t first, Py_ssize_t lines,
-    const real *grads,
+    const Workspace *work, Py_ssize_t p, Py_ssize_t count, Py_ssize_t terms, Py_ssize_t first,
+    Py_ssize_t lines, const real *grads,
 ) noexcept nogil:
-    """The same for one bin with few lines along x: ``count``, a constant."""
+    """The same for one bin with few lines along x, of ``terms`` each, a constant."""
     cdef lanes_mask found = load_mask(work.point + p * LANES)
     cdef lanes grad = load_lanes(grads)
     cdef const XLine *x_line = work.x_bin[p].lines
@@ -57,7 +74,7 @@ cdef inline void add_bin(
         for k in range(count):
             # The 0 of other channels, of either sign, changes no sum, as sums start from +0.
             share = chosen(equal_numbers(found, <flag>(line * count + k)), grad, all_lanes(0))
-            for t in range(2):
+            for t in range(terms):
                 cell = values + x_line[k].term[t].place
                 store_lanes(cell, plus(load_lanes(cell), scaled(share, x_line[k].term[t].weight)))
         values += work.columns * LANES
@@ -66,13 +83,11 @@ cdef inline void add_bin(
 cdef void add_points_of_bin(
     const Workspace *work, Py_ssize_t p, Py_ssize_t first, Py_ssize_t lines, const real *grads
 ) noexcept nogil:
-    """The same for any bin, lane by lane: most of many points are no channel's largest."""
+    """The same for any other bin, lane by lane: most of many points are no channel's largest."""
     cdef Py_ssize_t count = work.x_bin[p].count, lane, t
     cdef Py_ssize_t begin = first * count, end = (first + lines) * count, number
     cdef const XLine *x_line
     cdef real *values
-    if count == 0:  # nor has anything been found
-        return
     for lane in range(LANES):
         number = work.point[p * LANES + lane]
         if not begin <= number < end:
