@@ -39,7 +39,7 @@ cdef Span span_of_cells(const char *roi, const Request *request, const Geometry 
     cdef double length = in_counting_dtype(max(last - first + 1, 1.0), request.bins, g)
     span.start, span.end = first, 0.0
     span.bin_size = in_counting_dtype(length / <double>request.bins, request.bins, g)
-    span.is_widened = False
+    span.is_widened = span.is_amid = False
     span.samples = -1  # as many as there are cells
     return span
 
@@ -60,10 +60,11 @@ cdef char add_cells(
     Axis *axis, Cursor *at, const Span *span, Py_ssize_t bin, const Request *request,
     const Geometry *g,
 ) noexcept nogil:
-    cdef Py_ssize_t begin, end, cell, line_first
+    cdef Py_ssize_t begin, end, cell
+    cdef Line line
     cells_of_bin(span, bin, request, g, &begin, &end)
     for cell in range(begin, end):
-        line_first = at.tap
-        add_tap(axis, at, line_first, cell, 1.0)
-        close_line(axis, at, line_first, 1.0, 1.0, request.single)
+        line = open_line(axis, at)
+        add_tap(&line, cell, 1.0)
+        close_line(axis, at, line.taps, 1.0, 1.0, request.single)
     return 0  # cells outside the map do not count

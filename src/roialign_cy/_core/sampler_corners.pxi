@@ -17,7 +17,7 @@ cdef Span span_of_corners(
         low = high = 0.5 * low + 0.5 * high
     span.start, span.end = low, high
     span.bin_size = (high - low) / <double>max(request.bins - 1, <Py_ssize_t>1)
-    span.is_widened = False
+    span.is_widened = span.is_amid = False
     span.samples = 1
     return span
 
@@ -74,5 +74,5 @@ cdef char add_corner(
         if request.bins > 1:
             within = <double>bin / <double>(request.bins - 1)
         sample.near, sample.far = (1.0 - within) * g.scale, within * g.scale
-    single_sample_line(axis, at, &sample, request)
+    single_sample_line(axis, at, &sample, request, request.with_slopes)
     return 0

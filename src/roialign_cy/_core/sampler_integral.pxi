@@ -67,11 +67,11 @@ cdef void range_of_integral(
 
 
 cdef inline void add_slopes_of_integral(
-    Axis *axis, Py_ssize_t t, const Stretch *stretch, Py_ssize_t bin, double weight,
+    Line *line, Py_ssize_t t, const Stretch *stretch, Py_ssize_t bin, double weight,
     const Request *request, const Geometry *g,
 ) noexcept nogil:
     """Add the slopes of a tap: by the ends of its bin, and these by the sides of the box."""
-    cdef double cell = <double>axis.cell[t], by_low, by_high
+    cdef double cell = <double>line.cell[t], by_low, by_high
     cdef double before = <double>bin / <double>request.bins
     cdef double after = <double>(bin + 1) / <double>request.bins
     if stretch.is_between_cells:
@@ -79,8 +79,8 @@ cdef inline void add_slopes_of_integral(
     else:
         by_low = (weight - hat(stretch.low - cell)) / (stretch.high - stretch.low)
         by_high = (hat(stretch.high - cell) - weight) / (stretch.high - stretch.low)
-    axis.near[t] = (by_low * (1.0 - before) + by_high * (1.0 - after)) * g.scale
-    axis.far[t] = (by_low * before + by_high * after) * g.scale
+    line.near[t] = (by_low * (1.0 - before) + by_high * (1.0 - after)) * g.scale
+    line.far[t] = (by_low * before + by_high * after) * g.scale
 
 
 cdef char add_integral(
@@ -89,17 +89,18 @@ cdef char add_integral(
 ) noexcept nogil:
     cdef Stretch stretch = stretch_of(span, bin)
     cdef double weight, total = 0.0
-    cdef Py_ssize_t begin, end, cell, t, line_first = at.tap
+    cdef Py_ssize_t begin, end, cell, t
+    cdef Line line = open_line(axis, at)
     range_of_integral(span, bin, request, &begin, &end)
     if begin >= end:
         return 0
     for cell in range(begin, end):
         weight = integral_weight(&stretch, <double>cell)
-        t = add_tap(axis, at, line_first, cell, weight)
+        t = add_tap(&line, cell, weight)
         total += weight
-        if axis.near != NULL:
-            add_slopes_of_integral(axis, t, &stretch, bin, weight, request, g)
+        if line.near != NULL:
+            add_slopes_of_integral(&line, t, &stretch, bin, weight, request, g)
     if stretch.low >= 0 and stretch.high <= <double>(request.size - 1):
         total = 1.0
-    close_line(axis, at, line_first, min(total, 1.0), 1.0, request.single)
+    close_line(axis, at, line.taps, min(total, 1.0), 1.0, request.single)
     return 0

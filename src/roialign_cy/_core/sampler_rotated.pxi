@@ -4,23 +4,16 @@
 
 from libc.math cimport ceil, fabs, floor
 
-from .geometry cimport adaptive_count, box_extent, extent_in_own_dtype, is_widened
+from .geometry cimport box_extent
 
 
 cdef Span span_of_side(double side, const Request *request, const Geometry *g) noexcept nogil:
     """Where the samples lie along a side of the box, counted from its centre."""
     cdef Geometry unmoved = g[0]
     cdef Span span
-    cdef double count
     unmoved.offset = 0.0
-    span.bin_size = box_extent(0.0, side, &unmoved)
-    span.start, span.end = -span.bin_size / 2.0, 0.0
-    span.bin_size = span.bin_size / <double>request.bins
-    span.is_widened = is_widened(0.0, side, &unmoved)
-    span.samples = request.ratio
-    if request.ratio == 0:
-        count = adaptive_count(extent_in_own_dtype(0.0, side, &unmoved), request.bins, g)
-        span.samples = <Py_ssize_t>count if count > 0 else 0
+    span = span_between(0.0, side, request, &unmoved)
+    span.start = -box_extent(0.0, side, &unmoved) / 2.0
     return span
 
 

@@ -67,13 +67,6 @@ cdef Py_ssize_t end_of_cells_read(
     return 0
 
 
-cdef inline Py_ssize_t in_ascending_order(
-    const Span *span, Py_ssize_t p, const Request *request
-) noexcept nogil:
-    """Which bin is the ``p``-th from the low end: a reversed box has its last bin first."""
-    return p if span.bin_size >= 0 else request.bins - 1 - p
-
-
 cdef void fill_axis(
     Axis *axis, Py_ssize_t box, Cursor at, const Span *span, const Request *request,
     const Geometry *g,

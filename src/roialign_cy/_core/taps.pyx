@@ -9,8 +9,8 @@ from cpython.buffer cimport (
 )
 from cython.parallel cimport prange
 from libc.math cimport floor, isfinite
-from libc.stdint cimport INT32_MAX, int32_t
-from libc.stdlib cimport free, qsort
+from libc.stdint cimport INT32_MAX, int32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 from .arena cimport Arena, allocate, arena_alloc, arena_in
@@ -172,20 +172,12 @@ cdef Job make_job(spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t wid
 
 
 cdef struct Rank:
-    # What boxes are sorted by, first to last.
-    Py_ssize_t image
-    Py_ssize_t row
+    uint64_t key        # what boxes are sorted by: image and first row read, as one number
     Py_ssize_t box
 
 
-cdef int compare_ranks(const void *a, const void *b) noexcept nogil:
-    cdef const Rank *p = <const Rank *>a
-    cdef const Rank *q = <const Rank *>b
-    if p.image != q.image:
-        return -1 if p.image < q.image else 1
-    if p.row != q.row:
-        return -1 if p.row < q.row else 1
-    return -1 if p.box < q.box else 1
+cdef enum:
+    DIGIT_BITS = 6      # of a key, by which ranks are sorted at a time
 
 
 cdef int sort_boxes(
@@ -196,7 +188,7 @@ cdef int sort_boxes(
     That is the order in which one sweep down each image meets them, and in which a cell of the
     feature gradient adds its terms. It is one order for the whole call, whatever the batches.
     """
-    cdef Rank *ranks = <Rank *>allocate(count, sizeof(Rank))
+    cdef Rank *ranks = <Rank *>allocate(count, 2 * sizeof(Rank))
     if ranks == NULL:
         raise MemoryError("no memory for the order of the boxes")
     with nogil:
@@ -208,23 +200,51 @@ cdef int sort_boxes(
 cdef void rank_boxes(
     const Job *job, const Py_ssize_t *rows, Py_ssize_t count, Rank *ranks, Py_ssize_t *order
 ) noexcept nogil:
-    cdef Py_ssize_t k
+    cdef Py_ssize_t k, row
+    cdef uint64_t largest = 0
     cdef Span span
     cdef const char *roi
+    cdef const Rank *ranked
     cdef float_mode mode = set_standard_mode()
     for k in range(count):
         ranks[k].box = k if rows == NULL else rows[k]
         roi = roi_of(job, ranks[k].box)
-        ranks[k].image = image_of(roi, &job.geometry)
         if job.geometry.sampling == ROTATED:
-            ranks[k].row = rotated_box(roi, &job.y, &job.x, &job.geometry).y_begin
+            row = rotated_box(roi, &job.y, &job.x, &job.geometry).y_begin
         else:
             span = make_span(roi, &job.y, &job.geometry)
-            ranks[k].row = first_cell_read(&span, &job.y, &job.geometry)
+            row = first_cell_read(&span, &job.y, &job.geometry)
+        ranks[k].key = <uint64_t>image_of(roi, &job.geometry) * <uint64_t>job.y.size + <uint64_t>row
+        largest = max(largest, ranks[k].key)
     set_mode(mode)
-    qsort(ranks, count, sizeof(Rank), compare_ranks)
+    ranked = sorted_ranks(ranks, ranks + count, count, largest)
     for k in range(count):
-        order[k] = ranks[k].box
+        order[k] = ranked[k].box
+
+
+cdef const Rank *sorted_ranks(
+    Rank *ranks, Rank *others, Py_ssize_t count, uint64_t largest
+) noexcept nogil:
+    """Sort by the key, in either of two arrays; equals stay in their order, which is the boxes'."""
+    cdef Py_ssize_t place[1 << DIGIT_BITS]
+    cdef Py_ssize_t digit, k, begin, next_begin
+    while largest:
+        memset(place, 0, sizeof(place))
+        for k in range(count):
+            place[ranks[k].key & ((1 << DIGIT_BITS) - 1)] += 1
+        begin = 0
+        for digit in range(1 << DIGIT_BITS):
+            next_begin = begin + place[digit]
+            place[digit] = begin
+            begin = next_begin
+        for k in range(count):
+            digit = ranks[k].key & ((1 << DIGIT_BITS) - 1)
+            others[place[digit]].box = ranks[k].box
+            others[place[digit]].key = ranks[k].key >> DIGIT_BITS
+            place[digit] += 1
+        ranks, others = others, ranks
+        largest >>= DIGIT_BITS
+    return ranks
 
 
 ctypedef void (*Finder)(const char *roi, const Job *job, Py_ssize_t *found) noexcept nogil
@@ -304,7 +324,7 @@ cdef class BoxTaps:
     ----------
     rois : ndarray of shape (K, 5), or (K, 6) if the boxes are rotated
     rows : ndarray of intp, or None
-        Which of them to take; None for all.
+        Which of them to take, ascending; None for all.
     height, width : int
         Size of the map.
     spec : CallSpec

@@ -188,7 +188,7 @@ class CpuBackend:
         # Summed in float32, one image at a time, always: in two bytes every sum would round.
         total = np.empty((1, *out.shape[1:]), np.float32)
         images = rois[rows, 0].astype(np.intp)
-        by_image = np.argsort(images)
+        by_image = np.argsort(images, kind="stable")  # an image's boxes ascend
         present, begin = np.unique(images[by_image], return_index=True)
         if not isinstance(rows, slice):
             by_image = rows[by_image]
