@@ -358,9 +358,8 @@ def _rois_of(
     corners = columns(boxes, "boxes")
     rois = np.empty((len(corners), 5))
     rois[:, 0] = check_indices(box_indices, "box_indices", len(corners), shape[0], "an image")
-    with np.errstate(all="ignore"):
-        rois[:, [2, 1, 4, 3]] = corners * _spans(shape)
-        is_finite = np.isfinite(rois[:, 3:] - rois[:, 1:3]).all(axis=1)
+    rois[:, [2, 1, 4, 3]] = corners * _spans(shape)
+    is_finite = np.isfinite(rois[:, 3:] - rois[:, 1:3]).all(axis=1)
     if not is_finite.all():
         k = int(is_finite.argmin())
         raise ValueError(
@@ -376,8 +375,7 @@ def _by_boxes(
     """A gradient with respect to ``[x1, y1, x2, y2]`` in cells as one to the boxes as given."""
     if out is None:
         out = np.empty(by_rois.shape, dtype)
-    with np.errstate(all="ignore"):
-        out[...] = by_rois[:, [1, 0, 3, 2]] * _spans(shape)
+    out[...] = by_rois[:, [1, 0, 3, 2]] * _spans(shape)
     return out
 
 
@@ -394,15 +392,14 @@ def _extrapolate(
     taps.bins_read(rois, shape[2], shape[3], spec, read)
     rows, cols = spec.output_size
     beyond = np.flatnonzero((read != (0, rows, 0, cols)).any(axis=1)).tolist()
-    with np.errstate(all="ignore"):
-        # Most are beyond one side or two, and the others have nothing to be written.
-        for k, (top, bottom, left, right) in zip(beyond, read[beyond].tolist(), strict=True):
-            crop = crops[k]
-            if top > 0:
-                crop[:, :top] = value
-            if bottom < rows:
-                crop[:, bottom:] = value
-            if left > 0:
-                crop[:, :, :left] = value
-            if right < cols:
-                crop[:, :, right:] = value
+    # Most are beyond one side or two, and the others have nothing to be written.
+    for k, (top, bottom, left, right) in zip(beyond, read[beyond].tolist(), strict=True):
+        crop = crops[k]
+        if top > 0:
+            crop[:, :top] = value
+        if bottom < rows:
+            crop[:, bottom:] = value
+        if left > 0:
+            crop[:, :, :left] = value
+        if right < cols:
+            crop[:, :, right:] = value

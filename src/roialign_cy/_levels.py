@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from ._choices import require_choice
+from ._core.runtime import in_standard_mode
 from ._rois import check_indices, is_list_per_image, normalise_rois
 from ._spec import make_scales
 from .conventions import finite_number
@@ -40,6 +41,7 @@ class LevelRule:
     canonical_size: float
     canonical_level: float
 
+    @in_standard_mode
     def areas(self, boxes: NDArray[np.floating]) -> NDArray[np.floating]:
         """Areas of (K, 5) boxes, in the dtype that all is computed in.
 
@@ -48,10 +50,10 @@ class LevelRule:
         """
         number = np.float64 if boxes.dtype == np.float64 else np.float32
         x1, y1, x2, y2 = boxes.T[1:].astype(number)
-        with np.errstate(all="ignore"):
-            areas: NDArray[np.floating] = (x2 - x1) * (y2 - y1)
+        areas: NDArray[np.floating] = (x2 - x1) * (y2 - y1)
         return areas
 
+    @in_standard_mode
     def places(self, boxes: NDArray[np.floating]) -> NDArray[np.floating]:
         """Where (K, 5) boxes lie on the scale of levels, of which the rule takes the floor.
 
@@ -60,14 +62,15 @@ class LevelRule:
         """
         areas = self.areas(boxes)
         number = areas.dtype.type
-        with np.errstate(all="ignore"):  # areas of 0, below 0 and beyond every float have a level
-            size, level = np.sqrt(areas), number(self.canonical_level)
-            if self.name == "mmdet":
-                places = _log2(size / number(self.canonical_size / 4) + number(1e-6))
-            elif self.name == "detectron2":
-                places = level + _log2(size / number(self.canonical_size) + number(1e-8))
-            else:
-                places = level + _log2(size / number(self.canonical_size)) + number(1e-6)
+        # Areas of 0, below 0 and beyond every float have a level, too.
+        size, level = np.sqrt(areas), number(self.canonical_level)
+        places: NDArray[np.floating]
+        if self.name == "mmdet":
+            places = _log2(size / number(self.canonical_size / 4) + number(1e-6))
+        elif self.name == "detectron2":
+            places = level + _log2(size / number(self.canonical_size) + number(1e-8))
+        else:
+            places = level + _log2(size / number(self.canonical_size)) + number(1e-6)
         return places
 
     def first_level(self, scales: tuple[float, ...]) -> int:

@@ -242,7 +242,6 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 @in_standard_mode
-@np.errstate(all="ignore")
 def _least_value(threshold: float, dtype: np.dtype[Any]) -> float:
     """The least value in the working type that is at least the threshold in that of the masks."""
     least = dtype.newbyteorder("=").type(finite_number("threshold", threshold))
@@ -272,12 +271,11 @@ def _sides(boxes: Any, masks: NDArray[Any], padding: int) -> NDArray[np.float64]
     corners = corners.reshape(-1, 2, 2)[:, :, ::-1]  # near and far side, along y and x
     near, far = corners[:, 0], corners[:, 1]
     sides = np.empty((len(corners), 2, 2))
-    with np.errstate(all="ignore"):
-        is_empty = ~(far > near)
-        if padding:
-            near, far = _whole_pixels(near, far, masks.shape[-1], padding)
-        sides[:, :, 0] = near
-        sides[:, :, 1] = far.astype(np.float64) - near
+    is_empty = ~(far > near)
+    if padding:
+        near, far = _whole_pixels(near, far, masks.shape[-1], padding)
+    sides[:, :, 0] = near
+    sides[:, :, 1] = far.astype(np.float64) - near
     for k in np.flatnonzero(~np.isfinite(sides).all(axis=(1, 2)))[:1]:
         fault = "have a finite extent" if np.isfinite(corners[k]).all() else "be finite"
         box = corners[k, :, ::-1].ravel()

@@ -6,6 +6,8 @@ Compiled for the baseline, so it runs anywhere.
 import os
 from functools import wraps
 
+import numpy as np
+
 from .float_mode cimport float_mode, set_mode, set_standard_mode
 
 cdef extern from *:
@@ -305,12 +307,17 @@ if os.environ.get("ROIALIGN_IGNORE_LOAD") != "1":
 
 
 def in_standard_mode(function):
-    """Have a function that computes by NumPy do so in the standard mode of float_mode.pxd."""
+    """Have a function that computes by NumPy do so in the standard mode of float_mode.pxd.
+
+    And in silence: infinities and NaN are values here.
+    """
+    in_silence = np.errstate(all="ignore")(function)
+
     @wraps(function)
     def compute(*args, **options):
         cdef float_mode mode = set_standard_mode()
         try:
-            return function(*args, **options)
+            return in_silence(*args, **options)
         finally:
             set_mode(mode)
     return compute

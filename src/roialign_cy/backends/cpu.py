@@ -128,7 +128,6 @@ class CpuBackend:
                 kernels.forward(features, out, taps, *options)
         return out
 
-    @in_standard_mode
     def feature_gradient(
         self,
         grad_output: Floats,
@@ -163,8 +162,7 @@ class CpuBackend:
     ) -> Floats:
         """Gradient with respect to the boxes; see `Backend.box_gradient`."""
         result = np.empty((len(rois), spec.parameters), rois.dtype) if out is None else out
-        with np.errstate(all="ignore"):
-            result[...] = self._box_gradient(grad_output, rois, levels, features, spec)
+        result[...] = self._box_gradient(grad_output, rois, levels, features, spec)
         return result
 
     def _feature_gradient(
@@ -184,8 +182,20 @@ class CpuBackend:
             return
         if out.dtype.itemsize > 2:
             self._sum_features(grads, rois, rows, features, spec, out, update)
-            return
-        # Summed in float32, one image at a time, always: in two bytes every sum would round.
+        else:
+            self._sum_in_float32(grads, rois, rows, features, spec, out)
+
+    @in_standard_mode
+    def _sum_in_float32(
+        self,
+        grads: Floats,
+        rois: Floats,
+        rows: NDArray[np.intp] | slice,
+        features: Floats | None,
+        spec: CallSpec,
+        out: Floats,
+    ) -> None:
+        """The same into two-byte floats, in which every sum would round; one image at a time."""
         total = np.empty((1, *out.shape[1:]), np.float32)
         images = rois[rows, 0].astype(np.intp)
         by_image = np.argsort(images, kind="stable")  # an image's boxes ascend
@@ -196,8 +206,7 @@ class CpuBackend:
         for image, of_image in zip(present, np.split(by_image, begin[1:]), strict=True):
             maps = None if features is None else features[image : image + 1]
             self._sum_features(grads, rois, of_image, maps, spec, total, OVERWRITE, image)
-            with np.errstate(all="ignore"):
-                out[image] = total[0]
+            out[image] = total[0]
 
     def _sum_features(
         self,

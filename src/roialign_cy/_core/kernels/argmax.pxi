@@ -136,7 +136,6 @@ cdef void find_argmax(
     """
     cdef Py_ssize_t y_bin = box * call.y.bins + row, p, q, alike, met = 0
     cdef Py_ssize_t first = call.y.line_begin[y_bin], end = call.y.line_end[y_bin], lines, k
-    cdef const char *x_outside = call.x.outside + box * call.x.bins
     cdef const XBin *x_bin
     cdef char outside
     cdef bint has_nan
@@ -152,17 +151,14 @@ cdef void find_argmax(
         p = 0
         while p < call.x.bins:
             x_bin = work.x_bin + p
-            outside = (call.y.outside[y_bin] | x_outside[p]) & OUTSIDE_BEFORE
-            if x_outside[p] & OUTSIDE_AFTER:
-                outside |= AFTER_FIRST_LINE
-            if first + lines == end:
-                outside |= call.y.outside[y_bin] & OUTSIDE_AFTER
             alike = 1
             if is_few and x_bin.few:
+                outside = 0
                 while p + alike < call.x.bins and work.x_bin[p + alike].few == x_bin.few:
                     alike += 1
                 has_nan = find_few_points(work, p, alike, lines, x_bin.few)
             else:
+                outside = outside_lines(call, box, y_bin, p, first + lines == end)
                 has_nan = x_bin.count > 0 and find_point(
                     work, p, x_bin, met, lines, outside, False
                 )
@@ -172,6 +168,23 @@ cdef void find_argmax(
             p += alike
         first += lines
         met += lines
+
+
+cdef enum:
+    AFTER_FIRST_LINE = 4  # with those of Axis.outside: samples outside along x
+
+
+cdef inline char outside_lines(
+    const Call *call, Py_ssize_t box, Py_ssize_t y_bin, Py_ssize_t p, bint is_last
+) noexcept nogil:
+    """Where points outside the map are met among some lines of a bin; ``is_last``, if its last."""
+    cdef char y_outside = call.y.outside[y_bin], x_outside = call.x.outside[box * call.x.bins + p]
+    cdef char outside = (y_outside | x_outside) & OUTSIDE_BEFORE
+    if x_outside & OUTSIDE_AFTER:
+        outside |= AFTER_FIRST_LINE
+    if is_last:
+        outside |= y_outside & OUTSIDE_AFTER
+    return outside
 
 
 cdef struct Search:
@@ -246,10 +259,6 @@ cdef inline Search search_point(Search search, lanes value, Py_ssize_t number) n
         search.nan = or_nan(search.nan, search.last, value)
     search.last = value
     return search
-
-
-cdef enum:
-    AFTER_FIRST_LINE = 4  # with those of Axis.outside: samples outside along x
 
 
 cdef bint find_point(
