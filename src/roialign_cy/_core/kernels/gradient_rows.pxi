@@ -178,7 +178,7 @@ cdef inline const real *row_of_features(
     return work.row[y]
 
 
-cdef void add_to_row(
+cdef inline void add_to_row(
     const Call *call, const Schedule *schedule, const Task *task, const Workspace *work,
     Py_ssize_t y, const Term *term, Py_ssize_t terms,
 ) noexcept nogil:

@@ -5,9 +5,10 @@ cdef void maximum(
     const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
     Workspace *work
 ) noexcept nogil:
-    cdef Py_ssize_t first = 0, rows, lines, count, line = 0
-    cdef const Term *term = plan.y.terms
+    cdef Py_ssize_t first = 0, rows, lines, count
+    cdef Sums y = sums_of(&plan.y)
     cdef bint go_on
+    y.lines = NULL  # one for each line
     while first < plan.rows:
         rows, lines = 1, plan.y.lines[first]
         while (
@@ -19,28 +20,12 @@ cdef void maximum(
         go_on = False
         while lines or not go_on:  # in several passes if one row has more than there is room for
             count = min(lines, schedule.lines)
-            term = interpolate_lines(call, schedule, task, plan, work, &line, count, term)
+            interpolate_lines(call, schedule, task, plan, work, &y, count)
             maximum_of_lines(call, plan, work, first, rows, count, go_on)
             lines -= count
             go_on = True
         write_rows(call, schedule, task, plan, work, first, rows)
         first += rows
-
-
-cdef const Term *interpolate_lines(
-    const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
-    Workspace *work, Py_ssize_t *line, Py_ssize_t count, const Term *term,
-) noexcept nogil:
-    """Interpolate ``count`` lines from ``line`` on, and move it on; returns the next term."""
-    cdef Py_ssize_t k, terms
-    for k in range(count):
-        terms = plan.y.counts[line[0] + k]
-        interpolate_line(
-            call, schedule, task, plan, work, term, terms, work.lines + k * plan.columns * LANES
-        )
-        term += terms
-    line[0] += count
-    return term
 
 
 cdef struct Maximum:

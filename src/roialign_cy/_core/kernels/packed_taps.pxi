@@ -16,6 +16,13 @@ cdef enum:
     FEW_LINES = 3  # of a bin along an axis, whose points are looked at side by side
 
 
+cdef inline Sums sums_of(const PackedTaps *taps) noexcept nogil:
+    """The sums of a mean: one for each bin, without terms where nothing is read."""
+    cdef Sums sums
+    sums.lines, sums.counts, sums.term = taps.lines, taps.counts, taps.terms
+    return sums
+
+
 cdef struct BoxPlan:
     Py_ssize_t box
     Py_ssize_t image
@@ -38,8 +45,7 @@ cdef struct TransposedTaps:
     # Along one axis, which bins of a box read a cell: in a mean a bin sums cells, and in its
     # feature gradient a cell sums bins.
     Py_ssize_t *begin       # [box]: its first term
-    # [first_offset + slot]: the first term of a distinct cell, counted from `begin`.
-    int32_t *offset
+    int32_t *counts         # [first_count + slot]: terms of a distinct cell
     Term *terms             # by cell, then by bin; place: the bin's number
 
 
@@ -104,7 +110,7 @@ cdef void lay_out_transposed(
     TransposedTaps *transposed, Arena *arena, const Axis *axis, Py_ssize_t boxes
 ) noexcept nogil:
     transposed.begin = <Py_ssize_t *>arena_alloc(arena, boxes, sizeof(Py_ssize_t))
-    transposed.offset = <int32_t *>arena_alloc(
+    transposed.counts = <int32_t *>arena_alloc(
         arena, axis.distinct_capacity + boxes, sizeof(int32_t)
     )
     transposed.terms = <Term *>arena_alloc(arena, axis.tap_capacity, sizeof(Term))
@@ -271,9 +277,20 @@ cdef int compare_box_plans(const void *a, const void *b) noexcept nogil:
     return -1 if p.first < q.first else 1
 
 
-cdef inline Py_ssize_t first_offset(const Axis *axis, Py_ssize_t box) noexcept nogil:
-    """Where the offsets of a box begin: it has one for each cell, and one for the end."""
+cdef inline Py_ssize_t first_count(const Axis *axis, Py_ssize_t box) noexcept nogil:
+    """Where the counts of a box begin: one for each cell, and a place for the end."""
     return axis.distinct_begin[box] + box
+
+
+cdef inline Sums transposed_sums(
+    const TransposedTaps *transposed, const Axis *axis, Py_ssize_t box
+) noexcept nogil:
+    """The sums of a gradient: one for each distinct cell of a box."""
+    cdef Sums sums
+    sums.lines = NULL
+    sums.counts = transposed.counts + first_count(axis, box)
+    sums.term = transposed.terms + transposed.begin[box]
+    return sums
 
 
 cdef void transpose_taps(
@@ -282,7 +299,7 @@ cdef void transpose_taps(
     """Transpose the taps of one box: by cell, then by bin. Bins are ``step`` places apart."""
     cdef Py_ssize_t cells = axis.distinct_end[box] - axis.distinct_begin[box]
     cdef Py_ssize_t bin, d, line, t
-    cdef int32_t *offset = transposed.offset + first_offset(axis, box)
+    cdef int32_t *offset = transposed.counts + first_count(axis, box)
     cdef Term *terms = transposed.terms + first_tap(axis, box)
     cdef Term *term
     transposed.begin[box] = first_tap(axis, box)
@@ -302,6 +319,8 @@ cdef void transpose_taps(
                 offset[axis.slot[t]] -= 1
                 term = terms + offset[axis.slot[t]]
                 term.place, term.weight = bin * step, <real>axis.weight[t]
+    for d in range(cells):  # to counts
+        offset[d] = offset[d + 1] - offset[d]
 
 
 cdef void sort_plans(const Call *call, const Packed *packed) noexcept nogil:

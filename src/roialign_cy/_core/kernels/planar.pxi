@@ -35,19 +35,12 @@ cdef void average_rows(
     const Call *call, const Schedule *schedule, const PlanarBox *planar, const Workspace *work
 ) noexcept nogil:
     """The bins of the rows in the ring."""
-    cdef Py_ssize_t p, terms
-    cdef const int32_t *count = planar.x.counts
-    cdef const Term *term = planar.x.terms
-    for p in range(call.x.bins):
-        terms = 0
-        if planar.x.lines[p]:  # a bin has one line at most
-            terms = count[0]
-            count += 1
-        weighted_sum(
-            work.ring + before_first(schedule) * LANES, term, terms, schedule.channel_step * LANES,
-            schedule.channels, cell_of(schedule, work, p, 0), schedule.channel_cells * LANES,
-        )
-        term += terms
+    cdef Sums x = sums_of(&planar.x)
+    weighted_sums(
+        &x, call.x.bins, work.ring + before_first(schedule) * LANES,
+        schedule.channel_step * LANES, schedule.channels, work.cells,
+        schedule.channel_cells * LANES, schedule.bin_cells * LANES,
+    )
 
 
 cdef void maximum_rows(

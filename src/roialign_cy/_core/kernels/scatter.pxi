@@ -37,7 +37,7 @@ cdef inline void add_any(
         add_few(lines, term, 3, is_listed, offset, count, out)
 
 
-cdef void add_lines(
+cdef inline void add_lines(
     const real *lines, const Term *term, Py_ssize_t terms, const Py_ssize_t *offset,
     Py_ssize_t count, real *out,
 ) noexcept nogil:

@@ -78,16 +78,26 @@ cdef void stream_cells(
             cells += LANES
 
 
-cdef inline void interpolate_line(
+cdef void interpolate_lines(
     const Call *call, const Schedule *schedule, const Task *task, const BoxPlan *plan,
-    Workspace *work, const Term *term, Py_ssize_t terms, real *out,
+    Workspace *work, Sums *sums, Py_ssize_t number,
 ) noexcept nogil:
-    """Combine the rows of one line at the distinct columns of the box."""
-    if schedule.on_demand:
-        interpolate_on_demand(call, schedule, task, work, term, terms, out)
-    elif plan.step == LANES:
-        weighted_sum_dense(work.map + plan.column[0], term, terms, plan.columns, out)
-    elif plan.step:
-        weighted_sum(work.map + plan.column[0], term, terms, plan.step, plan.columns, out, LANES)
-    else:
-        weighted_sum_gathered(work.map, term, terms, plan.column, plan.columns, out, LANES)
+    """Combine the rows of the next lines at the distinct columns of the box."""
+    cdef Py_ssize_t k, terms
+    cdef real *out = work.lines
+    if plan.step and not schedule.on_demand:
+        weighted_sums(
+            sums, number, work.map + plan.column[0], plan.step, plan.columns, out, LANES,
+            plan.columns * LANES,
+        )
+        return
+    for k in range(number):
+        terms = next_count(sums)
+        if schedule.on_demand:
+            interpolate_on_demand(call, schedule, task, work, sums.term, terms, out)
+        else:
+            weighted_sum_gathered(
+                work.map, sums.term, terms, plan.column, plan.columns, out, LANES
+            )
+        sums.term += terms
+        out += plan.columns * LANES

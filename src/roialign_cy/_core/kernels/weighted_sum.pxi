@@ -49,7 +49,7 @@ cdef inline void weighted_sum_few(
     const real *base, const Term *term, Py_ssize_t terms, bint go_on, bint is_listed,
     const Py_ssize_t *offset, Py_ssize_t step, Py_ssize_t count, real *out, Py_ssize_t out_step,
 ) noexcept nogil:
-    """The sum of `weighted_sum` for 1 to TERMS terms, to be added to what is there if ``go_on``.
+    """A sum of 1 to TERMS terms, to be added to what is there if ``go_on``.
 
     ``terms``, ``go_on`` and ``is_listed`` are constants in every call, so that loops unroll.
     """
@@ -129,30 +129,71 @@ cdef void weighted_sum_of_many(
     const real *base, const Term *term, Py_ssize_t terms, Py_ssize_t step, Py_ssize_t count,
     real *out, Py_ssize_t out_step,
 ) noexcept nogil:
-    """Apart from `weighted_sum`, most of whose calls are spared saving the registers of this."""
+    """Not inline, as sums of fewer terms are spared saving the registers of this."""
     if step == LANES and out_step == LANES:  # constant steps are cheaper
         weighted_sum_long(base, term, terms, False, NULL, LANES, count, out, LANES)
     else:
         weighted_sum_long(base, term, terms, False, NULL, step, count, out, out_step)
 
 
-cdef void weighted_sum(
-    const real *base, const Term *term, Py_ssize_t terms, Py_ssize_t step, Py_ssize_t count,
-    real *out, Py_ssize_t out_step,
+cdef struct Sums:
+    # The terms of sums that are computed one after another.
+    const int32_t *lines    # of each, whether it has terms; NULL: all do
+    const int32_t *counts   # of those that have: how many
+    const Term *term
+
+
+cdef inline Py_ssize_t next_count(Sums *sums) noexcept nogil:
+    """How many terms the next sum has. They are then to be passed."""
+    cdef Py_ssize_t terms = 0
+    if sums.lines == NULL or sums.lines[0]:
+        terms = sums.counts[0]
+        sums.counts += 1
+    if sums.lines != NULL:
+        sums.lines += 1
+    return terms
+
+
+cdef inline void weighted_sums_by(
+    Sums *sums, Py_ssize_t number, const real *base, Py_ssize_t step, Py_ssize_t count, real *out,
+    Py_ssize_t out_step, Py_ssize_t next_out,
 ) noexcept nogil:
-    """``out[j] = sum of weight * base[place + j * step]`` over any number of terms."""
-    if terms > SHORT:
-        weighted_sum_of_many(base, term, terms, step, count, out, out_step)
-    elif terms:
-        weighted_sum_short(base, term, terms, False, False, NULL, step, count, out, out_step)
+    cdef Sums left = sums[0]  # a local, which no store to out can change
+    cdef Py_ssize_t k, terms
+    for k in range(number):
+        terms = next_count(&left)
+        if 0 < terms <= SHORT:
+            weighted_sum_short(
+                base, left.term, terms, False, False, NULL, step, count, out, out_step
+            )
+        elif terms:
+            weighted_sum_of_many(base, left.term, terms, step, count, out, out_step)
+        else:
+            store_zeros(count, out, out_step)
+        left.term += terms
+        out += next_out
+    sums[0] = left
+
+
+cdef void weighted_sums(
+    Sums *sums, Py_ssize_t number, const real *base, Py_ssize_t step, Py_ssize_t count, real *out,
+    Py_ssize_t out_step, Py_ssize_t next_out,
+) noexcept nogil:
+    """Compute the next sums: ``out[j] = sum of weight * base[place + j * step]`` for each.
+
+    In one call, since there are many of few terms. Each has ``count`` results, which are
+    ``out_step`` apart, and begin ``next_out`` after those of the sum before.
+    """
+    if step == LANES and out_step == LANES:  # constant steps are cheaper
+        weighted_sums_by(sums, number, base, LANES, count, out, LANES, next_out)
     else:
-        store_zeros(count, out, out_step)
+        weighted_sums_by(sums, number, base, step, count, out, out_step, next_out)
 
 
 cdef void weighted_sum_dense(
     const real *base, const Term *term, Py_ssize_t terms, Py_ssize_t count, real *out
 ) noexcept nogil:
-    """`weighted_sum` of contiguous cells to contiguous cells."""
+    """A sum of any number of terms, of contiguous cells to contiguous cells."""
     if terms > SHORT:
         weighted_sum_of_many(base, term, terms, LANES, count, out, LANES)
     elif terms:
