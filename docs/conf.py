@@ -25,6 +25,7 @@ extensions = [
 ]
 autodoc_typehints = "none"  # the docstrings have the types, with shapes
 default_role = "py:obj"
+toc_object_entries_show_parents = "hide"
 exclude_patterns = ["gallery", "figures", "measured", "plugin"]
 templates_path = ["_templates"]
 numpydoc_show_class_members = False
@@ -76,7 +77,9 @@ PLUGIN_FOLDER = {str(Path(__file__).parent / "plugin")!r}
 
 
 def show_init(app, what, name, obj, options, arguments, returns):
-    """Give the signature of a class whose base is mocked, and hides it."""
+    """Give the signature of a class whose base is mocked, and hides it; a protocol has none."""
+    if getattr(obj, "_is_protocol", False):
+        return "", None
     if what == "class" and name.startswith("roialign_cy.torch."):
         return stringify_signature(
             signature(obj.__init__, bound_method=True), show_annotation=False

@@ -93,8 +93,10 @@ def roi_align(
     >>> import dask.array as da
     >>> import numpy as np
     >>> from roialign_cy.dask import roi_align
-    >>> features = da.arange(32, dtype=np.float32).reshape(2, 1, 4, 4).rechunk((1, 1, 4, 4))
-    >>> pooled = roi_align(features, [[[1, 1, 3, 3]], []], 2, convention="detectron2")
+    >>> maps = np.arange(32, dtype=np.float32).reshape(2, 1, 4, 4)
+    >>> features = da.from_array(maps, chunks=(1, 1, 4, 4))
+    >>> boxes = [[[1, 1, 3, 3]], []]
+    >>> pooled = roi_align(features, boxes, 2, convention="detectron2")
     >>> pooled.chunks
     ((1, 0), (1,), (2,), (2,))
     >>> pooled.compute()
@@ -166,7 +168,8 @@ def multiscale_roi_align(
     >>> fine = da.full((2, 1, 64, 64), 2.0, chunks=(1, 1, 64, 64))
     >>> coarse = da.full((2, 1, 32, 32), 3.0, chunks=(1, 1, 32, 32))
     >>> boxes = [[[0, 0, 200, 200]], [[0, 0, 50, 50]]]
-    >>> pooled = multiscale_roi_align([fine, coarse], boxes, 1, spatial_scales=[1 / 4, 1 / 8])
+    >>> scales = [1 / 4, 1 / 8]
+    >>> pooled = multiscale_roi_align([fine, coarse], boxes, 1, spatial_scales=scales)
     >>> pooled.compute().ravel()
     array([3., 2.])
     """

@@ -7,9 +7,9 @@ What a backend is told and given of a call with ``layout="NHWC"``, and a new res
 >>> import numpy as np
 >>> from roialign_cy.backends import kit
 >>> spec = kit.CallSpec(
-...     output_size=(2, 2), spatial_scales=(0.5,), pixel_offset=0.5, min_size=None,
-...     sampling="centered", border="clamp", sampling_ratio=(2, 2), mode="avg",
-...     channels_last=True, num_threads=None,
+...     output_size=(2, 2), spatial_scales=(0.5,), pixel_offset=0.5,
+...     min_size=None, sampling="centered", border="clamp",
+...     sampling_ratio=(2, 2), mode="avg", channels_last=True, num_threads=None,
 ... )
 >>> maps = kit.as_nchw(np.ones((1, 4, 6, 3)), spec)
 >>> maps.shape

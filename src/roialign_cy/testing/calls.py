@@ -91,8 +91,10 @@ class Call:
     Examples
     --------
     >>> from roialign_cy.testing.calls import Call
-    >>> call = Call(seed=0, shape=(1, 2, 4, 4), dtype="float32", rois=[[0, 0, 0, 3, 3]],
-    ...             output_size=(2, 2), mode="max")
+    >>> call = Call(
+    ...     seed=0, shape=(1, 2, 4, 4), dtype="float32", rois=[[0, 0, 0, 3, 3]],
+    ...     output_size=(2, 2), mode="max",
+    ... )
     >>> call.pool("cpu").shape, call.gradient("cpu", "rois").shape
     ((1, 2, 2, 2), (1, 4))
     """

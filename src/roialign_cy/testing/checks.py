@@ -80,7 +80,10 @@ AGREES = {
     "feature_gradient": feature_gradient_agrees,
     "box_gradient": box_gradient_agrees,
 }
-"""The check of each operation."""
+"""The check of each operation.
+
+:meta hide-value:
+"""
 
 
 def several_maps_agree(call: Call, backend: str, operation: str) -> None:

@@ -207,7 +207,8 @@ class RoIAlign(torch.nn.Module):
     >>> import torch
     >>> from roialign_cy.torch import RoIAlign
     >>> pool = RoIAlign(7, spatial_scale=1 / 16, sampling_ratio=2, aligned=True)
-    >>> pool(torch.zeros(1, 256, 50, 76), [torch.tensor([[8.0, 8.0, 400.0, 300.0]])]).shape
+    >>> boxes = [torch.tensor([[8.0, 8.0, 400.0, 300.0]])]
+    >>> pool(torch.zeros(1, 256, 50, 76), boxes).shape
     torch.Size([1, 256, 7, 7])
     """
 

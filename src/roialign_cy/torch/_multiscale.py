@@ -52,8 +52,9 @@ class MultiScaleRoIAlign(torch.nn.Module):
     >>> import torch
     >>> from roialign_cy.torch import MultiScaleRoIAlign
     >>> pool = MultiScaleRoIAlign(["fine", "coarse"], 7, 2, aligned=True)
-    >>> maps = {"fine": torch.zeros(1, 8, 64, 64), "coarse": torch.zeros(1, 8, 32, 32)}
-    >>> pool(maps, [torch.tensor([[0.0, 0.0, 200.0, 200.0]])], [(256, 256)]).shape
+    >>> fine, coarse = torch.zeros(1, 8, 64, 64), torch.zeros(1, 8, 32, 32)
+    >>> boxes = [torch.tensor([[0.0, 0.0, 200.0, 200.0]])]
+    >>> pool({"fine": fine, "coarse": coarse}, boxes, [(256, 256)]).shape
     torch.Size([1, 8, 7, 7])
     """
 

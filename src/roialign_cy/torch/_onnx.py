@@ -40,11 +40,11 @@ def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     --------
     >>> import torch
     >>> from roialign_cy.torch import RoIAlign, onnx_translations
-    >>> pool = RoIAlign(7, spatial_scale=1 / 16, sampling_ratio=2, aligned=True).eval()
-    >>> arguments = torch.zeros(1, 8, 50, 76), torch.tensor([[0.0, 8.0, 8.0, 400.0, 300.0]])
+    >>> pool = RoIAlign(7, spatial_scale=1 / 16, sampling_ratio=2, aligned=True)
+    >>> boxes = torch.tensor([[0.0, 8.0, 8.0, 400.0, 300.0]])
     >>> exported = torch.onnx.export(
-    ...     pool, arguments, opset_version=18, custom_translation_table=onnx_translations(),
-    ...     verbose=False,
+    ...     pool.eval(), (torch.zeros(1, 8, 50, 76), boxes), opset_version=18,
+    ...     custom_translation_table=onnx_translations(), verbose=False,
     ... )
     >>> "RoiAlign" in {node.op_type for node in exported.model.graph}
     True

@@ -55,7 +55,8 @@ def patch_torchvision(box_gradients: bool = False) -> AbstractContextManager[Non
     --------
     >>> import torch, torchvision
     >>> from roialign_cy.torch import patch_torchvision
-    >>> features, boxes = torch.zeros(1, 3, 8, 8), [torch.tensor([[1.0, 1.0, 5.0, 5.0]])]
+    >>> features = torch.zeros(1, 3, 8, 8)
+    >>> boxes = [torch.tensor([[1.0, 1.0, 5.0, 5.0]])]
     >>> with patch_torchvision():
     ...     torchvision.ops.roi_align(features, boxes, 2).shape
     torch.Size([1, 3, 2, 2])

@@ -94,7 +94,8 @@ def roi_align_rotated(
     >>> import torch
     >>> from roialign_cy.torch import roi_align_rotated
     >>> features = torch.arange(16.0).reshape(1, 1, 4, 4)
-    >>> roi_align_rotated(features, torch.tensor([[0.0, 2.0, 2.0, 2.0, 2.0, 90.0]]), 2)
+    >>> boxes = torch.tensor([[0.0, 2.0, 2.0, 2.0, 2.0, 90.0]])
+    >>> roi_align_rotated(features, boxes, 2)
     tensor([[[[ 9.,  5.],
               [10.,  6.]]]])
     """
@@ -144,7 +145,8 @@ class RoIAlignRotated(torch.nn.Module):
     >>> import torch
     >>> from roialign_cy.torch import RoIAlignRotated
     >>> pool = RoIAlignRotated(7, spatial_scale=1 / 16, sampling_ratio=2)
-    >>> pool(torch.zeros(1, 256, 50, 76), [torch.tensor([[200.0, 150.0, 90.0, 30.0, 45.0]])]).shape
+    >>> boxes = [torch.tensor([[200.0, 150.0, 90.0, 30.0, 45.0]])]
+    >>> pool(torch.zeros(1, 256, 50, 76), boxes).shape
     torch.Size([1, 256, 7, 7])
     """
 
