@@ -36,7 +36,7 @@ whole = figure.add_subplot(panels[0, 0].get_gridspec()[:, 0])
 whole.imshow(photograph)
 for name, (_, x1, y1, x2, y2) in zip(names, rois, strict=True):
     whole.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor="#ffd43b", lw=2))
-    whole.text(x1 + 3, y2 - 5, name, color="white", fontsize=9)
+    whole.text(x1, y1 - 8, name, backgroundcolor="#ffd43b", fontsize=8)
 for k, name in enumerate(names):
     for axes, result, title in zip(
         panels[:, k + 1], (aligned, pooled), ("Align", "Pooling"), strict=True
