@@ -3,7 +3,8 @@ What quantisation loses
 =======================
 
 A box that slides over the map by a hundredth of a cell at a time. What RoI Align reads follows it;
-RoI Pooling stands still, and then jumps.
+RoI Pooling stands still, and then jumps: the misalignment by quantization that RoI Align was made
+to avoid.
 """
 
 import matplotlib.pyplot as plt
