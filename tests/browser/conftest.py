@@ -49,7 +49,8 @@ def browser():
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    for argument in ("--headless=new", "--no-sandbox", "--window-size=1280,1000", offline):
+    plain = ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--window-size=1280,1000")
+    for argument in (*plain, offline):
         options.add_argument(argument)
     service = webdriver.ChromeService(shutil.which("chromedriver"))
     driver = webdriver.Chrome(options, service)
