@@ -109,7 +109,7 @@ def main() -> None:
             if path.with_suffix(".killed").exists() != kill:
                 raise SystemExit("no worker was killed")
             print(
-                f"{workers} workers{', one killed' * kill}: "
+                f"{workers} worker{'s' * (workers > 1)}{', one killed' * kill}: "
                 f"{seconds:.1f} s, {options.maps / seconds:.2f} maps/s, "
                 f"{'the same bits as' if same else 'DIFFERENT from'} one call",
                 flush=True,
