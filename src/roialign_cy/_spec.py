@@ -88,7 +88,8 @@ class CallSpec:
 
     def output_shape(self, num_rois: int, channels: int) -> tuple[int, int, int, int]:
         """Shape of the pooled values of that many boxes: (K, C, rows, cols)."""
-        return num_rois, channels, *self.output_size
+        rows, cols = self.output_size
+        return num_rois, channels, rows, cols
 
     def needs_features(self, operation: str) -> bool:
         """Whether a gradient depends on the features, and not on the boxes alone."""

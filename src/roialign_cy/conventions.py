@@ -162,7 +162,7 @@ def ratio_pair(ratio: int | tuple[int, int], name: str = "sampling_ratio") -> tu
 def int_pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
     """``value`` or (value, value) as two Python integers; TypeError or ValueError otherwise."""
     try:
-        if isinstance(value, tuple | list):
+        if isinstance(value, (tuple, list)):
             rows, cols = value
             return operator.index(rows), operator.index(cols)
         number = operator.index(value)

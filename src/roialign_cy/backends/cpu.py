@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -87,15 +88,14 @@ class CpuBackend:
         self, name: str = "cpu", variant: str | None = None, overrides: Overrides | None = None
     ) -> None:
         self.name = name
-        self._forced_variant = variant
+        if variant is not None:
+            self.variant = variant
         self._overrides = overrides
 
-    @property
+    @cached_property
     def variant(self) -> str:
         """The CPU variant that calls run on."""
-        if self._forced_variant is None:
-            self._forced_variant = variants.chosen()
-        return self._forced_variant
+        return variants.chosen()
 
     def unavailable_reason(self) -> str | None:
         """What is wrong with the variant that ``ROIALIGN_CPU`` forces; else None."""
@@ -123,9 +123,9 @@ class CpuBackend:
             if features.size == 0 or out.size == 0:
                 out[rows] = 0
                 continue
-            kernels, taps, options = self._prepare(out.dtype, features, rois, rows, its_spec)
+            kernels, taps, num_threads = self._prepare(out.dtype, features, rois, rows, its_spec)
             while taps.next_batch():
-                kernels.forward(features, out, taps, *options)
+                kernels.forward(features, out, taps, num_threads, self._overrides)
         return out
 
     def feature_gradient(
@@ -221,11 +221,11 @@ class CpuBackend:
     ) -> None:
         """Sum the gradient of some boxes into ``out``, batch by batch."""
         maps = features if spec.mode == "max" else None
-        kernels, taps, options = self._prepare(
+        kernels, taps, num_threads = self._prepare(
             out.dtype, out, rois, rows, spec, first_image=first_image
         )
         while taps.next_batch():
-            kernels.feature_gradient(grads, maps, out, taps, update, *options)
+            kernels.feature_gradient(grads, maps, out, taps, update, num_threads, self._overrides)
             update = ACCUMULATE
 
     def _box_gradient(
@@ -242,11 +242,11 @@ class CpuBackend:
             maps = features[level]
             if grads.size == 0 or maps.size == 0:
                 continue
-            kernels, taps, options = self._prepare(
+            kernels, taps, num_threads = self._prepare(
                 grads.dtype, maps, rois, rows, its_spec, with_slopes=True
             )
             while taps.next_batch():
-                kernels.box_gradient(grads, maps, out, taps, *options)
+                kernels.box_gradient(grads, maps, out, taps, num_threads, self._overrides)
         return out
 
     def _prepare(
@@ -258,11 +258,11 @@ class CpuBackend:
         spec: CallSpec,
         with_slopes: bool = False,
         first_image: int = 0,
-    ) -> tuple[ModuleType, BoxTaps, tuple[int, Overrides | None]]:
-        """Kernels with results of ``dtype``, tables of the boxes in ``rows``, last arguments."""
-        height, width = maps.shape[2:]
+    ) -> tuple[ModuleType, BoxTaps, int]:
+        """Kernels with results of ``dtype``, tables of the boxes in ``rows``, threads to use."""
+        _, _, height, width = maps.shape
         in_float64 = dtype.itemsize == 8
-        kernels = self._kernels("float64" if in_float64 else "float32")
+        kernels = variants.load(self.variant, "float64" if in_float64 else "float32")
         overrides = self._overrides
         table_bytes = 0
         num_threads = threads.effective_num_threads(spec.num_threads)
@@ -283,10 +283,7 @@ class CpuBackend:
             first_image,
             table_bytes,
         )
-        return kernels, taps, (num_threads, overrides)
-
-    def _kernels(self, working_type: str) -> ModuleType:
-        return variants.load(self.variant, working_type)
+        return kernels, taps, num_threads
 
 
 def _room(shape: tuple[int, ...], like: Floats, spec: CallSpec) -> tuple[Floats, Update]:
