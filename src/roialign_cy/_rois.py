@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from ._core.memory import is_plain
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -35,8 +37,9 @@ def normalise_rois(
     """
     # Always a copy: another thread that changes the caller's boxes after they were checked must
     # not reach the core, which trusts them.
-    if type(rois) is np.ndarray and rois.shape[1:] == (1 + parameters,) and is_plain(rois):
-        return rois.copy()
+    if type(rois) is np.ndarray and is_plain(rois):
+        if rois.ndim == 2 and rois.shape[1] == 1 + parameters:
+            return rois.copy()
     if is_list_per_image(rois):
         require_entry_per_image(rois, num_images, name)
         return join(rois, name, parameters)
@@ -218,8 +221,3 @@ def require_corners(boxes: Any, name: str) -> None:
         raise ValueError(
             f"{name} must be corners x1, y1, x2, y2, got boxes of the format {form.name}"
         )
-
-
-def is_plain(array: NDArray[Any]) -> bool:
-    """Whether compiled code can read the array in place: native floats, aligned."""
-    return array.dtype.char in "efd" and array.dtype.isnative and array.flags.aligned

@@ -43,7 +43,13 @@ cdef extern from "numpy/arrayobject.h":
     int PyArray_ImportNumPyAPI() except -1
     ctypedef struct PyArrayObject:
         pass
+    cdef enum:
+        NPY_HALF
+        NPY_FLOAT
+        NPY_DOUBLE
     bint PyArray_Check(object array)
+    bint PyArray_ISBEHAVED_RO(const PyArrayObject *array)
+    int PyArray_TYPE(const PyArrayObject *array)
     int PyArray_NDIM(const PyArrayObject *array)
     Py_ssize_t PyArray_ITEMSIZE(const PyArrayObject *array)
     char *PyArray_BYTES(const PyArrayObject *array)
@@ -211,7 +217,7 @@ def zeros(shape, dtype):
 
 
 cdef _made(make, shape, dtype):
-    cdef double size = dtype.itemsize
+    cdef double n, size = dtype.itemsize
     for n in shape:
         size *= n
     # Users who have set a handler of their own want it to get these arrays, too.
@@ -222,6 +228,16 @@ cdef _made(make, shape, dtype):
         return make(shape, dtype)
     finally:
         PyDataMem_SetHandler(DEFAULT)
+
+
+def is_plain(array):
+    """Whether compiled code can read the array in place: native floats, aligned."""
+    if not PyArray_Check(array):
+        return False
+    cdef const PyArrayObject *known = <const PyArrayObject *>array
+    return (
+        PyArray_TYPE(known) in (NPY_HALF, NPY_FLOAT, NPY_DOUBLE) and PyArray_ISBEHAVED_RO(known)
+    )
 
 
 cdef struct Range:

@@ -79,12 +79,13 @@ cdef extern from *:
     int omp_in_parallel() nogil
     int psabi_level() nogil
 
+from cpython.unicode cimport PyUnicode_AsUTF8
 from libc.stdlib cimport getenv
 
 
 def environment(name):
     """The value of an environment variable, or None; ``os.environ`` takes longer."""
-    value = getenv(name)
+    value = getenv(PyUnicode_AsUTF8(name))
     return None if value == NULL else value.decode(errors="surrogateescape")
 
 

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _arrays
-from .._rois import is_plain
+from .._core.memory import is_plain
 from ._errors import FileError, TooLargeError, cannot, check_file, check_size, reason
 from .images import SUFFIXES as IMAGE_SUFFIXES
 from .images import describe, load_pixels
@@ -151,7 +151,7 @@ def open_features(
             dtype=np.dtype(array.dtype),
             layout=layout,
             renew=renew,
-            copies=not (isinstance(array, np.ndarray) and is_plain(array)),
+            copies=not is_plain(array),
             source=source,
             fingerprint=fingerprint,
         )

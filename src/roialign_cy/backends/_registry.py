@@ -123,7 +123,7 @@ def resolve(name: str | None, array: Any, argument: str = "features") -> Backend
     if name is None:
         name = _used.get()
     if name is None:
-        name = runtime.environment(ENVIRONMENT_VARIABLE.encode()) or None
+        name = runtime.environment(ENVIRONMENT_VARIABLE) or None
         named_by = ENVIRONMENT_VARIABLE
     if name is not None and not isinstance(name, str):
         require_choice(named_by, name, names())
