@@ -405,13 +405,10 @@ def roi_align_backward(
     ... )
     array([[0.5, 2. , 0.5, 2. ]])
     """
-
-    def make(sections: tuple[int, int]) -> CallSpec:
-        return make_spec(
-            sections, convention, spatial_scale, sampling_ratio, mode, layout, num_threads
-        )
-
-    return pool_backward(grad_output, rois, input_shape, features, wrt, make, layout, backend, out)
+    options = convention, spatial_scale, sampling_ratio, mode, layout, num_threads
+    return pool_backward(
+        grad_output, rois, input_shape, features, wrt, layout, backend, out, make_spec, options
+    )
 
 
 def pool_backward(
@@ -420,14 +417,16 @@ def pool_backward(
     input_shape: tuple[int, int, int, int],
     features: Any | None,
     wrt: Wrt | tuple[Wrt, ...],
-    make: Callable[[tuple[int, int]], CallSpec],
     layout: Layout,
     backend: str | None,
     out: Any | None,
+    make: Callable[..., CallSpec],
+    options: tuple[Any, ...],
 ) -> Any:
     """Check the arrays of `roi_align_backward` and have a backend differentiate.
 
-    ``make`` gives the call's spec for the output size, which is that of ``grad_output``.
+    ``make`` gives the call's spec for the output size, which is that of ``grad_output``, and for
+    the ``options``.
     """
     operations = make_wrt(wrt)
     chosen = resolve(backend, grad_output, "grad_output")
@@ -441,7 +440,7 @@ def pool_backward(
     _arrays.check_features(grad_output, layout, "grad_output")
     if features is not None:  # before any is converted for the backend
         _arrays.check_features(features, layout)
-    spec = make(sections_of(grad_output, layout))
+    spec = make(sections_of(grad_output, layout), *options)
     require_gradient(spec, operations)
     shape = make_shape(input_shape, grad_output.dtype.itemsize)
     require_operands(spec, operations, wrt, features, out)
@@ -454,10 +453,9 @@ def pool_backward(
         boxes = _arrays.check_rois(rois, shapes[0][0], spec)
         # Of several there is no out, and the rest is the same for each.
         _arrays.check_gradient(operations[0], grads, boxes, shapes, spec, maps, target)
-    results = [
-        differentiate(chosen, operation, grads, boxes, shapes, spec, maps, target)
-        for operation in operations
-    ]
+    results = []
+    for operation in operations:
+        results.append(differentiate(chosen, operation, grads, boxes, shapes, spec, maps, target))
     if out is not None:
         results = [out]
     return results[0] if isinstance(wrt, str) else tuple(results)
@@ -485,7 +483,10 @@ def differentiate(
 
 def sections_of(grad_output: Any, layout: Layout) -> tuple[int, int]:
     """Output size of the call whose gradient this is."""
-    rows, cols = grad_output.shape[1:3] if layout == "NHWC" else grad_output.shape[2:]
+    if layout == "NHWC":
+        _, rows, cols, _ = grad_output.shape
+    else:
+        _, _, rows, cols = grad_output.shape
     if rows == 0 or cols == 0:
         raise ValueError(
             f"grad_output must have a section or more ({layout}), got shape {grad_output.shape}"

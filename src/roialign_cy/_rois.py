@@ -37,9 +37,13 @@ def normalise_rois(
     """
     # Always a copy: another thread that changes the caller's boxes after they were checked must
     # not reach the core, which trusts them.
-    if type(rois) is np.ndarray and is_plain(rois):
-        if rois.ndim == 2 and rois.shape[1] == 1 + parameters:
-            return rois.copy()
+    if (
+        type(rois) is np.ndarray
+        and rois.ndim == 2
+        and rois.shape[1] == 1 + parameters
+        and is_plain(rois)
+    ):
+        return rois.copy()
     if is_list_per_image(rois):
         require_entry_per_image(rois, num_images, name)
         return join(rois, name, parameters)

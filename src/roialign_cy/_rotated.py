@@ -249,20 +249,11 @@ def roi_align_rotated_backward(
     ... )
     array([[1., 4., 0., 0., 0.]])
     """
-
-    def make(sections: tuple[int, int]) -> CallSpec:
-        return make_rotated_spec(
-            sections,
-            convention,
-            clockwise,
-            spatial_scale,
-            sampling_ratio,
-            mode,
-            layout,
-            num_threads,
-        )
-
-    return pool_backward(grad_output, rois, input_shape, features, wrt, make, layout, backend, out)
+    options = convention, clockwise, spatial_scale, sampling_ratio, mode, layout, num_threads
+    make = make_rotated_spec
+    return pool_backward(
+        grad_output, rois, input_shape, features, wrt, layout, backend, out, make, options
+    )
 
 
 def make_rotated_spec(

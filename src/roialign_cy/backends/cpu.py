@@ -120,7 +120,7 @@ class CpuBackend:
         """Pool ``maps`` under ``rois`` into ``out``; see `Backend.roi_align`."""
         for level, rows, its_spec in _by_level(levels, spec):
             features = maps[level]
-            if features.size == 0 or out.size == 0:
+            if features.size == 0:
                 out[rows] = 0
                 continue
             kernels, taps, num_threads = self._prepare(out.dtype, features, rois, rows, its_spec)
@@ -176,9 +176,7 @@ class CpuBackend:
         update: Update,
     ) -> None:
         """Gradient with respect to the features, by the dtype that it is summed in."""
-        if grads.size == 0 or out.size == 0 or rois[rows].size == 0:
-            if update != ZEROED:
-                out[...] = 0
+        if out.size == 0:
             return
         if out.dtype.itemsize > 2:
             self._sum_features(grads, rois, rows, features, spec, out, update)
@@ -203,7 +201,8 @@ class CpuBackend:
         if not isinstance(rows, slice):
             by_image = rows[by_image]
         out[np.delete(np.arange(len(out)), present)] = 0
-        for image, of_image in zip(present, np.split(by_image, begin[1:]), strict=True):
+        # Without boxes there is no image, and yet one part.
+        for image, of_image in zip(present, np.split(by_image, begin[1:]), strict=False):
             maps = None if features is None else features[image : image + 1]
             self._sum_features(grads, rois, of_image, maps, spec, total, OVERWRITE, image)
             out[image] = total[0]
@@ -227,6 +226,8 @@ class CpuBackend:
         while taps.next_batch():
             kernels.feature_gradient(grads, maps, out, taps, update, num_threads, self._overrides)
             update = ACCUMULATE
+        if update == OVERWRITE:  # there was no box
+            out[...] = 0
 
     def _box_gradient(
         self,
@@ -240,7 +241,7 @@ class CpuBackend:
         out = np.zeros((len(rois), spec.parameters))
         for level, rows, its_spec in _by_level(levels, spec):
             maps = features[level]
-            if grads.size == 0 or maps.size == 0:
+            if maps.size == 0:
                 continue
             kernels, taps, num_threads = self._prepare(
                 grads.dtype, maps, rois, rows, its_spec, with_slopes=True
@@ -299,10 +300,10 @@ def _by_level(
     """Each map's number, the rows of its boxes, and the call as it is for them."""
     if levels is None:
         return ((0, ALL, spec),)
-    return [
-        (level, np.flatnonzero(levels == level), spec.at_level(level))
-        for level in range(len(spec.spatial_scales))
-    ]
+    parts = []
+    for level in range(len(spec.spatial_scales)):
+        parts.append((level, np.flatnonzero(levels == level), spec.at_level(level)))
+    return parts
 
 
 BACKEND = CpuBackend()

@@ -159,11 +159,9 @@ class Kernels:
         def roi_align_backward(
             grads: Any, rois: Any, features: Any, num_threads: int | None = None, out: Any = None
         ) -> Any:
-            def make(sections: tuple[int, int]) -> CallSpec:
-                return self.make_spec(sections, scale, tuple(ratio), *options, layout, num_threads)
-
+            of_spec = scale, tuple(ratio), *options, layout, num_threads
             return _api.pool_backward(
-                grads, rois, input_shape, features, wrt, make, layout, None, out
+                grads, rois, input_shape, features, wrt, layout, None, out, self.make_spec, of_spec
             )
 
         return _run(
