@@ -205,6 +205,7 @@ def extensions() -> list[Extension]:
         made = Extension(
             name,
             [str(CORE / source)],
+            include_dirs=[numpy.get_include()],
             depends=depends_on(CORE / source),
             extra_compile_args=[*(DEBUG if IS_DEBUG else OPTIMISED), *compile_openmp, *level],
             extra_link_args=[*link_openmp, *(SANITIZERS if IS_DEBUG else [])],
@@ -218,7 +219,6 @@ def extensions() -> list[Extension]:
         name: extension(f"roialign_cy._core.{name}", f"{name}.pyx", variants["base"])
         for name in ("memory", "paste", "runtime", "taps")
     }
-    modules["memory"].include_dirs = [numpy.get_include()]
     modules["runtime"].define_macros = [
         ("ROIALIGN_BUILD", f'"{BUILD}"'),
         ("ROIALIGN_VARIANTS", f'"{" ".join(built)}"'),

@@ -20,11 +20,19 @@ import os
 import numpy
 
 
-cdef extern from *:
-    """
-    #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
-    #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
-    """
+from .ndarray cimport (
+    NPY_DOUBLE,
+    NPY_FLOAT,
+    NPY_HALF,
+    PyArray_BYTES,
+    PyArray_DIM,
+    PyArray_ISBEHAVED_RO,
+    PyArray_ITEMSIZE,
+    PyArray_NDIM,
+    PyArray_STRIDE,
+    PyArray_TYPE,
+    PyArrayObject,
+)
 
 cdef extern from "numpy/arrayobject.h":
     ctypedef struct PyDataMemAllocator:
@@ -41,20 +49,7 @@ cdef extern from "numpy/arrayobject.h":
     object PyDataMem_GetHandler()
     PyObject *PyDataMem_DefaultHandler
     int PyArray_ImportNumPyAPI() except -1
-    ctypedef struct PyArrayObject:
-        pass
-    cdef enum:
-        NPY_HALF
-        NPY_FLOAT
-        NPY_DOUBLE
     bint PyArray_Check(object array)
-    bint PyArray_ISBEHAVED_RO(const PyArrayObject *array)
-    int PyArray_TYPE(const PyArrayObject *array)
-    int PyArray_NDIM(const PyArrayObject *array)
-    Py_ssize_t PyArray_ITEMSIZE(const PyArrayObject *array)
-    char *PyArray_BYTES(const PyArrayObject *array)
-    Py_ssize_t PyArray_DIM(const PyArrayObject *array, int axis)
-    Py_ssize_t PyArray_STRIDE(const PyArrayObject *array, int axis)
 
 cdef extern from "reclaim.h" nogil:
     bint CAN_RECLAIM
@@ -217,7 +212,8 @@ def zeros(shape, dtype):
 
 
 cdef _made(make, shape, dtype):
-    cdef double n, size = dtype.itemsize
+    cdef double size = dtype.itemsize
+    cdef Py_ssize_t n
     for n in shape:
         size *= n
     # Users who have set a handler of their own want it to get these arrays, too.

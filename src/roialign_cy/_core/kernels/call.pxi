@@ -13,17 +13,16 @@ cdef enum:
     INT16 = 256
 
 
-cdef int type_of(dtype):
+cdef int type_of(char kind, Py_ssize_t itemsize) noexcept nogil:
     """How elements of a dtype are stored, in the terms above."""
-    kind = dtype.kind
-    if kind == "f":
-        return HALF if dtype.itemsize == 2 else 0
-    if kind == "b":
+    if kind == b"f":
+        return HALF if itemsize == 2 else 0
+    if kind == b"b":
         return BOOL
-    if kind == "u":
-        return UINT8 if dtype.itemsize == 1 else UINT16
-    if kind == "i":
-        return INT8 if dtype.itemsize == 1 else INT16
+    if kind == b"u":
+        return UINT8 if itemsize == 1 else UINT16
+    if kind == b"i":
+        return INT8 if itemsize == 1 else INT16
     return BFLOAT16
 
 
@@ -35,40 +34,23 @@ cdef struct Array:
     int stored
 
 
-cdef class View:
-    """A 4-D array's memory, for as long as this object lives."""
-
-    cdef Py_buffer buffer
+cdef Array array_of(ndarray) noexcept:
+    """The memory of a 4-D array of NumPy, which lives as long as that does."""
+    cdef const PyArrayObject *given = <const PyArrayObject *>ndarray
     cdef Array array
-
-    def __cinit__(self, array, bint writable=False):
-        cdef size_t bits
-        cdef int axis
-        dtype = array.dtype
-        self.array.stored = type_of(dtype)
-        if self.array.stored == BFLOAT16:  # NumPy exports no buffers of it
-            array = array.view("u2")
-        PyObject_GetBuffer(
-            array, &self.buffer, PyBUF_STRIDES | PyBUF_WRITABLE if writable else PyBUF_STRIDES
-        )
-        cdef const Py_ssize_t *shape = self.buffer.shape
-        cdef const Py_ssize_t *strides = self.buffer.strides
-        self.array.data = <char *>self.buffer.buf
-        self.array.images, self.array.channels = shape[0], shape[1]
-        self.array.height, self.array.width = shape[2], shape[3]
-        self.array.image, self.array.channel = strides[0], strides[1]
-        self.array.row, self.array.col = strides[2], strides[3]
-        self.array.itemsize = self.buffer.itemsize
-        bits = <size_t>self.buffer.buf
-        for axis in range(4):
-            bits |= <size_t>strides[axis]
-        if bits & <size_t>(self.buffer.itemsize - 1):
-            self.array.stored |= UNALIGNED
-        if not dtype.isnative:
-            self.array.stored |= SWAPPED
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.buffer)
+    array.data = PyArray_BYTES(given)
+    array.images, array.channels = PyArray_DIM(given, 0), PyArray_DIM(given, 1)
+    array.height, array.width = PyArray_DIM(given, 2), PyArray_DIM(given, 3)
+    array.image, array.channel = PyArray_STRIDE(given, 0), PyArray_STRIDE(given, 1)
+    array.row, array.col = PyArray_STRIDE(given, 2), PyArray_STRIDE(given, 3)
+    array.itemsize = PyArray_ITEMSIZE(given)
+    array.stored = type_of(PyArray_DESCR(given).kind, array.itemsize)
+    cdef Py_ssize_t bits = array.image | array.channel | array.row | array.col
+    if (bits | <Py_ssize_t>array.data) & (array.itemsize - 1):
+        array.stored |= UNALIGNED
+    if not PyArray_ISNOTSWAPPED(given):
+        array.stored |= SWAPPED
+    return array
 
 
 cdef enum Operation:
@@ -99,14 +81,14 @@ cdef struct Call:
     Py_ssize_t blocks
 
 
-cdef Call call_of(Operation operation, View out, const Array *maps, BoxTaps taps):
+cdef Call call_of(Operation operation, const Array *out, const Array *maps, BoxTaps taps):
     """What all operations have; ``out`` is the array by boxes, ``maps`` gives the maps' shape."""
     cdef Call call
     if taps.first == taps.last:
         raise ValueError("taps must have a batch at hand: next_batch() makes one")
     memset(&call, 0, sizeof(call))
     call.operation = operation
-    call.out = out.array
+    call.out = out[0]
     call.boxes = taps.last - taps.first
     call.channels, call.height, call.width = maps.channels, maps.height, maps.width
     call.blocks = (call.channels + LANES - 1) // LANES

@@ -3,13 +3,6 @@
 # channels at once, which lanes.h turns into SIMD on every compiler that has generic vectors. There
 # are next to no intrinsics: a maximum in lanes.h, conversions in halves.h, stores in stream.h.
 
-from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS,
-    PyBUF_STRIDES,
-    PyBUF_WRITABLE,
-    PyBuffer_Release,
-    PyObject_GetBuffer,
-)
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport INT32_MAX, int16_t, int32_t, uint16_t, uint64_t
@@ -23,6 +16,15 @@ from roialign_cy._core.half cimport (
     float_to_bfloat16,
     float_to_half,
     half_to_float,
+)
+from roialign_cy._core.ndarray cimport (
+    PyArray_BYTES,
+    PyArray_DESCR,
+    PyArray_DIM,
+    PyArray_ISNOTSWAPPED,
+    PyArray_ITEMSIZE,
+    PyArray_STRIDE,
+    PyArrayObject,
 )
 from roialign_cy._core.taps cimport (
     ACCUMULATE,

@@ -10,10 +10,10 @@ def forward(features, out, BoxTaps taps, int num_threads, chosen):
     and alignment: other layouts come as transposed views. ``chosen`` are the overrides of the
     schedule, or None.
     """
-    cdef View source = View(features)
-    cdef View target = View(out, True)
-    cdef Call call = call_of(FORWARD, target, &source.array, taps)
-    call.features = source.array
+    cdef Array source = array_of(features)
+    cdef Array target = array_of(out)
+    cdef Call call = call_of(FORWARD, &target, &source, taps)
+    call.features = source
     run_call(&call, num_threads, chosen)
 
 
@@ -25,15 +25,13 @@ def feature_gradient(
     Arrays as those of `forward`, but ``out`` (N, C, H, W) is of the working type. ``features`` is
     None if they are not needed. ``update`` says what ``out`` holds, and whether it is added to.
     """
-    cdef View grads = View(grad_output)
-    cdef View target = View(out, True)
-    cdef View source
-    cdef Call call = call_of(FEATURE_GRADIENT, grads, &target.array, taps)
-    call.map = target.array
+    cdef Array grads = array_of(grad_output)
+    cdef Array target = array_of(out)
+    cdef Call call = call_of(FEATURE_GRADIENT, &grads, &target, taps)
+    call.map = target
     call.update = update
     if features is not None:
-        source = View(features)
-        call.features = source.array
+        call.features = array_of(features)
     run_call(&call, num_threads, chosen)
 
 
@@ -43,15 +41,12 @@ def box_gradient(grad_output, features, out, BoxTaps taps, int num_threads, chos
     ``out`` (K, 4), or (K, 5) if they are rotated, is C-contiguous and of doubles; the other arrays
     are as those of `forward`.
     """
-    cdef View grads = View(grad_output)
-    cdef View source = View(features)
-    cdef Call call = call_of(BOX_GRADIENT, grads, &source.array, taps)
+    cdef Array grads = array_of(grad_output)
+    cdef Array source = array_of(features)
+    cdef Call call = call_of(BOX_GRADIENT, &grads, &source, taps)
     cdef size_t of_a_box = bytes_for(call.blocks, call.parameters * sizeof(double))
-    cdef Py_buffer target
-    call.features = source.array
-    # No typed memoryview: its code would be a third of every kernel module.
-    PyObject_GetBuffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-    call.sides = <double *>target.buf
+    call.features = source
+    call.sides = <double *>PyArray_BYTES(<const PyArrayObject *>out)
     call.block_sides = <double *>allocate(call.boxes, of_a_box)
     try:
         if call.block_sides == NULL:
@@ -62,7 +57,6 @@ def box_gradient(grad_output, features, out, BoxTaps taps, int num_threads, chos
             add_blocks(&call)
     finally:
         free(call.block_sides)
-        PyBuffer_Release(&target)
 
 
 cdef int run_call(const Call *call, int num_threads, chosen) except -1:
@@ -77,34 +71,32 @@ cdef int run_call(const Call *call, int num_threads, chosen) except -1:
     cdef size_t size
     if call.points != NULL:
         return run_sparse(call, num_threads, &overrides)
-    with nogil:
-        images = images_with_work(call)
-        schedule = make_schedule(call, images, &overrides, &num_threads)
-        blocks = (call.channels + schedule.channels - 1) // schedule.channels
-        size = workspace_bytes(call, &schedule)
-        arena = arena_in(NULL)
-        lay_out_packed(&packed, &arena, call, &schedule)
-        tables = allocate(1, arena.used)
-        tasks = <Task *>allocate(images * blocks * schedule.splits, sizeof(Task))
-        scratch = <char *>allocate(num_threads, size)
     try:
-        if tasks == NULL or scratch == NULL or tables == NULL:
-            raise MemoryError("no memory to pool in")
-        if is_too_large(call, &schedule):
-            raise MemoryError("a box reads too many cells")
-        num_threads = granted(num_threads)
         with nogil:
+            images = images_with_work(call)
+            schedule = make_schedule(call, images, &overrides, &num_threads)
+            blocks = (call.channels + schedule.channels - 1) // schedule.channels
+            size = workspace_bytes(call, &schedule)
+            arena = arena_in(NULL)
+            lay_out_packed(&packed, &arena, call, &schedule)
+            tables = allocate(1, arena.used)
+            tasks = <Task *>allocate(images * blocks * schedule.splits, sizeof(Task))
+            scratch = <char *>allocate(num_threads, size)
+            if tasks == NULL or scratch == NULL or tables == NULL:
+                raise MemoryError("no memory to pool in")
+            if is_too_large(call, &schedule):
+                raise MemoryError("a box reads too many cells")
+            num_threads = granted(num_threads)
             arena = arena_in(tables)
             lay_out_packed(&packed, &arena, call, &schedule)
             count = make_tasks(call, &schedule, tasks)
-        if num_threads > 1:
-            for t in prange(call.boxes, nogil=True, num_threads=num_threads, schedule="static"):
-                pack_box(call, &schedule, t, &packed)
-            sort_plans(call, &packed)
-            for t in prange(count, nogil=True, num_threads=num_threads, schedule="dynamic"):
-                do_task(call, &schedule, &packed, &tasks[t], scratch + threadid() * size)
-        else:
-            with nogil:
+            if num_threads > 1:
+                for t in prange(call.boxes, num_threads=num_threads, schedule="static"):
+                    pack_box(call, &schedule, t, &packed)
+                sort_plans(call, &packed)
+                for t in prange(count, num_threads=num_threads, schedule="dynamic"):
+                    do_task(call, &schedule, &packed, &tasks[t], scratch + threadid() * size)
+            else:
                 for t in range(call.boxes):
                     pack_box(call, &schedule, t, &packed)
                 sort_plans(call, &packed)

@@ -97,23 +97,21 @@ cdef int run_sparse(const Call *call, int num_threads, const Overrides *override
     cdef char *scratch = NULL
     cdef Py_ssize_t images, count, t
     cdef size_t size
-    with nogil:
-        images = images_with_work(call)
-        schedule = make_sparse_schedule(call, images, overrides, &num_threads)
-        size = sparse_bytes(call, &schedule)
-        tasks = <Task *>allocate(images * call.blocks * schedule.splits, sizeof(Task))
-        scratch = <char *>allocate(num_threads, size)
     try:
-        if tasks == NULL or scratch == NULL:
-            raise MemoryError("no memory to pool in")
-        num_threads = granted(num_threads)
         with nogil:
+            images = images_with_work(call)
+            schedule = make_sparse_schedule(call, images, overrides, &num_threads)
+            size = sparse_bytes(call, &schedule)
+            tasks = <Task *>allocate(images * call.blocks * schedule.splits, sizeof(Task))
+            scratch = <char *>allocate(num_threads, size)
+            if tasks == NULL or scratch == NULL:
+                raise MemoryError("no memory to pool in")
+            num_threads = granted(num_threads)
             count = make_tasks(call, &schedule, tasks)
-        if num_threads > 1:
-            for t in prange(count, nogil=True, num_threads=num_threads, schedule="dynamic"):
-                do_sparse_task(call, &schedule, &tasks[t], scratch + threadid() * size)
-        else:
-            with nogil:
+            if num_threads > 1:
+                for t in prange(count, num_threads=num_threads, schedule="dynamic"):
+                    do_sparse_task(call, &schedule, &tasks[t], scratch + threadid() * size)
+            else:
                 for t in range(count):
                     do_sparse_task(call, &schedule, &tasks[t], scratch)
     finally:
