@@ -38,29 +38,25 @@ def find_fault(rois, Py_ssize_t num_images, spec):
     ``rois`` is an array of native float16, float32 or float64 and of shape (K, 5), or (K, 6) if the
     boxes are rotated.
     """
-    cdef Py_buffer view
+    cdef const PyArrayObject *boxes = <const PyArrayObject *>rois
     cdef Py_ssize_t k, rows, cols, ratio_rows, ratio_cols
     cdef int fault = GOOD
     cdef float_mode mode
     rows, cols = spec.output_size
     ratio_rows, ratio_cols = spec.sampling_ratio
-    PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
-    try:
-        geometry = make_geometry(spec, <int>view.itemsize)
-        with nogil:
-            mode = set_standard_mode()
-            k = 0
-            while k < view.shape[0]:
-                fault = box_fault(
-                    <const char *>view.buf + k * view.strides[0],
-                    num_images, rows, cols, ratio_rows, ratio_cols, &geometry,
-                )
-                if fault != GOOD:
-                    break
-                k += 1
-            set_mode(mode)
-    finally:
-        PyBuffer_Release(&view)
+    geometry = make_geometry(spec, PyArray_ITEMSIZE(boxes))
+    with nogil:
+        mode = set_standard_mode()
+        k = 0
+        while k < PyArray_DIM(boxes, 0):
+            fault = box_fault(
+                PyArray_BYTES(boxes) + k * PyArray_STRIDE(boxes, 0),
+                num_images, rows, cols, ratio_rows, ratio_cols, &geometry,
+            )
+            if fault != GOOD:
+                break
+            k += 1
+        set_mode(mode)
     return None if fault == GOOD else (k, _FAULT_NAMES[fault])
 
 

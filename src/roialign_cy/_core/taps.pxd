@@ -180,7 +180,7 @@ cdef class BoxTaps:
     cdef Py_ssize_t boxes           # of all batches
     cdef Py_ssize_t *order          # of `sort_boxes`: rows of the caller's array
     cdef const Py_ssize_t *target   # those of the batch
-    cdef Py_buffer rois
+    cdef object rois                # the array, whose memory is read
     cdef Job job
     cdef int num_threads
     cdef void *memory

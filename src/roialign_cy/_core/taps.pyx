@@ -1,12 +1,5 @@
 """Boxes to taps: the sparse row and column factors of RoI Align, in float64."""
 
-from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS,
-    PyBUF_STRIDES,
-    PyBUF_WRITABLE,
-    PyBuffer_Release,
-    PyObject_GetBuffer,
-)
 from cython.parallel cimport prange
 from libc.math cimport floor, isfinite
 from libc.stdint cimport INT32_MAX, int32_t, uint64_t
@@ -25,6 +18,13 @@ from .geometry cimport (
     coordinate,
     extent_in_own_dtype,
     make_geometry,
+)
+from .ndarray cimport (
+    PyArray_BYTES,
+    PyArray_DIM,
+    PyArray_ITEMSIZE,
+    PyArray_STRIDE,
+    PyArrayObject,
 )
 from .runtime cimport granted
 
@@ -154,12 +154,13 @@ cdef inline Py_ssize_t image_of(const char *roi, const Geometry *g) noexcept nog
     return <Py_ssize_t>coordinate(roi, 0, g.rois_itemsize)
 
 
-cdef Job make_job(spec, const Py_buffer *rois, Py_ssize_t height, Py_ssize_t width):
+cdef Job make_job(spec, rois, Py_ssize_t height, Py_ssize_t width):
+    cdef const PyArrayObject *boxes = <const PyArrayObject *>rois
     cdef Job job
     memset(&job, 0, sizeof(Job))  # what is not set here, the caller sets
-    job.rois = <const char *>rois.buf
-    job.stride = rois.strides[0]
-    job.geometry = make_geometry(spec, rois.itemsize)
+    job.rois = PyArray_BYTES(boxes)
+    job.stride = PyArray_STRIDE(boxes, 0)
+    job.geometry = make_geometry(spec, PyArray_ITEMSIZE(boxes))
     mode = spec.mode
     job.mode = AVG if mode == "avg" else MAX if mode == "max" else MAX_WEIGHTED
     job.y.size, job.x.size = height, width
@@ -271,24 +272,15 @@ cdef int find_for_boxes(
     rois, Py_ssize_t height, Py_ssize_t width, spec, found, Py_ssize_t numbers, Finder find
 ) except -1:
     """Fill ``found`` with that many numbers for each box."""
-    cdef Py_buffer view, target
-    cdef Job job
-    cdef Py_ssize_t k
+    cdef Job job = make_job(spec, rois, height, width)
+    cdef Py_ssize_t *target = <Py_ssize_t *>PyArray_BYTES(<const PyArrayObject *>found)
+    cdef Py_ssize_t k, boxes = PyArray_DIM(<const PyArrayObject *>rois, 0)
     cdef float_mode mode
-    PyObject_GetBuffer(rois, &view, PyBUF_STRIDES)
-    try:
-        PyObject_GetBuffer(found, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        try:
-            job = make_job(spec, &view, height, width)
-            with nogil:
-                mode = set_standard_mode()
-                for k in range(view.shape[0]):
-                    find(roi_of(&job, k), &job, <Py_ssize_t *>target.buf + k * numbers)
-                set_mode(mode)
-        finally:
-            PyBuffer_Release(&target)
-    finally:
-        PyBuffer_Release(&view)
+    with nogil:
+        mode = set_standard_mode()
+        for k in range(boxes):
+            find(roi_of(&job, k), &job, target + k * numbers)
+        set_mode(mode)
     return 0
 
 
@@ -323,7 +315,7 @@ cdef class BoxTaps:
     Parameters
     ----------
     rois : ndarray of shape (K, 5), or (K, 6) if the boxes are rotated
-    rows : ndarray of intp, or None
+    rows : ndarray of intp, contiguous, or None
         Which of them to take, ascending; None for all.
     height, width : int
         Size of the map.
@@ -344,33 +336,26 @@ cdef class BoxTaps:
         self, rois, rows, Py_ssize_t height, Py_ssize_t width, spec, bint single, int num_threads,
         bint with_slopes=False, Py_ssize_t first_image=0, size_t most_bytes=0,
     ):
-        cdef Py_buffer view
         cdef const Py_ssize_t *chosen = NULL
-        PyObject_GetBuffer(rois, &self.rois, PyBUF_STRIDES)
-        self.job = make_job(spec, &self.rois, height, width)
+        self.rois = rois
+        self.job = make_job(spec, rois, height, width)
         self.job.y.single = self.job.x.single = single
         self.job.y.with_slopes = self.job.x.with_slopes = with_slopes
         self.job.first_image = first_image
         self.job.most_bytes = most_bytes or MOST_TABLE_BYTES
         self.num_threads = num_threads
-        self.boxes = self.rois.shape[0]
+        self.boxes = len(rois)
         if rows is not None:
-            PyObject_GetBuffer(rows, &view, PyBUF_C_CONTIGUOUS)
-            self.boxes = view.shape[0]
-            chosen = <const Py_ssize_t *>view.buf
-        try:
-            self.order = <Py_ssize_t *>allocate(self.boxes, sizeof(Py_ssize_t))
-            if self.order == NULL:
-                raise MemoryError("no memory for the order of the boxes")
-            sort_boxes(&self.job, chosen, self.boxes, self.order)
-        finally:
-            if rows is not None:
-                PyBuffer_Release(&view)
+            self.boxes = len(rows)
+            chosen = <const Py_ssize_t *>PyArray_BYTES(<const PyArrayObject *>rows)
+        self.order = <Py_ssize_t *>allocate(self.boxes, sizeof(Py_ssize_t))
+        if self.order == NULL:
+            raise MemoryError("no memory for the order of the boxes")
+        sort_boxes(&self.job, chosen, self.boxes, self.order)
 
     def __dealloc__(self):
         free(self.memory)
         free(self.order)
-        PyBuffer_Release(&self.rois)
 
     def next_batch(self):
         """Make the tables of the next boxes; False if there are none left."""
@@ -399,26 +384,25 @@ cdef class Taps(BoxTaps):
         cdef int num_threads = 1
         cdef Arena arena
         cdef Place *places = <Place *>allocate(most, sizeof(Place))
+        tables.mode = job.mode
         try:
-            if places == NULL:
-                raise MemoryError("no memory for the boxes' sample positions")
-            tables.mode = job.mode
             with nogil:
+                if places == NULL:
+                    raise MemoryError("no memory for the boxes' sample positions")
                 boxes = measure(job, self.target, most, places, &total)
                 arena = arena_in(NULL)
                 place_tables(job, boxes, &total, &arena, tables)
                 self.memory = allocate(1, arena.used)
-            if self.memory == NULL:
-                raise MemoryError("no memory for the boxes' taps")
-            arena = arena_in(self.memory)
-            place_tables(job, boxes, &total, &arena, tables)
-            if boxes >= BOXES_WORTH_THREADS:
-                num_threads = granted(self.num_threads)
-            if num_threads > 1:
-                for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="static"):
-                    fill_box(job, self.target[k], k, &places[k], tables)
-            else:
-                with nogil:
+                if self.memory == NULL:
+                    raise MemoryError("no memory for the boxes' taps")
+                arena = arena_in(self.memory)
+                place_tables(job, boxes, &total, &arena, tables)
+                if boxes >= BOXES_WORTH_THREADS:
+                    num_threads = granted(self.num_threads)
+                if num_threads > 1:
+                    for k in prange(boxes, num_threads=num_threads, schedule="static"):
+                        fill_box(job, self.target[k], k, &places[k], tables)
+                else:
                     for k in range(boxes):
                         fill_box(job, self.target[k], k, &places[k], tables)
         finally:
@@ -472,32 +456,31 @@ cdef class PointTaps(BoxTaps):
         if max(job.y.size, job.x.size) > INT32_MAX:
             raise MemoryError("features have more rows or columns than places have numbers")
         made = <RotatedBox *>allocate(most, sizeof(RotatedBox))
+        tables.mode, tables.geometry = job.mode, job.geometry
+        tables.y, tables.x = job.y, job.x
         try:
-            if made == NULL:
-                raise MemoryError("no memory for the boxes' sample positions")
-            tables.mode, tables.geometry = job.mode, job.geometry
-            tables.y, tables.x = job.y, job.x
             with nogil:
+                if made == NULL:
+                    raise MemoryError("no memory for the boxes' sample positions")
                 boxes = measure_points(tables, job, self.target, most, made, &total)
                 arena = arena_in(NULL)
                 place_lists(tables, boxes, &total, &arena)
                 self.memory = allocate(1, arena.used)
-            if self.memory == NULL:
-                raise MemoryError("no memory for the boxes' lists")
-            arena = arena_in(self.memory)
-            place_lists(tables, boxes, &total, &arena)
-            for k in range(boxes):
-                tables.box[k] = made[k]
-                tables.image[k] = (
-                    image_of(roi_of(job, self.target[k]), &job.geometry) - job.first_image
-                )
-            if boxes >= BOXES_WORTH_THREADS:
-                num_threads = granted(self.num_threads)
-            if num_threads > 1:
-                for k in prange(boxes, nogil=True, num_threads=num_threads, schedule="dynamic"):
-                    fill_lists(tables, &tables.box[k])
-            else:
-                with nogil:
+                if self.memory == NULL:
+                    raise MemoryError("no memory for the boxes' lists")
+                arena = arena_in(self.memory)
+                place_lists(tables, boxes, &total, &arena)
+                for k in range(boxes):
+                    tables.box[k] = made[k]
+                    tables.image[k] = (
+                        image_of(roi_of(job, self.target[k]), &job.geometry) - job.first_image
+                    )
+                if boxes >= BOXES_WORTH_THREADS:
+                    num_threads = granted(self.num_threads)
+                if num_threads > 1:
+                    for k in prange(boxes, num_threads=num_threads, schedule="dynamic"):
+                        fill_lists(tables, &tables.box[k])
+                else:
                     for k in range(boxes):
                         fill_lists(tables, &tables.box[k])
         finally:
