@@ -221,7 +221,7 @@ def require_bare(kind: type, name: str) -> None:
 def require_corners(boxes: Any, name: str) -> None:
     """Raise for boxes that are labelled, as torchvision's can be, as other than corners."""
     form = getattr(boxes, "format", None)
-    if isinstance(form, Enum) and form.name != "XYXY":
+    if form is not None and isinstance(form, Enum) and form.name != "XYXY":
         raise ValueError(
             f"{name} must be corners x1, y1, x2, y2, got boxes of the format {form.name}"
         )

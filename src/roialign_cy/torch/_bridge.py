@@ -28,9 +28,7 @@ def on_cpu(
     """
     # torch's limit applies as well: setting it to 1 is meant for all that a model does.
     num_threads = min(torch.get_num_threads(), get_num_threads())
-    return torch.from_numpy(
-        compute(*[as_array(tensor) for tensor in tensors], num_threads=num_threads)
-    )
+    return torch.from_numpy(compute(*map(as_array, tensors), num_threads=num_threads))
 
 
 def as_array(tensor: Tensor | None) -> Any:

@@ -27,10 +27,9 @@ try:
     from torch.autograd import _profiler_enabled
 
     forward_ad._current_level  # noqa: B018
-    _EAGER = DispatchKeySet(DispatchKey.CPU)
-    for _key in "ADInplaceOrView", "AutogradCPU", "BackendSelect":
-        _EAGER = _EAGER | DispatchKeySet(getattr(DispatchKey, _key))
-    _NOTHING_ELSE = _EAGER - _EAGER
+    _EAGER = 0
+    for _key in "CPU", "ADInplaceOrView", "AutogradCPU", "BackendSelect":
+        _EAGER |= DispatchKeySet(getattr(DispatchKey, _key)).raw_repr()
     _can_tell = True
 except (AttributeError, ImportError, TypeError):  # another torch, whose private names are others
     _can_tell = False
@@ -91,16 +90,15 @@ def is_plain(tensors: Sequence[Tensor]) -> bool:
         or forward_ad._current_level >= 0
     ):
         return False
-    keys = _dispatch_tls_local_include_set()
+    # As bits of an integer: operations of the sets themselves take longer.
+    keys = _dispatch_tls_local_include_set().raw_repr()
     for tensor in tensors:
         if type(tensor) not in _PLAIN:
             return False
-        keys = keys | _dispatch_keys(tensor)
-    keys = keys - _dispatch_tls_local_exclude_set()
+        keys |= _dispatch_keys(tensor).raw_repr()
+    keys &= ~_dispatch_tls_local_exclude_set().raw_repr()
     # Inference mode takes keys away, and so does a kernel below autograd, with its gradients on.
-    return bool(
-        keys == _EAGER or (torch.is_inference_mode_enabled() and keys - _EAGER == _NOTHING_ELSE)
-    )
+    return keys == _EAGER or (torch.is_inference_mode_enabled() and not keys & ~_EAGER)
 
 
 def refuse_tangents(tensors: Sequence[Tensor]) -> None:
@@ -112,7 +110,7 @@ def refuse_tangents(tensors: Sequence[Tensor]) -> None:
 def _flat(arguments: tuple[Any, ...]) -> list[Tensor]:
     tensors = []
     for argument in arguments:
-        if isinstance(argument, list):
+        if type(argument) is list:  # to a tensor, isinstance would ask for its class
             tensors += argument
         elif argument is not None:
             tensors.append(argument)

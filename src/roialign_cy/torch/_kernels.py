@@ -34,6 +34,7 @@ _READ = frozenset({torch.bool, torch.int8, torch.uint8, torch.int16, torch.uint1
 """Integers that maps may be of; what is pooled from them is float32."""
 LAYOUTS: tuple[Layout, Layout] = ("NCHW", "NHWC")
 """The layout of maps, by whether they are channels-last."""
+_REFUSALS = (IndexError, TypeError, ValueError)
 _NAMES_HERE = {"rois": "boxes", "features": "input"}
 """What the library's errors are about, to what a caller of these functions knows it as."""
 
@@ -76,13 +77,11 @@ class Kernels:
             spec = self.make_spec(sections, scale, ratio, *options, layout, num_threads)
             return _api.pool(features, rois, spec, layout, None, out)
 
-        return _run(
-            roi_align,
-            (input, rois),
-            channels_last,
-            lambda: _empty_pooled(input, rois, sections, channels_last),
-            lambda: self._check_pool(input, rois),
-        )
+        empty = partial(_empty_pooled, input, rois, sections, channels_last)
+        try:
+            return _run(roi_align, (input, rois), channels_last, empty)
+        except _REFUSALS as error:
+            raise _as_named_here(error, self._check_pool, input, rois) from None
 
     def shape_of_pool(
         self, input: Tensor, rois: Tensor, output_size: Sequence[int], *_: Any
@@ -110,7 +109,7 @@ class Kernels:
             (n, h, w, c) if channels_last else (n, c, h, w),
             geometry,
             channels_last,
-            lambda: _empty_maps(grad_output, input_shape, channels_last),
+            partial(_empty_maps, grad_output, input_shape, channels_last),
         )
 
     def shape_of_feature_gradient(
@@ -135,7 +134,7 @@ class Kernels:
             tuple(features.shape),
             geometry,
             False,
-            lambda: self.shape_of_box_gradient(grad_output, rois),
+            partial(self.shape_of_box_gradient, grad_output, rois),
         )
 
     def shape_of_box_gradient(self, grad_output: Tensor, rois: Tensor, *_: Any) -> Tensor:
@@ -164,13 +163,11 @@ class Kernels:
                 grads, rois, input_shape, features, wrt, layout, None, out, self.make_spec, of_spec
             )
 
-        return _run(
-            roi_align_backward,
-            tensors,
-            channels_last,
-            empty,
-            lambda: check("grad_output", *tensors[:2], self.parameters),
-        )
+        try:
+            return _run(roi_align_backward, tensors, channels_last, empty)
+        except _REFUSALS as error:
+            named = _as_named_here(error, check, "grad_output", *tensors[:2], self.parameters)
+            raise named from None
 
     def _check_pool(self, input: Tensor, rois: Tensor) -> None:
         """As `check`; on the CPU the library reads small integers too."""
@@ -184,15 +181,11 @@ def _run(
     tensors: tuple[Tensor | None, ...],
     channels_last: bool,
     empty: Callable[[], Tensor],
-    check: Callable[[], None],
 ) -> Tensor:
-    """Have the library compute; ``check`` raises for what it would call by another name."""
+    """Have the library compute."""
     if channels_last:
         compute = partial(_in_nhwc, compute)
-    try:
-        return BRIDGES[_device_type(tensors[0])](compute, tensors, empty)
-    except (IndexError, TypeError, ValueError) as error:
-        raise _as_named_here(error, check) from None
+    return BRIDGES[_device_type(tensors[0])](compute, tensors, empty)
 
 
 def _device_type(tensor: Tensor) -> str:
@@ -200,10 +193,13 @@ def _device_type(tensor: Tensor) -> str:
     return "cpu" if tensor.is_cpu else tensor.device.type
 
 
-def _as_named_here(error: Exception, check: Callable[[], None]) -> Exception:
-    """The library's error in the words of a caller of these functions."""
+def _as_named_here(error: Exception, check: Callable[..., None], *arguments: Any) -> Exception:
+    """The library's error in the words of a caller of these functions.
+
+    ``check``, of the ``arguments``, raises for what the library would call by another name.
+    """
     try:
-        check()
+        check(*arguments)
     except (TypeError, ValueError) as named:
         return named
     name = re.match(r"\w*", str(error))[0]  # type: ignore[index]
