@@ -436,7 +436,8 @@ def pool_backward(
         require_kind(out, "out", grad_output, chosen)
         _arrays.check_memory(out, grad_output=grad_output, rois=rois, features=features)
     grad_output = _arrays.as_ndarray(grad_output, "grad_output")
-    features = _arrays.as_ndarray(features, "features")
+    if features is not None:
+        features = _arrays.as_ndarray(features, "features")
     _arrays.check_features(grad_output, layout, "grad_output")
     if features is not None:  # before any is converted for the backend
         _arrays.check_features(features, layout)
@@ -498,9 +499,10 @@ def require_operands(
     spec: CallSpec, operations: tuple[str, ...], wrt: Any, features: Any, out: Any
 ) -> None:
     """Raise unless the features are there if they are needed, and ``out`` if it can be filled."""
-    if features is None and any(map(spec.needs_features, operations)):
-        cause = "mode 'max'" if spec.mode == "max" else "wrt 'rois'"
-        raise ValueError(f"features must be given for {cause}, got None")
+    for operation in operations:
+        if features is None and spec.needs_features(operation):
+            cause = "mode 'max'" if spec.mode == "max" else "wrt 'rois'"
+            raise ValueError(f"features must be given for {cause}, got None")
     if out is not None and len(operations) > 1:
         raise ValueError(f"out must be None where wrt names several gradients, got {wrt!r}")
 

@@ -141,7 +141,7 @@ def make_shape(
         n, c, h, w = map(operator.index, shape)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name} must be four integers, got {shape!r}") from None
-    if min(n, c, h, w) < 0:
+    if n < 0 or c < 0 or h < 0 or w < 0:
         raise ValueError(f"{name} must not be negative, got {(n, c, h, w)}")
     # NumPy leaves out sizes of 0 when it asks whether an array can exist.
     if (n or 1) * (c or 1) * (h or 1) * (w or 1) * itemsize > sys.maxsize:

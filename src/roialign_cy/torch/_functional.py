@@ -177,8 +177,8 @@ def run(
 ) -> Tensor:
     """Check what the operator does not check, and call it."""
     rois = to_rois(boxes, input, pooling.kernels.parameters)
-    dtype = input.dtype
-    if dtype == torch.bfloat16:  # which NumPy does not have
+    is_bfloat16 = input.dtype == torch.bfloat16
+    if is_bfloat16:  # which NumPy does not have
         input, rois = _operators.widened(input), _operators.widened(rois)
     try:
         pooled: Tensor = pooling.pool(input, rois, sections, *geometry)
@@ -188,7 +188,7 @@ def run(
             spec = pooling.kernels.make_spec(sections, *geometry, "NCHW", None)
             _arrays.require_poolable(rows, input.shape[0], spec, "boxes", is_per_image=True)
         raise
-    return pooled.to(dtype) if dtype == torch.bfloat16 else pooled
+    return pooled.to(torch.bfloat16) if is_bfloat16 else pooled
 
 
 torch.fx.wrap("roi_align")  # one node of a symbolic trace, like torchvision's
@@ -264,8 +264,8 @@ def to_rois(boxes: Tensor | Sequence[Tensor], input: Tensor, parameters: int = 4
                 f"boxes must be a tensor or a list of tensors, got {type(boxes).__name__}"
             )
         boxes = _join(boxes, input, parameters)
-    elif (boxes.ndim != 2 or boxes.shape[1] != 1 + parameters) and is_no_boxes(
-        tuple(boxes.shape), parameters
+    elif (len(shape := boxes.shape) != 2 or shape[1] != 1 + parameters) and is_no_boxes(
+        tuple(shape), parameters
     ):
         boxes = torch.nn.functional.pad(boxes.reshape(0, parameters), (1, 0))
     require_corners(boxes, "boxes")
