@@ -340,9 +340,10 @@ def check_memory(out: Any, /, name: str = "out", **others: Any) -> None:
     target = _memory(out)
     if target is None:
         return
-    if not target.flags.writeable:
+    flags = target.flags
+    if not flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
-    if not target.flags.c_contiguous and _may_overlap_itself(target):
+    if not flags.c_contiguous and _may_overlap_itself(target):
         raise ValueError(f"{name} must not overlap itself, got the strides {target.strides}")
     for other, array in others.items():
         if memory.are_apart(target, array):

@@ -60,7 +60,7 @@ def is_list_per_image(rois: Any) -> TypeGuard[Sequence[ArrayLike]]:
 
     Any other is rows of numbers.
     """
-    if not isinstance(rois, list | tuple):
+    if not isinstance(rois, (list, tuple)):
         return False
     dimensions = {_number_of_dimensions(element) for element in rois}
     return 2 in dimensions or dimensions == {0}
@@ -117,9 +117,13 @@ def wrong_entry_shape(name: str, shape: tuple[int, ...], parameters: int = 4) ->
 
 def join(boxes: Sequence[ArrayLike], name: str, parameters: int = 4) -> NDArray[np.floating]:
     """Join the (K_i, 4) entries of a list as (K, 5) rows with the index of their image."""
-    if not isinstance(boxes, Iterable) or isinstance(boxes, str | bytes | Mapping | Set):
+    if not isinstance(boxes, (list, tuple)) and (
+        not isinstance(boxes, Iterable) or isinstance(boxes, str | bytes | Mapping | Set)
+    ):
         raise TypeError(f"{name} must be a sequence of arrays, got {boxes!r}")
     entries = [columns(entry, f"{name}[{index}]", parameters) for index, entry in enumerate(boxes)]
+    if len(entries) == 1:
+        return with_images(entries[0], 0, 1)
     filled = [entry for entry in entries if entry.size] or entries or [np.empty((0, parameters))]
     indices = np.repeat(np.arange(len(entries)), [len(entry) for entry in entries])
     return with_images(np.concatenate(filled), indices, len(entries))
@@ -206,6 +210,8 @@ def _refuse_what_gets_lost(values: Any, name: str) -> None:
 
 def require_bare(kind: type, name: str) -> None:
     """Raise for NumPy arrays that mean more than the numbers in their memory, by their type."""
+    if kind is np.ndarray:
+        return
     if issubclass(kind, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must be without a mask, which would be ignored, got a masked array: "
