@@ -63,7 +63,7 @@ def box_gradient(
 
 
 def _reads(backend: Backend, array: Any) -> bool:
-    return array.dtype.char in "efd" or getattr(backend, "reads_all_types", False)
+    return getattr(backend, "reads_all_types", False) or array.dtype.char in "efd"
 
 
 def _read_by(backend: Backend, maps: Maps, dtype: np.dtype[Any]) -> Maps:

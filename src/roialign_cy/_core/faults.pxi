@@ -11,6 +11,9 @@ cdef double MOST_SAMPLES = 2.0**51
 # samples by 1024 cells at most (`RotatedBox.blur`).
 cdef double MOST_ROTATED_CELLS = 2.0**55
 
+# Fewer boxes are looked at in less time than the lock takes to be let go and taken again.
+cdef Py_ssize_t BOXES_WORTH_RELEASING = 16
+
 
 cdef enum Fault:
     GOOD = 0
@@ -39,25 +42,39 @@ def find_fault(rois, Py_ssize_t num_images, spec):
     boxes are rotated.
     """
     cdef const PyArrayObject *boxes = <const PyArrayObject *>rois
-    cdef Py_ssize_t k, rows, cols, ratio_rows, ratio_cols
-    cdef int fault = GOOD
-    cdef float_mode mode
+    cdef Py_ssize_t row, rows, cols, ratio_rows, ratio_cols
+    cdef int fault
     rows, cols = spec.output_size
     ratio_rows, ratio_cols = spec.sampling_ratio
     geometry = make_geometry(spec, PyArray_ITEMSIZE(boxes))
-    with nogil:
-        mode = set_standard_mode()
-        k = 0
-        while k < PyArray_DIM(boxes, 0):
-            fault = box_fault(
-                PyArray_BYTES(boxes) + k * PyArray_STRIDE(boxes, 0),
-                num_images, rows, cols, ratio_rows, ratio_cols, &geometry,
+    if PyArray_DIM(boxes, 0) < BOXES_WORTH_RELEASING:
+        fault = first_fault(boxes, num_images, rows, cols, ratio_rows, ratio_cols, &geometry, &row)
+    else:
+        with nogil:
+            fault = first_fault(
+                boxes, num_images, rows, cols, ratio_rows, ratio_cols, &geometry, &row
             )
-            if fault != GOOD:
-                break
-            k += 1
-        set_mode(mode)
-    return None if fault == GOOD else (k, _FAULT_NAMES[fault])
+    return None if fault == GOOD else (row, _FAULT_NAMES[fault])
+
+
+cdef int first_fault(
+    const PyArrayObject *boxes, Py_ssize_t num_images, Py_ssize_t rows, Py_ssize_t cols,
+    Py_ssize_t ratio_rows, Py_ssize_t ratio_cols, const Geometry *g, Py_ssize_t *row,
+) noexcept nogil:
+    """What is wrong with the first box that cannot be pooled, and its row."""
+    cdef int fault = GOOD
+    cdef float_mode mode = set_standard_mode()
+    row[0] = 0
+    while row[0] < PyArray_DIM(boxes, 0):
+        fault = box_fault(
+            PyArray_BYTES(boxes) + row[0] * PyArray_STRIDE(boxes, 0),
+            num_images, rows, cols, ratio_rows, ratio_cols, g,
+        )
+        if fault != GOOD:
+            break
+        row[0] += 1
+    set_mode(mode)
+    return fault
 
 
 cdef int box_fault(

@@ -192,9 +192,12 @@ cdef int sort_boxes(
     cdef Rank *ranks = <Rank *>allocate(count, 2 * sizeof(Rank))
     if ranks == NULL:
         raise MemoryError("no memory for the order of the boxes")
-    with nogil:
+    if count < BOXES_WORTH_RELEASING:
         rank_boxes(job, rows, count, ranks, order)
-        free(ranks)
+    else:
+        with nogil:
+            rank_boxes(job, rows, count, ranks, order)
+    free(ranks)
     return 0
 
 
