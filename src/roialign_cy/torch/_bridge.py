@@ -27,7 +27,9 @@ def on_cpu(
         Makes memory for the result: not used here, where the library's own is as good.
     """
     # torch's limit applies as well: setting it to 1 is meant for all that a model does.
-    num_threads = min(torch.get_num_threads(), get_num_threads())
+    num_threads = torch.get_num_threads()
+    if num_threads > 1:
+        num_threads = min(num_threads, get_num_threads())
     return torch.from_numpy(compute(*map(as_array, tensors), num_threads=num_threads))
 
 
