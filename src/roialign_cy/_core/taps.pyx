@@ -232,7 +232,7 @@ cdef const Rank *sorted_ranks(
     """Sort by the key, in either of two arrays; equals stay in their order, which is the boxes'."""
     cdef Py_ssize_t place[1 << DIGIT_BITS]
     cdef Py_ssize_t digit, k, begin, next_begin
-    while largest:
+    while largest and count > 1:
         memset(place, 0, sizeof(place))
         for k in range(count):
             place[ranks[k].key & ((1 << DIGIT_BITS) - 1)] += 1

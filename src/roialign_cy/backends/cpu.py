@@ -146,7 +146,10 @@ class CpuBackend:
             else:
                 result, update = out[level], OVERWRITE
             maps = None if features is None else features[level]
-            self._feature_gradient(grad_output, rois, rows, maps, its_spec, result, update)
+            if result.size and result.dtype.itemsize > 2:
+                self._sum_features(grad_output, rois, rows, maps, its_spec, result, update)
+            elif result.size:
+                self._sum_in_float32(grad_output, rois, rows, maps, its_spec, result)
             results.append(result)
         return tuple(results)
 
@@ -165,24 +168,6 @@ class CpuBackend:
         result[...] = self._box_gradient(grad_output, rois, levels, features, spec)
         return result
 
-    def _feature_gradient(
-        self,
-        grads: Floats,
-        rois: Floats,
-        rows: NDArray[np.intp] | slice,
-        features: Floats | None,
-        spec: CallSpec,
-        out: Floats,
-        update: Update,
-    ) -> None:
-        """Gradient with respect to the features, by the dtype that it is summed in."""
-        if out.size == 0:
-            return
-        if out.dtype.itemsize > 2:
-            self._sum_features(grads, rois, rows, features, spec, out, update)
-        else:
-            self._sum_in_float32(grads, rois, rows, features, spec, out)
-
     @in_standard_mode
     def _sum_in_float32(
         self,
@@ -193,7 +178,7 @@ class CpuBackend:
         spec: CallSpec,
         out: Floats,
     ) -> None:
-        """The same into two-byte floats, in which every sum would round; one image at a time."""
+        """Sum the gradient in place of two-byte floats, which would round; one image at a time."""
         total = np.empty((1, *out.shape[1:]), np.float32)
         images = rois[rows, 0].astype(np.intp)
         by_image = np.argsort(images, kind="stable")  # an image's boxes ascend
