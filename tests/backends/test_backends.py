@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import roialign_cy as ra
+from roialign_cy._spec import make_spec
 from roialign_cy.backends import _protocol, _registry
 from roialign_cy.testing import goldens
+from tests.fresh_process import run
 
 GROUP = "roialign_cy.backends"
 BUILT_IN = ("cpu", "reference")
@@ -660,3 +662,42 @@ def outline(method):
 def test_methods_have_the_signatures_of_the_protocol(name, method):
     backend = ra.backends.get(name)
     assert outline(getattr(backend, method)) == outline(protocol_methods()[method])
+
+
+def test_cpu_writes_to_no_read_only_array():
+    features, rois = np.ones((1, 1, 6, 6), np.float32), np.array([[0, 1, 1, 4, 4.0]])
+    spec = make_spec(2, "detectron2", 1.0, 2, None, "NCHW", 1)
+    out, by_features = np.zeros((1, 1, 2, 2), np.float32), np.zeros((1, 1, 6, 6), np.float32)
+    out.flags.writeable = by_features.flags.writeable = False
+    cpu = ra.backends.get("cpu")
+    with pytest.raises(ValueError, match="read-only"):
+        cpu.roi_align((features,), rois, None, spec, out)
+    with pytest.raises(ValueError, match="read-only"):
+        cpu.feature_gradient(
+            np.ones_like(out), rois, None, (features.shape,), spec, None, (by_features,)
+        )
+    assert not out.any()
+    assert not by_features.any()
+
+
+def test_cpu_refuses_boxes_that_are_no_array():
+    code = """
+        import numpy as np
+        import roialign_cy as ra
+
+        class Careless:
+            name = "careless"
+
+            def __getattr__(self, member):
+                return getattr(ra.backends.get("cpu"), member)
+
+            def roi_align(self, maps, rois, levels, spec, out):
+                return ra.backends.get("cpu").roi_align(maps, rois.tolist(), levels, spec, out)
+
+        ra.backends.register(Careless())
+        try:
+            ra.roi_align(np.ones((1, 1, 6, 6)), [[0, 1, 1, 4, 4]], 2, backend="careless")
+        except TypeError:
+            print("refused")
+    """
+    assert run(code) == ["refused"]
