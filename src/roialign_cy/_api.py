@@ -455,7 +455,7 @@ def pool_backward(
         # Of several there is no out, and the rest is the same for each.
         _arrays.check_gradient(operations[0], grads, boxes, shapes, spec, maps, target)
     results = []
-    for operation in operations:
+    for operation in operations:  # in a comprehension all that it uses would be cells of a closure
         results.append(differentiate(chosen, operation, grads, boxes, shapes, spec, maps, target))
     if out is not None:
         results = [out]

@@ -60,7 +60,7 @@ def is_list_per_image(rois: Any) -> TypeGuard[Sequence[ArrayLike]]:
 
     Any other is rows of numbers.
     """
-    if not isinstance(rois, (list, tuple)):
+    if not isinstance(rois, (list, tuple)):  # asked faster than a union of types
         return False
     dimensions = {_number_of_dimensions(element) for element in rois}
     return 2 in dimensions or dimensions == {0}

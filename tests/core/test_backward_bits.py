@@ -189,3 +189,18 @@ def test_many_columns_in_little_memory(mode, wrt, columns):
         for scratch_bytes in (100_000, None)
     )
     assert_same_bits(little, enough)
+
+
+def test_boxes_of_many_tall_images_in_any_order_give_the_bits_of_each_image():
+    rng = np.random.default_rng(3)
+    shape, count = (70, 2, 300, 8), 500
+    low = rng.uniform([0, -20], [6, 290], (count, 2))
+    box = np.column_stack([rng.integers(0, 70, count), low, low + rng.uniform(1, 40, (count, 2))])
+    grads = rng.standard_normal((count, 2, 3, 3), dtype=np.float32)
+    options = {"convention": "torchvision", "sampling_ratio": 2}
+    together = ra.roi_align_backward(grads, box, shape, **options)
+    for image in range(70):
+        own = box[:, 0] == image
+        alone = box[own] * [0, 1, 1, 1, 1]
+        expected = ra.roi_align_backward(grads[own], alone, (1, *shape[1:]), **options)
+        assert_same_bits(together[image], expected[0])

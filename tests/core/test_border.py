@@ -34,6 +34,23 @@ def test_one_point_along_an_axis(at, expected, name):
     assert ra.roi_align(turned, [[0, 0, at, 0, at]], 1, **options) == expected
 
 
+EPSILON = 2.0**-40
+
+
+@BACKENDS
+@pytest.mark.parametrize(
+    "at", [-1, -EPSILON, 0, EPSILON, 3.25, 7 - EPSILON, 7, 7 + EPSILON, 8, 8 + EPSILON]
+)
+def test_points_at_the_first_and_the_last_cell(at, name):
+    features = np.arange(10.0, 18).reshape(1, 1, 1, 8)
+    expected = 10 + np.clip(at, 0, 7) if -1 <= at <= 8 else 0
+    options = {"convention": ra.Convention(pixel_offset=0.0), "sampling_ratio": 1}
+    pooled = ra.roi_align(features, [[0, at, 0, at, 0]], 1, backend=name, **options)
+    assert pooled == pytest.approx(expected, rel=1e-15, abs=0)
+    turned = ra.roi_align(features.mT, [[0, 0, at, 0, at]], 1, backend=name, **options)
+    assert turned == pooled
+
+
 @BACKENDS
 def test_inside_the_map_there_is_no_difference(name):
     rng = np.random.default_rng(0)

@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+import tracemalloc
 
+import numpy as np
 import pytest
+
+import roialign_cy as ra
 
 MIB = 1 << 20
 THREADS = 2
@@ -147,3 +151,16 @@ def test_scratch_memory_does_not_grow_with_an_area(mode, wrt, name, edge):
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
     )
     assert int(done.stdout) <= SCRATCH + TABLES
+
+
+def test_a_gradient_by_two_byte_features_takes_nothing_where_there_is_no_box():
+    shape = 4, 64, 100, 100
+    out = np.ones(shape, np.float16)
+    tracemalloc.start()
+    try:
+        ra.roi_align_backward(np.zeros((0, 64, 2, 2), "f2"), np.zeros((0, 5)), shape, out=out)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert not out.any()
+    assert peak < out.nbytes / 100

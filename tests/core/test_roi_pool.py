@@ -119,6 +119,21 @@ def test_the_gradient_goes_to_the_first_of_the_largest_cells_in_row_order():
     assert of_nan[0, 0].tolist() == [[0, 0, 0], [0, 0, 0], [5, 0, 0]]
 
 
+@pytest.mark.parametrize("cells", [1, 3, 4, 6, 7, 30])
+def test_the_gradient_of_sections_of_any_number_of_columns(cells):
+    rng = np.random.default_rng(cells)
+    features = rng.integers(0, 5, (1, 19, 9, 2 * cells)).astype(np.float32)
+    grads = rng.standard_normal((1, 19, 2, 2), dtype=np.float32)
+    box = [[0, 0, 0, 2 * cells - 1, 7]]
+    options = {"convention": "roi_pool", "features": features}
+    by_cpu, by_reference = (
+        ra.roi_align_backward(grads, box, features.shape, backend=name, **options)
+        for name in ("cpu", "reference")
+    )
+    np.testing.assert_array_equal(by_cpu, by_reference)
+    assert np.count_nonzero(by_cpu) == grads.size
+
+
 def test_sections_without_cells_have_no_gradient_and_shared_cells_sum_theirs():
     features = np.arange(5.0).reshape(1, 1, 1, 5)
     grads = np.array([1.0, 10, 100]).reshape(1, 1, 1, 3)

@@ -11,8 +11,10 @@ cdef double MOST_SAMPLES = 2.0**51
 # samples by 1024 cells at most (`RotatedBox.blur`).
 cdef double MOST_ROTATED_CELLS = 2.0**55
 
-# Fewer boxes are looked at in less time than the lock takes to be let go and taken again.
+# Fewer boxes, of fewer rows of bins, are looked at in less time than the lock takes to be let go
+# and taken again.
 cdef Py_ssize_t BOXES_WORTH_RELEASING = 16
+cdef Py_ssize_t BINS_WORTH_RELEASING = 64
 
 
 cdef enum Fault:
@@ -35,7 +37,7 @@ _FAULT_NAMES = {
 }
 
 
-def find_fault(rois, Py_ssize_t num_images, spec):
+def find_fault(ndarray rois not None, Py_ssize_t num_images, spec):
     """Find the first box that cannot be pooled: (row, what is wrong with it), or None.
 
     ``rois`` is an array of native float16, float32 or float64 and of shape (K, 5), or (K, 6) if the

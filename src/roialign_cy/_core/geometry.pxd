@@ -58,7 +58,7 @@ cdef struct Span:
     double bin_size     # extent of one bin, in cells; negative in a reversed box
     Py_ssize_t samples  # per bin
     bint is_widened     # to the smallest extent
-    bint is_amid        # each sample lies amid two cells of the map
+    bint is_amid        # each sample lies between two cells of the map
     double end          # of the box, in cells; of CORNERS and NEAREST only
 
 

@@ -15,6 +15,9 @@ cdef extern from "numpy/arrayobject.h" nogil:
         char kind
     ctypedef struct PyArrayObject:
         pass
+    ctypedef class numpy.ndarray [object PyArrayObject, check_size ignore]:
+        pass
+    bint PyArray_ISWRITEABLE(const PyArrayObject *array)
     int PyArray_TYPE(const PyArrayObject *array)
     PyArray_Descr *PyArray_DESCR(const PyArrayObject *array)
     bint PyArray_ISNOTSWAPPED(const PyArrayObject *array)

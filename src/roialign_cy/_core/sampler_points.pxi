@@ -55,7 +55,7 @@ cdef inline double ascending_position(
 cdef inline bint are_amid(
     const Span *span, const Request *request, const Geometry *g
 ) noexcept nogil:
-    """Whether each sample lies amid two cells of the map: if the first and the last one do."""
+    """Whether each sample lies between two cells of the map: if the first and the last one do."""
     cdef Py_ssize_t first = in_ascending_order(span, 0, request)
     cdef Py_ssize_t last = in_ascending_order(span, request.bins - 1, request)
     return (
@@ -189,7 +189,7 @@ cdef inline void add_samples_of_bin(
     Axis *axis, Cursor *at, Span span, Py_ssize_t bin, Py_ssize_t begin, Py_ssize_t end,
     const Request *request, const Geometry *g, bint is_amid, bint with_slopes,
 ) noexcept nogil:
-    """Add some samples of a bin, each of which lies amid two cells of the map if ``is_amid``.
+    """Add some samples of a bin, each of which lies between two cells of the map if ``is_amid``.
 
     That is a constant, as often ``with_slopes`` is. The span is a copy, which no store to the
     tables can change.

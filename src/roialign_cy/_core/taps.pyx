@@ -25,6 +25,7 @@ from .ndarray cimport (
     PyArray_ITEMSIZE,
     PyArray_STRIDE,
     PyArrayObject,
+    ndarray,
 )
 from .runtime cimport granted
 
@@ -154,7 +155,7 @@ cdef inline Py_ssize_t image_of(const char *roi, const Geometry *g) noexcept nog
     return <Py_ssize_t>coordinate(roi, 0, g.rois_itemsize)
 
 
-cdef Job make_job(spec, rois, Py_ssize_t height, Py_ssize_t width):
+cdef Job make_job(spec, ndarray rois, Py_ssize_t height, Py_ssize_t width):
     cdef const PyArrayObject *boxes = <const PyArrayObject *>rois
     cdef Job job
     memset(&job, 0, sizeof(Job))  # what is not set here, the caller sets
@@ -192,7 +193,7 @@ cdef int sort_boxes(
     cdef Rank *ranks = <Rank *>allocate(count, 2 * sizeof(Rank))
     if ranks == NULL:
         raise MemoryError("no memory for the order of the boxes")
-    if count < BOXES_WORTH_RELEASING:
+    if count < BOXES_WORTH_RELEASING and job.y.bins < BINS_WORTH_RELEASING:
         rank_boxes(job, rows, count, ranks, order)
     else:
         with nogil:
@@ -254,7 +255,7 @@ cdef const Rank *sorted_ranks(
 ctypedef void (*Finder)(const char *roi, const Job *job, Py_ssize_t *found) noexcept nogil
 
 
-def rows_read(rois, Py_ssize_t height, Py_ssize_t width, spec, rows):
+def rows_read(ndarray rois not None, Py_ssize_t height, Py_ssize_t width, spec, rows):
     """Write into ``rows`` the first row that each box reads and the one after its last.
 
     Both are 0 for a box that reads none. ``rows`` is a new array of intp, of shape (K, 2).
@@ -262,7 +263,7 @@ def rows_read(rois, Py_ssize_t height, Py_ssize_t width, spec, rows):
     find_for_boxes(rois, height, width, spec, rows, 2, find_rows_read)
 
 
-def bins_read(rois, Py_ssize_t height, Py_ssize_t width, spec, bins):
+def bins_read(ndarray rois not None, Py_ssize_t height, Py_ssize_t width, spec, bins):
     """Write into ``bins`` which rows and columns of bins read the map.
 
     For each box: the first row of bins that does and the one after the last, then the same of the
@@ -336,7 +337,8 @@ cdef class BoxTaps:
     """
 
     def __cinit__(
-        self, rois, rows, Py_ssize_t height, Py_ssize_t width, spec, bint single, int num_threads,
+        self, ndarray rois not None, ndarray rows, Py_ssize_t height, Py_ssize_t width, spec,
+        bint single, int num_threads,
         bint with_slopes=False, Py_ssize_t first_image=0, size_t most_bytes=0,
     ):
         cdef const Py_ssize_t *chosen = NULL

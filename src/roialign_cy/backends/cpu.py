@@ -149,7 +149,7 @@ class CpuBackend:
             if result.size and result.dtype.itemsize > 2:
                 self._sum_features(grad_output, rois, rows, maps, its_spec, result, update)
             elif result.size:
-                self._sum_in_float32(grad_output, rois, rows, maps, its_spec, result)
+                self._sum_in_float32(grad_output, rois, rows, maps, its_spec, result, update)
             results.append(result)
         return tuple(results)
 
@@ -177,17 +177,20 @@ class CpuBackend:
         features: Floats | None,
         spec: CallSpec,
         out: Floats,
+        update: Update,
     ) -> None:
         """Sum the gradient in place of two-byte floats, which would round; one image at a time."""
-        total = np.empty((1, *out.shape[1:]), np.float32)
         images = rois[rows, 0].astype(np.intp)
         by_image = np.argsort(images, kind="stable")  # an image's boxes ascend
         present, begin = np.unique(images[by_image], return_index=True)
+        if update != ZEROED:
+            out[np.delete(np.arange(len(out)), present)] = 0
+        if present.size == 0:
+            return
         if not isinstance(rows, slice):
             by_image = rows[by_image]
-        out[np.delete(np.arange(len(out)), present)] = 0
-        # Without boxes there is no image, and yet one part.
-        for image, of_image in zip(present, np.split(by_image, begin[1:]), strict=False):
+        total = np.empty((1, *out.shape[1:]), np.float32)
+        for image, of_image in zip(present, np.split(by_image, begin[1:]), strict=True):
             maps = None if features is None else features[image : image + 1]
             self._sum_features(grads, rois, of_image, maps, spec, total, OVERWRITE, image)
             out[image] = total[0]
@@ -285,10 +288,10 @@ def _by_level(
     """Each map's number, the rows of its boxes, and the call as it is for them."""
     if levels is None:
         return ((0, ALL, spec),)
-    parts = []
-    for level in range(len(spec.spatial_scales)):
-        parts.append((level, np.flatnonzero(levels == level), spec.at_level(level)))
-    return parts
+    return [
+        (level, np.flatnonzero(levels == level), spec.at_level(level))
+        for level in range(len(spec.spatial_scales))
+    ]
 
 
 BACKEND = CpuBackend()

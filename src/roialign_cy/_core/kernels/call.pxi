@@ -34,10 +34,14 @@ cdef struct Array:
     int stored
 
 
-cdef Array array_of(ndarray) noexcept:
-    """The memory of a 4-D array of NumPy, which lives as long as that does."""
-    cdef const PyArrayObject *given = <const PyArrayObject *>ndarray
+cdef Array array_of(ndarray four_axes, bint is_written=False) except *:
+    """The memory of an array, which lives as long as that does."""
+    cdef const PyArrayObject *given = <const PyArrayObject *>four_axes
     cdef Array array
+    if PyArray_NDIM(given) != 4:
+        raise ValueError(f"an array must have 4 axes, got {PyArray_NDIM(given)}")
+    if is_written and not PyArray_ISWRITEABLE(given):
+        raise ValueError("the array to be written is read-only")
     array.data = PyArray_BYTES(given)
     array.images, array.channels = PyArray_DIM(given, 0), PyArray_DIM(given, 1)
     array.height, array.width = PyArray_DIM(given, 2), PyArray_DIM(given, 3)

@@ -22,9 +22,12 @@ from roialign_cy._core.ndarray cimport (
     PyArray_DESCR,
     PyArray_DIM,
     PyArray_ISNOTSWAPPED,
+    PyArray_ISWRITEABLE,
     PyArray_ITEMSIZE,
+    PyArray_NDIM,
     PyArray_STRIDE,
     PyArrayObject,
+    ndarray,
 )
 from roialign_cy._core.taps cimport (
     ACCUMULATE,

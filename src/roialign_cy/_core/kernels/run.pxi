@@ -2,7 +2,9 @@
 # box by box; then tasks are done, each of which writes where no other does.
 
 
-def forward(features, out, BoxTaps taps, int num_threads, chosen):
+def forward(
+    ndarray features not None, ndarray out not None, BoxTaps taps, int num_threads, chosen
+):
     """Pool the boxes of ``taps``.
 
     ``features`` (N, C, H, W) are of any type that `type_of` knows, ``out`` (K, C, rows, cols) of
@@ -11,14 +13,15 @@ def forward(features, out, BoxTaps taps, int num_threads, chosen):
     schedule, or None.
     """
     cdef Array source = array_of(features)
-    cdef Array target = array_of(out)
+    cdef Array target = array_of(out, True)
     cdef Call call = call_of(FORWARD, &target, &source, taps)
     call.features = source
     run_call(&call, num_threads, chosen)
 
 
 def feature_gradient(
-    grad_output, features, out, BoxTaps taps, Update update, int num_threads, chosen
+    ndarray grad_output not None, ndarray features, ndarray out not None, BoxTaps taps,
+    Update update, int num_threads, chosen,
 ):
     """Gradient with respect to the features, from the boxes of ``taps``, into ``out``.
 
@@ -26,7 +29,7 @@ def feature_gradient(
     None if they are not needed. ``update`` says what ``out`` holds, and whether it is added to.
     """
     cdef Array grads = array_of(grad_output)
-    cdef Array target = array_of(out)
+    cdef Array target = array_of(out, True)
     cdef Call call = call_of(FEATURE_GRADIENT, &grads, &target, taps)
     call.map = target
     call.update = update
@@ -35,7 +38,10 @@ def feature_gradient(
     run_call(&call, num_threads, chosen)
 
 
-def box_gradient(grad_output, features, out, BoxTaps taps, int num_threads, chosen):
+def box_gradient(
+    ndarray grad_output not None, ndarray features not None, ndarray out not None, BoxTaps taps,
+    int num_threads, chosen,
+):
     """Gradient with respect to the boxes of ``taps``, which have slopes, into ``out``.
 
     ``out`` (K, 4), or (K, 5) if they are rotated, is C-contiguous and of doubles; the other arrays

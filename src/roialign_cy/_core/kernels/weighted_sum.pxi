@@ -144,7 +144,7 @@ cdef struct Sums:
 
 
 cdef inline Py_ssize_t next_count(Sums *sums) noexcept nogil:
-    """How many terms the next sum has. They are then to be passed."""
+    """How many terms the next sum has; the caller then moves ``term`` past them."""
     cdef Py_ssize_t terms = 0
     if sums.lines == NULL or sums.lines[0]:
         terms = sums.counts[0]
