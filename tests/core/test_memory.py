@@ -156,9 +156,10 @@ def test_scratch_memory_does_not_grow_with_an_area(mode, wrt, name, edge):
 def test_a_gradient_by_two_byte_features_takes_nothing_where_there_is_no_box():
     shape = 4, 64, 100, 100
     out = np.ones(shape, np.float16)
+    grads, no_boxes = np.zeros((0, 64, 2, 2), np.float16), np.zeros((0, 5))
     tracemalloc.start()
     try:
-        ra.roi_align_backward(np.zeros((0, 64, 2, 2), "f2"), np.zeros((0, 5)), shape, out=out)
+        ra.roi_align_backward(grads, no_boxes, shape, convention="detectron2", out=out)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
